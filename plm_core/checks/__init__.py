@@ -1,0 +1,1 @@
+"""Checks that students run against their own code: shape first, then one mechanism, then the full reference."""

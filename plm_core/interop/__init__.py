@@ -1,0 +1,1 @@
+"""Weights and tokenizers exchanged with other libraries."""

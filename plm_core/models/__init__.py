@@ -1,0 +1,1 @@
+"""Network modules: attention, positions, blocks and the Transformer family built from them."""

@@ -1,0 +1,75 @@
+"""What a chapter needs besides the models: glued numbers, the source that really runs, and one figure style."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+GLUE_PREFIX = "application/papermill.record/"
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+"""Okabe and Ito's colour-blind-safe colours, in the order in which the figure style uses them."""
+
+
+def glue(name: str, value: object, form: str = "") -> None:
+    """Store a measured value under a name, so that the prose can show it by ``{glue:text}`name```.
+
+    The output is the one that MyST-NB reads; MyST-NB itself is not needed (Colab has none).
+
+    Args:
+        name: a name unique in the notebook.
+        value: the value to show.
+        form: a format specification for it, for example ``".2f"`` or ``",.0f"``; empty leaves ``str(value)``.
+    """
+    from IPython.display import display
+
+    text = format(value, form)
+    display(
+        {GLUE_PREFIX + "text/plain": repr(text)},
+        metadata={"scrapbook": {"name": name, "mime_prefix": GLUE_PREFIX}},
+        raw=True,
+    )
+
+
+def show_source(*things: Any) -> None:
+    """Show the source code of functions, classes or methods as it stands in the library, highlighted."""
+    from IPython.display import Code, display
+
+    for thing in things:
+        lines, start = inspect.getsourcelines(thing)
+        module = inspect.getmodule(thing)
+        where = f"# {module.__name__ if module else '?'}, line {start}\n"
+        display(Code(where + inspect.cleandoc("".join(lines)), language="python"))
+
+
+def use_figure_style() -> None:
+    """Give matplotlib the book's figure style: sizes, fonts and a colour-blind-safe palette."""
+    import matplotlib.pyplot as plt
+
+    style = resources.files("plm_core") / "figures.mplstyle"
+    with resources.as_file(style) as path:
+        plt.style.use(path)
+
+
+def load_experiment(name: str, preset: str) -> dict[str, Any]:
+    """Load the stored results of an experiment, installed with the package.
+
+    Args:
+        name: the experiment's name, for example ``"05_attention"``.
+        preset: ``"laptop"`` or ``"gpu"``. Where only the laptop's results are stored, those are returned.
+
+    Raises:
+        FileNotFoundError: no result of that name is stored.
+    """
+    folders = [Path(__file__).parent / "results", Path(__file__).parents[1] / "chapters" / "experiments" / "results"]
+    for wanted in (preset, "laptop"):
+        for folder in folders:
+            path = folder / f"{name}.{wanted}.json"
+            if path.is_file():
+                return json.loads(path.read_text(encoding="utf-8"))
+    raise FileNotFoundError(
+        f"no stored results for experiment {name!r}: run `python -m book experiment {name.split('_')[0]}` "
+        f"in a clone of the repository"
+    )
