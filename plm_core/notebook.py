@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 from importlib import resources
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 GLUE_PREFIX = "application/papermill.record/"
@@ -53,22 +54,36 @@ def use_figure_style() -> None:
         plt.style.use(path)
 
 
-def load_experiment(name: str, preset: str) -> dict[str, Any]:
-    """Load the stored results of an experiment, installed with the package.
+def load_experiment(name: str) -> ModuleType:
+    """Import the script of a chapter's experiment, for example ``"05_attention"``, to replay one of its runs.
+
+    Raises:
+        FileNotFoundError: there is no experiment of that name.
+    """
+    try:
+        return importlib.import_module(f"plm_core.experiments.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"plm_core.experiments.{name}":
+            raise
+        raise FileNotFoundError(f"no experiment {name!r}: its script would be chapters/experiments/{name}.py") from None
+
+
+def load_results(name: str, preset: str = "laptop") -> dict[str, Any]:
+    """Load the stored results of an experiment; they are installed with the package.
 
     Args:
         name: the experiment's name, for example ``"05_attention"``.
-        preset: ``"laptop"`` or ``"gpu"``. Where only the laptop's results are stored, those are returned.
+        preset: ``"laptop"`` or ``"gpu"``. Where only the laptop's results are stored, those are returned;
+            the entry ``"preset"`` of the result says which it is.
 
     Raises:
         FileNotFoundError: no result of that name is stored.
     """
-    folders = [Path(__file__).parent / "results", Path(__file__).parents[1] / "chapters" / "experiments" / "results"]
+    folder = resources.files("plm_core.experiments") / "results"
     for wanted in (preset, "laptop"):
-        for folder in folders:
-            path = folder / f"{name}.{wanted}.json"
-            if path.is_file():
-                return json.loads(path.read_text(encoding="utf-8"))
+        path = folder / f"{name}.{wanted}.json"
+        if path.is_file():
+            return json.loads(path.read_text(encoding="utf-8"))
     raise FileNotFoundError(
         f"no stored results for experiment {name!r}: run `python -m book experiment {name.split('_')[0]}` "
         f"in a clone of the repository"

@@ -1,0 +1,1 @@
+"""The chapters' experiments, installed as ``plm_core.experiments``: one script each, results beside them."""
