@@ -1,7 +1,8 @@
 """plm_core: the library behind *Pretrained language models, built and understood*.
 
 Nothing is imported here on purpose: a chapter is re-executed when a module it really imported changes, so importing
-``plm_core`` must not pull in the rest. Import the module you need, for example ``from plm_core.models.attention import attend``.
+``plm_core`` must not pull in the rest. Import the module you need:
+``from plm_core.models.attention import attend``.
 """
 
 from importlib.metadata import PackageNotFoundError, version

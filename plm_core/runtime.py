@@ -59,9 +59,7 @@ class Runtime:
         return f"{device_name(self.device)}, {self.precision}, preset {self.preset}, seed {self.seed}"
 
 
-def setup(
-    *, seed: int = 0, preset: str | None = None, precision: str = "auto", device: str | None = None
-) -> Runtime:
+def setup(*, seed: int = 0, preset: str | None = None, precision: str = "auto", device: str | None = None) -> Runtime:
     """Choose device, precision and preset, and seed every random generator.
 
     Args:
