@@ -224,9 +224,9 @@ def alibi_slopes(num_heads: int, device: torch.device | None = None) -> Tensor:
     """
     if num_heads < 1:
         raise ValueError(f"ALiBi needs at least one head, got {num_heads}")
-    power = 2 ** int(math.log2(num_heads))
+    power = 1 << (num_heads.bit_length() - 1)
     exponents = torch.arange(1, power + 1, device=device) * (8 / power)
-    extra = torch.arange(1, 2 * (num_heads - power), 2, device=device) * (4 / power)
+    extra = (2 * torch.arange(num_heads - power, device=device) + 1) * (4 / power)
     return 2.0 ** -torch.cat((exponents, extra))
 
 
@@ -236,10 +236,10 @@ class Alibi(PositionScheme):
     ``bias_ij = -slope_h |i - j|``. Under a causal mask this is the paper's scheme; without one it is the symmetric
     variant for encoders. Nothing is learned.
 
-    Where implementations differ: BLOOM and MPT add ``slope · j`` or ``slope · (j - S + 1)`` instead, which under a causal
-    mask gives the same weights, since softmax ignores what is constant in a row; without the mask it would prefer the
-    *farthest* future. For head counts that are no power of two see :func:`alibi_slopes`; the formula ``2^(-8h/H)``
-    applied to any H gives other slopes than the published models have.
+    Where implementations differ: BLOOM and MPT add ``slope * j`` or ``slope * (j - S + 1)`` instead, which under a
+    causal mask gives the same weights, since softmax ignores what is constant in a row; without the mask it would
+    prefer the *farthest* future. For head counts that are no power of two see :func:`alibi_slopes`; the formula
+    ``2^(-8h/H)`` applied to any H gives other slopes than the published models have.
 
     Args:
         num_heads: H.
