@@ -1,7 +1,6 @@
 """Scaled dot-product attention, multi-head attention and the key-value cache.
 
 Shapes are written into names: B batch, T query tokens, S key tokens, D model width, H heads, K head width.
-
 Masks are bool and True means *may be attended*. ``torch.nn.functional.scaled_dot_product_attention`` agrees with this;
 ``torch.nn.MultiheadAttention`` has it the other way round, in ``attn_mask`` and in ``key_padding_mask``: True = masked.
 """
@@ -67,8 +66,7 @@ def attend(
         raise ValueError(f"unknown implementation {implementation!r}: use 'auto', 'fused' or 'explicit'")
     if implementation == "fused" and need_weights:
         raise ValueError("the fused kernel never holds the weights: use 'auto' or 'explicit' to see them")
-    if scale is None:
-        scale = 1 / math.sqrt(q_BHTK.shape[-1])
+    scale = 1 / math.sqrt(q_BHTK.shape[-1]) if scale is None else scale
     T, S = q_BHTK.shape[2], k_BHSK.shape[2]
     fused = implementation == "fused" or (implementation == "auto" and not need_weights)
     kernel_causal = fused and is_causal and mask is None and bias is None and T == S  # no T x S mask needed
@@ -80,6 +78,8 @@ def attend(
     if bias is not None:
         bias = bias.to(q_BHTK.dtype)
         allowed = bias if allowed is None else bias.masked_fill(~allowed, -math.inf)
+    if allowed is not None and allowed.dim() < 2:
+        allowed = allowed.expand(1, S)  # the kernel wants two dimensions at least
     out = F.scaled_dot_product_attention(
         q_BHTK, k_BHSK, v_BHSK, attn_mask=allowed, is_causal=kernel_causal, dropout_p=dropout, scale=scale
     )
@@ -296,9 +296,8 @@ class MultiHeadAttention(nn.Module):
         """
         for name, tensor in (("x", x_BTD), ("context", context_BSD)):
             if tensor is not None and (tensor.dim() != 3 or tensor.shape[-1] != self.query.in_features):
-                raise ValueError(
-                    f"{name} must have shape (batch, tokens, {self.query.in_features}); got {tuple(tensor.shape)}"
-                )
+                expected = f"(batch, tokens, {self.query.in_features})"
+                raise ValueError(f"{name} must have shape {expected}; got {tuple(tensor.shape)}")
         position = self.position if context_BSD is None else None
         q_BHTK = self.split_heads(self.query(x_BTD))
         scale = 1 / math.sqrt(q_BHTK.shape[-1])
@@ -321,7 +320,6 @@ class MultiHeadAttention(nn.Module):
         bias = None
         if position is not None:
             bias = position.score_bias(q_BHTK, k_BHSK, q_offset=q_offset, scale=scale)
-        values_need_weights = position is not None and position.needs_weights
         out_BHTK, weights_BHTS = attend(
             q_BHTK,
             k_BHSK,
@@ -331,7 +329,7 @@ class MultiHeadAttention(nn.Module):
             bias=bias,
             dropout=self.dropout if self.training else 0.0,
             scale=scale,
-            need_weights=need_weights or values_need_weights,
+            need_weights=need_weights or (position is not None and position.needs_weights),
         )
         if position is not None and position.needs_weights and weights_BHTS is not None:
             extra_BHTK = position.add_values(weights_BHTS, q_offset=q_offset)
