@@ -1,0 +1,101 @@
+"""The command line of the book's build tool."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from book.chapters import ROOT, BookError
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Run one sub-command and return the exit code: 0, 1 (a gate or a chapter failed), 2 (bad input) or 130."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(globals()[f"_{options.command}"](options, root) or 0)
+    except KeyboardInterrupt:
+        return 130
+    except BookError as error:
+        print(f"{options.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except (ValueError, OSError) as error:
+        if os.environ.get("PLM_DEBUG"):
+            raise
+        print(f"{options.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    top = argparse.ArgumentParser(prog="python -m book", description="Build, check and extend the book.")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    command = commands.add_parser("execute", help="run stale chapters and stamp what they used")
+    command.add_argument("names", nargs="*", metavar="NAME", help="chapters, e.g. 05_attention or 05 (default: all)")
+    command.add_argument("--force", action="store_true", help="run them whether stale or not")
+    command.add_argument("--jobs", type=int, help="how many side by side (default: as many as there are cores)")
+    command.add_argument("--preset", help="laptop or gpu (default: what the machine suggests)")
+
+    command = commands.add_parser("check", help="the gate: pairs, stamps, numbers, alt texts, citations, exercises")
+    command.add_argument("names", nargs="*", metavar="NAME", help="chapters (default: all)")
+
+    commands.add_parser("html", help="build the site from the executed notebooks")
+
+    command = commands.add_parser("classroom", help="build student notebooks, autograders and solutions")
+    command.add_argument("names", nargs="*", metavar="NAME", help="chapters (default: all with exercises)")
+
+    command = commands.add_parser("experiment", help="run a chapter's experiment with all its variants and seeds")
+    command.add_argument("name", metavar="NN", help="the chapter's number or name, e.g. 05")
+    command.add_argument("--preset", default="laptop", help="laptop (default) or gpu")
+    command.add_argument("--jobs", type=int, help="how many runs side by side (default: as many as there are cores)")
+    command.add_argument("--seeds", type=int, nargs="+", help="only these seeds (default: those of the script)")
+    command.add_argument("--force", action="store_true", help="run again what is already there")
+
+    command = commands.add_parser("new", help="start a chapter: text, exercises, experiment and place in the contents")
+    command.add_argument("name", metavar="NAME", help="for example 11_curriculum")
+    return top
+
+
+def _execute(options: argparse.Namespace, root: Path) -> None:
+    from book.execute import execute
+
+    execute(root, options.names, force=options.force, jobs=options.jobs, preset=options.preset)
+
+
+def _check(options: argparse.Namespace, root: Path) -> int:
+    from book.check import check
+
+    return check(root, options.names)
+
+
+def _html(options: argparse.Namespace, root: Path) -> None:
+    from book.site import build_site
+
+    print(f"The site is at {build_site(root) / 'index.html'}")
+
+
+def _classroom(options: argparse.Namespace, root: Path) -> None:
+    from book.classroom import build_classroom
+
+    build_classroom(root, options.names or None)
+
+
+def _experiment(options: argparse.Namespace, root: Path) -> None:
+    from book.experiment import run_experiment
+
+    run_experiment(
+        root, options.name, preset=options.preset, jobs=options.jobs, seeds=options.seeds, force=options.force
+    )
+
+
+def _new(options: argparse.Namespace, root: Path) -> None:
+    from book.scaffold import new_chapter
+
+    new_chapter(root, options.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

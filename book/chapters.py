@@ -1,0 +1,222 @@
+"""Chapters on disk: which there are, the text that people edit, and the executed notebook beside it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+from jupytext.myst import MystMetadataParsingError, myst_to_notebook
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository that holds this tool."""
+
+PATTERN = "[0-9A][0-9]_*"
+"""Numbered chapters (``05_attention``) and appendices (``A1_storyworld``)."""
+
+
+class BookError(Exception):
+    """Something that the person at the keyboard can mend: shown as one message, without a traceback."""
+
+    exit_code = 2
+
+
+class ChapterFailed(BookError):
+    """A chapter or an experiment was run and did not succeed."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, order=True)
+class Chapter:
+    """One chapter of the book at ``root``, known by the stem of its files, for example ``"05_attention"``."""
+
+    root: Path
+    name: str
+
+    @property
+    def text(self) -> Path:
+        """The MyST file that people edit and review."""
+        return self.root / "chapters" / f"{self.name}.md"
+
+    @property
+    def notebook(self) -> Path:
+        """The executed pair, which the site shows and the tests run again."""
+        return self.root / "chapters" / f"{self.name}.ipynb"
+
+    @property
+    def exercises(self) -> Path:
+        """The master file of the chapter's exercises."""
+        return self.root / "chapters" / "exercises" / f"{self.name}.md"
+
+    @property
+    def number(self) -> str:
+        """``"05"`` of ``"05_attention"``."""
+        return self.name.partition("_")[0]
+
+    @property
+    def is_appendix(self) -> bool:
+        """Whether this is an appendix, which needs no exercises."""
+        return self.name.startswith("A")
+
+    def shown(self, path: Path) -> str:
+        """A path as messages show it: relative to the repository."""
+        return path.relative_to(self.root).as_posix()
+
+
+def find_chapters(root: Path, names: Iterable[str] = ()) -> list[Chapter]:
+    """Return the named chapters, or all of them, in the order of the book.
+
+    Args:
+        root: the repository.
+        names: names, numbers or paths (``05_attention``, ``05``, ``chapters/05_attention.md``); empty means all.
+
+    Raises:
+        BookError: no chapter has one of these names.
+    """
+    folder = root / "chapters"
+    known = {path.stem for suffix in (".md", ".ipynb") for path in folder.glob(PATTERN + suffix)}
+    wanted: list[str] = []
+    for name in names:
+        stem = Path(name).name.removesuffix(".md").removesuffix(".ipynb")
+        found = [stem] if stem in known else [each for each in known if each.partition("_")[0] == stem]
+        if not found:
+            near = difflib.get_close_matches(stem, known, n=1, cutoff=0.5)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            listed = ", ".join(sorted(known)) or "none yet"
+            raise BookError(f"there is no chapter {name!r}.{hint} Chapters: {listed}")
+        wanted += found
+    return [Chapter(root, name) for name in sorted(set(wanted) if wanted else known)]
+
+
+def read_text(path: Path) -> nbformat.NotebookNode:
+    """Read a MyST file as a notebook; ``cell.metadata.line`` is the line on which each cell starts, from 1.
+
+    Raises:
+        BookError: the file is missing or is not valid MyST.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BookError(f"{path} is missing: restore it, or remove the notebook that belongs to it") from None
+    lines = text.splitlines()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            notebook = myst_to_notebook(text, add_source_map=True)
+    except MystMetadataParsingError as error:
+        raise BookError(f"{path}: {error}") from None
+    for cell, line in zip(notebook.cells, notebook.metadata.pop("source_map"), strict=True):
+        if cell.cell_type == "markdown":
+            while line < len(lines) and not lines[line].strip():
+                line += 1
+            line += 1
+        cell.metadata["line"] = line
+    return notebook
+
+
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """Read an executed notebook.
+
+    Raises:
+        BookError: it is missing or damaged.
+    """
+    if not path.exists():
+        raise BookError(f"{path} is missing: run `python -m book execute {path.stem}`")
+    try:
+        return nbformat.read(path, as_version=4)
+    except (ValueError, OSError, AttributeError, KeyError) as error:
+        raise BookError(f"{path} cannot be read as a notebook ({error}): delete it and execute again") from None
+
+
+def body(cell: nbformat.NotebookNode) -> tuple[str, str, dict[str, Any]]:
+    """What text and notebook must agree on: the kind of a cell, its source, and its metadata."""
+    own = {key: value for key, value in cell.metadata.items() if key not in ("line", "execution")}
+    return cell.cell_type, cell.source.strip(), own
+
+
+def code_of(notebook: nbformat.NotebookNode) -> list[tuple[str, list[str]]]:
+    """What decides about the outputs: the source and the tags of every code cell, in order."""
+    return [
+        (cell.source.strip(), sorted(cell.metadata.get("tags", [])))
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    ]
+
+
+def tags_of(cell: nbformat.NotebookNode) -> list[str]:
+    """The tags of a cell."""
+    return list(cell.metadata.get("tags", []))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that an interruption leaves the old one or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def repository_url(root: Path) -> str:
+    """The address of the repository; ``_config.yml`` is the only place where it stands.
+
+    Raises:
+        BookError: the file or the entry ``repository: url`` is missing.
+    """
+    path = root / "_config.yml"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return str(config["repository"]["url"]).rstrip("/")
+    except FileNotFoundError:
+        raise BookError(f"{path} is missing: it holds the address of the repository") from None
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise BookError(f"{path} has no readable entry `repository: url` ({error})") from None
+
+
+SETUP = """\
+import importlib.util, os
+if importlib.util.find_spec("plm_core") is None:  # on Colab or in an empty environment
+    source = os.environ.get("PLM_SOURCE", "git+{url}")
+    %pip install --quiet "plm-core @ {{source}}"
+"""
+
+
+def setup_block(root: Path) -> str:
+    """The first lines of every set-up cell: they install ``plm_core`` where it is missing."""
+    return SETUP.format(url=repository_url(root))
+
+
+def setup_cell(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
+    """The cell that carries the tag ``setup``, if there is one."""
+    return next((cell for cell in notebook.cells if "setup" in tags_of(cell)), None)
+
+
+def refresh_setup(chapter: Chapter) -> bool:
+    """Bring the first lines of the set-up cell up to date with the repository's address; say whether they changed."""
+    cell = setup_cell(read_text(chapter.text))
+    block = setup_block(chapter.root)
+    if cell is None or cell.source.startswith(block.rstrip()):
+        return False
+    old = re.match(r"\A(?:.*\n)*?[ \t]*%pip install.*(?:\n|\Z)", cell.source)
+    source = block + (cell.source[old.end() :] if old else cell.source)
+    text = chapter.text.read_text(encoding="utf-8")
+    if text.count(cell.source) != 1:
+        raise BookError(f"{chapter.shown(chapter.text)}:{cell.metadata.line}: the set-up cell must begin with\n{block}")
+    write_atomically(chapter.text, text.replace(cell.source, source.rstrip("\n")))
+    return True
