@@ -1,7 +1,7 @@
 """What the site shows from the chapters' own records: run times, the status page and the map.
 
-A Sphinx extension. It reads the notebooks' metadata (``plm``, written by ``python -m book execute``), the stored results
-of the experiments and ``book/map.yml``, so that nothing of this is typed.
+A Sphinx extension. It reads the notebooks' metadata (``plm``, written by ``python -m book execute``), the stored
+results of the experiments and ``book/map.yml``, so that nothing of this is typed.
 """
 
 from __future__ import annotations
@@ -154,17 +154,22 @@ def show_run_time(app: Sphinx, doctree: nodes.document) -> None:
     title.parent.insert(title.parent.index(title) + 1, line)
 
 
-def offer_colab(app: Sphinx, doctree: nodes.document) -> None:
-    """Follow every link to a notebook that is no page, such as a student's exercises, by one that opens it in Colab."""
+def link_notebooks(app: Sphinx, doctree: nodes.document) -> None:
+    """Let a link to a notebook that is no page, such as a student's exercises, fetch it or open it in Colab."""
+    root = Path(app.srcdir)
     repository = app.config.html_theme_options["repository_url"].removeprefix("https://github.com/")
     branch = app.config.html_theme_options["repository_branch"]
-    for link in list(doctree.findall(addnodes.download_reference)):
-        if not link["reftarget"].endswith(".ipynb"):
+    for link in list(doctree.findall(addnodes.pending_xref)):
+        path = f"{link['reftarget']}.ipynb"
+        if link["reftype"] != "myst" or link.get("refdomain") != "doc" or not (root / path).is_file():
             continue
-        path, _ = app.env.relfn2path(link["reftarget"], app.env.docname)
+        if link["reftarget"] in app.env.found_docs:
+            continue
+        download = addnodes.download_reference("", "", *link.children, reftarget=f"/{path}", refexplicit=True)
         url = f"https://colab.research.google.com/github/{repository}/blob/{branch}/{path}"
-        place = link.parent.index(link) + 1
-        link.parent.insert(place, [nodes.Text(" ("), nodes.reference("", "open in Colab", refuri=url), nodes.Text(")")])
+        colab = nodes.reference("", "open in Colab", refuri=url)
+        place = link.parent.index(link)
+        link.parent[place : place + 1] = [download, nodes.Text(" ("), colab, nodes.Text(")")]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -173,5 +178,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("chapter-status", ChapterStatus)
     app.add_directive("experiment-status", ExperimentStatus)
     app.connect("doctree-read", show_run_time)
-    app.connect("doctree-read", offer_colab)
+    app.connect("doctree-read", link_notebooks, priority=400)  # before Sphinx collects the downloads
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""The order of the pages: ``book/_toc.yml`` (what is on the site) against ``book/map.yml`` (what the book will hold)."""
+"""The pages: ``book/_toc.yml`` (what is on the site) against ``book/map.yml`` (what the book will hold)."""
 
 from __future__ import annotations
 
