@@ -1,0 +1,194 @@
+"""What every Transformer here shares: the stack of blocks, its cache and trace, and the initialisation.
+
+An encoder, a decoder and the two halves of an encoder-decoder are the same :class:`Stack`; they differ in the mask
+(``is_causal``) and in whether the blocks attend to a context (``cross_attention``).
+
+Shapes are written into names: B batch, T tokens, S key tokens, D model width, H heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from plm_core.models.attention import KVCache
+from plm_core.models.blocks import Block, make_norm
+from plm_core.models.config import TransformerConfig, acts_in_attention
+from plm_core.models.inputs import Embeddings
+from plm_core.models.positions import Learned, PositionScheme
+
+
+class Cache:
+    """The key-value caches of a stack, one pair for each block: self-attention and cross attention."""
+
+    def __init__(self, num_layers: int) -> None:
+        self.self_attention = [KVCache() for _ in range(num_layers)]
+        self.cross_attention = [KVCache() for _ in range(num_layers)]
+
+    @property
+    def length(self) -> int:
+        """Number of tokens that are already in the cache."""
+        return self.self_attention[0].length if self.self_attention else 0
+
+    def select(self, index: Tensor) -> None:
+        """Keep the given rows of the batch, in this order, repeats allowed (beam search)."""
+        for cache in (*self.self_attention, *self.cross_attention):
+            cache.select(index)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for cache in (*self.self_attention, *self.cross_attention):
+            cache.clear()
+
+
+@dataclass
+class Trace:
+    """What a forward pass leaves behind if an empty trace is given to it.
+
+    Distillation compares it, probes read it, and gradients by depth are measured on it.
+    """
+
+    keep_attentions: bool = False
+    """Whether to store attention weights too, which rules out the fused kernel."""
+    hidden_states: list[Tensor] = field(default_factory=list)
+    """The stream before the first block and after each one, L + 1 tensors (B, T, D), before any final norm."""
+    attentions: list[Tensor] = field(default_factory=list)
+    """The weights of self-attention, L tensors (B, H, T, S)."""
+    cross_attentions: list[Tensor] = field(default_factory=list)
+    """The weights of cross attention, L tensors (B, H, T, S of the context)."""
+
+
+class Stack(nn.Module):
+    """A stack of Transformer blocks; with pre-norm a last norm closes the stream, which nothing else normalises.
+
+    Args:
+        config: the shape.
+        position: the scheme; each block receives its share of it (``PositionScheme.per_layer``).
+        num_layers: number of blocks; the configuration's if None.
+        cross_attention: whether the blocks attend to a context.
+    """
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        position: PositionScheme,
+        *,
+        num_layers: int | None = None,
+        cross_attention: bool = False,
+    ) -> None:
+        super().__init__()
+        num_layers = config.num_hidden_layers if num_layers is None else num_layers
+        in_attention = acts_in_attention(position)
+        schemes = position.per_layer(num_layers) if in_attention and num_layers else [None] * num_layers
+        self.layers = nn.ModuleList(
+            Block(
+                config.hidden_size,
+                config.num_attention_heads,
+                config.intermediate_size,
+                activation=config.hidden_act,
+                norm=config.norm,
+                norm_position=config.norm_position,
+                norm_eps=config.layer_norm_eps,
+                dropout=config.hidden_dropout_prob,
+                attention_dropout=config.attention_probs_dropout_prob,
+                bias=config.use_bias,
+                position=scheme,
+                cross_attention=cross_attention,
+            )
+            for scheme in schemes
+        )
+        self.final_norm: nn.Module | None = None
+        if config.norm_position == "pre":
+            self.final_norm = make_norm(config.hidden_size, norm=config.norm, eps=config.layer_norm_eps)
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        *,
+        mask: Tensor | None = None,
+        is_causal: bool = False,
+        context_BSD: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        cache: Cache | None = None,
+        trace: Trace | None = None,
+    ) -> Tensor:
+        """Run the blocks one after the other.
+
+        Args:
+            x_BTD: embeddings, (B, T, D).
+            mask: bool, broadcastable to (B, H, T, S); see :func:`plm_core.models.inputs.expand_mask`.
+            is_causal: a decoder (True) or an encoder (False).
+            context_BSD: the encoder's output, for blocks with cross attention.
+            context_mask: bool, broadcastable to (B, H, T, S of the context).
+            cache: keys and values of earlier tokens; it is extended.
+            trace: an empty trace, to be filled.
+
+        Returns:
+            The last state, (B, T, D).
+        """
+        need_weights = trace is not None and trace.keep_attentions
+        if trace is not None:
+            trace.hidden_states.append(x_BTD)
+        for number, block in enumerate(self.layers):
+            x_BTD, weights, cross_weights = block(
+                x_BTD,
+                mask=mask,
+                is_causal=is_causal,
+                cache=cache.self_attention[number] if cache is not None else None,
+                context_BSD=context_BSD,
+                context_mask=context_mask,
+                context_cache=cache.cross_attention[number] if cache is not None else None,
+                need_weights=need_weights,
+            )
+            if trace is not None:
+                trace.hidden_states.append(x_BTD)
+                if weights is not None:
+                    trace.attentions.append(weights)
+                if cross_weights is not None:
+                    trace.cross_attentions.append(cross_weights)
+        return x_BTD if self.final_norm is None else self.final_norm(x_BTD)
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, *, std: float, residual_std: float | None = None) -> None:
+    """Draw the weights of a model anew; each model's ``init_weights`` tabulates what this comes to.
+
+    Args:
+        model: linear and embedding weights become N(0, std²), biases 0, norms scale 1 and shift 0. Inside a position
+            scheme only a learned table is touched; the rest keeps the initialisation of its class. Word embeddings
+            that are multiplied by sqrt(D) become N(0, 1/D).
+        std: standard deviation of weights.
+        residual_std: standard deviation of the last weight of every branch, ``output`` and ``down``; std if None.
+    """
+    inside_schemes = {
+        id(m) for scheme in model.modules() if isinstance(scheme, PositionScheme) for m in scheme.modules()
+    }
+    for module in model.modules():
+        if isinstance(module, Learned):
+            nn.init.normal_(module.table.weight, std=std)
+        elif module in inside_schemes:
+            continue
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=std)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=std)
+        elif isinstance(module, nn.LayerNorm | nn.RMSNorm):
+            module.reset_parameters()
+    for module in model.modules():
+        if isinstance(module, Embeddings) and module.scale != 1.0:
+            nn.init.normal_(module.word_embeddings.weight, std=1 / module.scale)
+        if isinstance(module, Block) and residual_std is not None:
+            branches = [module.attention.output, module.feed_forward.down]
+            if module.cross_attention is not None:
+                branches.append(module.cross_attention.output)
+            for last in branches:
+                nn.init.normal_(last.weight, std=residual_std)
+
+
+def scheme_modules(model: nn.Module) -> set[nn.Module]:
+    """The modules that are or belong to a position scheme, which initialises itself."""
+    return {part for scheme in model.modules() if isinstance(scheme, PositionScheme) for part in scheme.modules()}

@@ -1,0 +1,125 @@
+"""Weights on disk: declared ties are stripped at save and tied again at load.
+
+A tie is one parameter under two names. A file that stores it twice wastes space, and a program that loads the two
+copies into two parameters has silently made another model: the copies drift apart in training.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+class DeclaresTies(Protocol):
+    """A model that says which of its parameters are one and the same."""
+
+    def tied_weights(self) -> dict[str, str]:
+        """Each alias and the name of the parameter that it shares."""
+        ...
+
+
+def tied_weights(model: nn.Module) -> dict[str, str]:
+    """The ties that a model declares: alias -> name of the parameter it shares; empty if it declares none."""
+    return cast(DeclaresTies, model).tied_weights() if hasattr(model, "tied_weights") else {}
+
+
+def tie_weights(model: nn.Module) -> None:
+    """Make every alias the same parameter as its source again."""
+    for alias, source in tied_weights(model).items():
+        owner_name, _, attribute = alias.rpartition(".")
+        setattr(model.get_submodule(owner_name), attribute, model.get_parameter(source))
+
+
+def check_ties(model: nn.Module) -> None:
+    """Raise ValueError if a declared tie is broken: the alias has become a parameter of its own."""
+    for alias, source in tied_weights(model).items():
+        if model.get_parameter(alias) is not model.get_parameter(source):
+            raise ValueError(
+                f"{alias} should be the same parameter as {source} but is a copy: call tie_weights(model), and build "
+                "the optimiser after it"
+            )
+
+
+def shared_parameters(model: nn.Module) -> dict[str, str]:
+    """The ties that exist now, found by identity: alias -> first name of the same parameter."""
+    first: dict[int, str] = {}
+    ties = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if id(parameter) in first:
+            ties[name] = first[id(parameter)]
+        else:
+            first[id(parameter)] = name
+    return ties
+
+
+def num_parameters(model: nn.Module, *, trainable_only: bool = False) -> int:
+    """Number of parameters, each counted once however many names it has."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
+
+
+def stripped_state_dict(model: nn.Module) -> dict[str, Tensor]:
+    """The state of a model without the aliases of tied weights.
+
+    Raises:
+        ValueError: a declared tie is broken, so that leaving the alias out would lose it.
+    """
+    check_ties(model)
+    aliases = tied_weights(model)
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in aliases}
+
+
+def load_stripped(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Copy a state without aliases into a model, whose ties are tied again first.
+
+    Raises:
+        ValueError: missing or unexpected names, or tensors of another shape; they are named.
+    """
+    tie_weights(model)
+    aliases = tied_weights(model)
+    own = {name: tensor for name, tensor in model.state_dict().items() if name not in aliases}
+    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    wrong = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own.keys() & state.keys()
+        if own[name].shape != state[name].shape
+    ]
+    problems = [
+        f"{what}: {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        for what, names in (("missing", missing), ("unexpected", unexpected), ("shape", sorted(wrong)))
+        if names
+    ]
+    if problems:
+        raise ValueError(f"the weights do not fit {type(model).__name__}; " + "; ".join(problems))
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+
+
+def save_weights(model: nn.Module, path: str | Path) -> None:
+    """Write the weights of a model to a safetensors file, each parameter once."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in stripped_state_dict(model).items()}
+    save_file(state, str(path), metadata={"format": "pt"})
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Read the weights of a model from a file of :func:`save_weights`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a damaged file, or weights of another model.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no weights file {path}")
+    try:
+        state = load_file(str(path))
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
+    try:
+        load_stripped(model, state)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
