@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import textwrap
 from importlib import resources
 from types import ModuleType
 from typing import Any
@@ -42,7 +43,7 @@ def show_source(*things: Any) -> None:
         lines, start = inspect.getsourcelines(thing)
         module = inspect.getmodule(thing)
         where = f"# {module.__name__ if module else '?'}, line {start}\n"
-        display(Code(where + inspect.cleandoc("".join(lines)), language="python"))
+        display(Code(where + textwrap.dedent("".join(lines)), language="python"))
 
 
 def use_figure_style() -> None:
