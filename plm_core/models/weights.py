@@ -57,11 +57,6 @@ def shared_parameters(model: nn.Module) -> dict[str, str]:
     return ties
 
 
-def num_parameters(model: nn.Module, *, trainable_only: bool = False) -> int:
-    """Number of parameters, each counted once however many names it has."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
-
-
 def stripped_state_dict(model: nn.Module) -> dict[str, Tensor]:
     """The state of a model without the aliases of tied weights.
 
