@@ -207,16 +207,16 @@ def setup_cell(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
     return next((cell for cell in notebook.cells if "setup" in tags_of(cell)), None)
 
 
-def refresh_setup(chapter: Chapter) -> bool:
-    """Bring the first lines of the set-up cell up to date with the repository's address; say whether they changed."""
-    cell = setup_cell(read_text(chapter.text))
-    block = setup_block(chapter.root)
+def refresh_setup(root: Path, path: Path) -> bool:
+    """Bring the first lines of a file's set-up cell up to date with the repository's address; say if they changed."""
+    cell = setup_cell(read_text(path))
+    block = setup_block(root)
     if cell is None or cell.source.startswith(block.rstrip()):
         return False
     old = re.match(r"\A(?:.*\n)*?[ \t]*%pip install.*(?:\n|\Z)", cell.source)
     source = block + (cell.source[old.end() :] if old else cell.source)
-    text = chapter.text.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
     if text.count(cell.source) != 1:
-        raise BookError(f"{chapter.shown(chapter.text)}:{cell.metadata.line}: the set-up cell must begin with\n{block}")
-    write_atomically(chapter.text, text.replace(cell.source, source.rstrip("\n")))
+        raise BookError(f"{path.relative_to(root)}:{cell.metadata.line}: the set-up cell must begin with\n{block}")
+    write_atomically(path, text.replace(cell.source, source.rstrip("\n")))
     return True

@@ -23,6 +23,7 @@ from book.chapters import (
     setup_cell,
     tags_of,
 )
+from book.toc import MAP, TOC, toc_problems
 
 
 @dataclass(frozen=True, order=True)
@@ -44,6 +45,8 @@ def check(root: Path, names: Sequence[str] = ()) -> int:
     """Check the named chapters, or all, print every finding, and return the exit code."""
     chapters = find_chapters(root, names)
     findings = find_all(root, chapters)
+    if not names:
+        findings = sorted(findings + list(_contents(root)))
     for finding in findings:
         print(finding)
     errors = sum(not finding.warning for finding in findings)
@@ -65,6 +68,14 @@ def find_all(root: Path, chapters: Sequence[Chapter]) -> list[Finding]:
         except BookError as error:
             findings.append(Finding(chapter.shown(chapter.text), 1, str(error), "repair the file"))
     return sorted(set(findings))
+
+
+def _contents(root: Path) -> Iterator[Finding]:
+    """What is wrong with the table of contents."""
+    if (root / MAP).exists() and (root / TOC).exists():
+        for problem in toc_problems(root):
+            path, _, message = problem.partition(": ")
+            yield Finding(path, 1, message, f"edit {path}")
 
 
 def _chapter(chapter: Chapter, sources: rules.Sources) -> Iterator[Finding]:

@@ -75,8 +75,9 @@ def execute(
                 f"{chapter.shown(chapter.notebook)} has no text {chapter.shown(chapter.text)}: write it with "
                 f"`jupytext --to md:myst {chapter.shown(chapter.notebook)}`, or delete the notebook"
             )
-        if refresh_setup(chapter):
-            print(f"{chapter.name}: brought the first lines of the set-up cell up to date")
+        for path in (chapter.text, chapter.exercises):
+            if path.exists() and refresh_setup(root, path):
+                print(f"{chapter.shown(path)}: brought the first lines of the set-up cell up to date")
     work = find_work(chapters, force=force, preset=preset)
     if not work:
         print(f"{len(chapters)} chapter{'s' * (len(chapters) != 1)} up to date, nothing to execute.")

@@ -11,6 +11,7 @@ from typing import Any
 import nbformat
 
 from book.chapters import Chapter, read_text
+from book.classroom import broken_rules
 from book.numbers import typed_measurements
 from book.prose import Prose, read_prose
 
@@ -129,45 +130,21 @@ def _references(page: Prose, sources: Sources, glued: set[str] | None, run: str)
 
 
 def exercise_problems(chapter: Chapter) -> Iterator[PlacedProblem]:
-    """What is wrong with the exercises of a chapter: no file, or a question without a solution."""
-    if chapter.is_appendix:
-        return
+    """What is wrong with the exercises of a chapter: no file, or a file that breaks the rules for exercises."""
     shown = chapter.shown(chapter.exercises)
     if not chapter.exercises.exists():
-        mend = f"write {shown} in the format of Otter Assign (`python -m book new` shows one)"
-        yield chapter.shown(chapter.text), 1, f"the chapter has no exercises {shown}", mend
+        if not chapter.is_appendix:
+            mend = f"write {shown}, as the docstring of book/classroom.py says"
+            yield chapter.shown(chapter.text), 1, f"the chapter has no exercises {shown}", mend
         return
-    text = read_text(chapter.exercises)
-    open_question: tuple[int, str] | None = None
-    in_solution = solved = False
-    for cell in text.cells:
-        line = int(cell.metadata.line)
-        marker = _marker(cell)
-        if marker == "BEGIN QUESTION":
-            name = re.search(r"^name:\s*(\S+)", cell.source, re.MULTILINE)
-            open_question, solved = (line, name.group(1) if name else "?"), False
-        elif marker == "BEGIN SOLUTION":
-            in_solution = True
-        elif marker == "END SOLUTION":
-            in_solution = False
-        elif in_solution and cell.source.strip():
-            solved = True
-        elif marker == "END QUESTION" and open_question:
-            if not solved:
-                message = f"exercise {open_question[1]} has no solution"
-                yield shown, open_question[0], message, "put one between raw cells # BEGIN SOLUTION and # END SOLUTION"
-            open_question = None
+    for problem in broken_rules(chapter.root, chapter.name):
+        found = re.match(r"(?P<path>[^:]+):(?P<line>\d+): (?P<message>.*)", problem, re.DOTALL)
+        path, line, message = found.group("path", "line", "message") if found else (shown, 1, problem)
+        yield path, int(line), message, f"edit it, then python -m book classroom {chapter.name}"
+    for cell in read_text(chapter.exercises).cells:
         if cell.cell_type == "markdown":
-            for problem in _images(read_prose(cell.source, line)):
-                yield shown, *problem
-    if open_question:
-        yield shown, open_question[0], f"exercise {open_question[1]} is never closed", "add a raw cell # END QUESTION"
-
-
-def _marker(cell: nbformat.NotebookNode) -> str:
-    """``"BEGIN QUESTION"`` and the like, if a raw cell starts with it."""
-    found = re.match(r"\s*#\s*((?:BEGIN|END) [A-Z]+)", cell.source) if cell.cell_type == "raw" else None
-    return found.group(1) if found else ""
+            for image_problem in _images(read_prose(cell.source, cell.metadata.line)):
+                yield shown, *image_problem
 
 
 def output_texts(output: nbformat.NotebookNode) -> Any:
