@@ -1,0 +1,61 @@
+"""Causal language modelling: predict every token from those before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from plm_core.data.labels import IGNORE
+from plm_core.objectives.base import Batch, LossParts, Objective
+
+MODEL_INPUTS = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
+
+
+class CausalLM(Objective):
+    """The sum of -log p(next token) over the positions that have one.
+
+    The batch needs ``labels`` as :func:`plm_core.data.labels.next_token_labels` makes them: already shifted, once, in
+    the data. The model returns logits (B, T, V).
+
+    Args:
+        label_smoothing: share of the target's probability that is spread over the whole vocabulary
+            (Szegedy et al. 2016). Leave it at 0 where the loss is to be read as nats per token.
+    """
+
+    name = "causal_lm"
+
+    def __init__(self, *, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = label_smoothing
+
+    def inputs(self, batch: Batch) -> dict[str, Any]:
+        """The ids, with mask and positions where the batch has them."""
+        return model_inputs(batch)
+
+    def score(self, output: Tensor, batch: Batch) -> LossParts:
+        """Score logits (B, T, V) against labels (B, T)."""
+        return token_losses(output, batch["labels"], label_smoothing=self.label_smoothing)
+
+    def count(self, batch: Batch) -> int:
+        """The number of labelled positions."""
+        return int((batch["labels"] != IGNORE).sum())
+
+
+def token_losses(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> LossParts:
+    """The summed cross-entropy of token predictions, in nats, and how many were right.
+
+    Args:
+        logits: (..., V), in any precision; the loss is computed in fp32.
+        labels: integers, (...); IGNORE positions add nothing.
+        label_smoothing: as :class:`CausalLM` has it.
+    """
+    logits_NV, labels_N = logits.flatten(0, -2).float(), labels.flatten()
+    total = F.cross_entropy(logits_NV, labels_N, ignore_index=IGNORE, reduction="sum", label_smoothing=label_smoothing)
+    correct = (logits_NV.detach().argmax(dim=-1) == labels_N).sum()
+    return LossParts(total, int((labels_N != IGNORE).sum()), {"accuracy": correct})
+
+
+def model_inputs(batch: Batch) -> dict[str, Any]:
+    """The entries of a batch that are inputs of a Transformer."""
+    return {key: batch[key] for key in MODEL_INPUTS if key in batch}

@@ -1,0 +1,58 @@
+"""The settings of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from plm_core.config import Config
+from plm_core.training.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """How a run is trained."""
+
+    steps: int = 1000
+    """Number of optimiser steps."""
+    micro_batches: int = 1
+    """Batches whose gradients are accumulated for one step."""
+    learning_rate: float = 1e-3
+    """Peak of the learning rate."""
+    schedule: Schedule = "cosine"
+    """Shape of the decay after the warm-up."""
+    warmup_steps: int = 100
+    """Length of the linear warm-up, in steps."""
+    final_fraction: float = 0.1
+    """Learning rate at the end, as a fraction of the peak."""
+    weight_decay: float = 0.1
+    """Decay of the matrices, decoupled from the gradient."""
+    beta1: float = 0.9
+    """AdamW's decay of the mean gradient."""
+    beta2: float = 0.98
+    """AdamW's decay of the mean squared gradient."""
+    max_grad_norm: float = 1.0
+    """Gradients longer than this are shortened to it; 0 switches clipping off."""
+    eval_every: int = 200
+    """Steps between evaluations; the last step is always evaluated."""
+    patience: int | None = None
+    """Stop after this many evaluations without a better validation loss; None never stops early."""
+    save_every: int = 500
+    """Steps between checkpoints; the last step is always saved."""
+    keep_last: int = 2
+    """Number of newest checkpoints to keep besides the best one."""
+    log_every: int = 20
+    """Steps between log records; each is a mean over all steps since the last."""
+    tensorboard: bool = False
+    """Whether to write TensorBoard events as well."""
+
+    def validate(self) -> None:
+        """Refuse sizes below one and fractions outside [0, 1]."""
+        self.require_positive("steps", "micro_batches", "learning_rate", "eval_every", "save_every", "keep_last")
+        self.require_positive("log_every")
+        self.require_probability("beta1", "beta2")
+        if self.warmup_steps < 0 or self.weight_decay < 0 or self.max_grad_norm < 0:
+            raise ValueError("TrainConfig: warmup_steps, weight_decay and max_grad_norm must not be negative")
+        if not 0 <= self.final_fraction <= 1:
+            raise ValueError(f"TrainConfig.final_fraction must lie in [0, 1], got {self.final_fraction}")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"TrainConfig.patience must be at least 1 or null, got {self.patience}")

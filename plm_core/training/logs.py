@@ -1,0 +1,151 @@
+"""What a run leaves for people: a progress bar, metrics as JSON lines, TensorBoard events, a learning curve.
+
+Metrics and speed go to two files on purpose. ``metrics.jsonl`` holds only what the computation determines, so two equal
+runs leave equal files; ``speed.jsonl`` holds times, which never repeat.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+METRICS_FILE = "metrics.jsonl"
+SPEED_FILE = "speed.jsonl"
+
+
+class RunLog:
+    """The logs of one run.
+
+    Args:
+        folder: where the files go; None keeps the records in memory only.
+        total_steps: length of the progress bar.
+        first_step: where the bar starts, for a resumed run.
+        tensorboard: also write TensorBoard events.
+        quiet: show no progress bar.
+
+    Raises:
+        ValueError: TensorBoard was asked for and is not installed, or there is no folder for it.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        total_steps: int,
+        first_step: int = 0,
+        tensorboard: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.records: list[dict[str, Any]] = []
+        self.bar = tqdm(total=total_steps, initial=first_step, unit="step", disable=quiet, dynamic_ncols=True)
+        self._writer: Any = None
+        if tensorboard:
+            if folder is None:
+                raise ValueError("TensorBoard events need an output folder")
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise ValueError("tensorboard is not installed: `pip install tensorboard`, or turn it off") from None
+            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step or None)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Record values that the computation determines."""
+        record = {"step": step, **values}
+        self.records.append(record)
+        self._append(METRICS_FILE, record)
+        if self._writer is not None:
+            for key, value in values.items():
+                self._writer.add_scalar(key, value, step)
+
+    def speed(self, step: int, values: Mapping[str, float]) -> None:
+        """Record times and rates."""
+        self._append(SPEED_FILE, {"step": step, **values})
+
+    def advance(self, **shown: str) -> None:
+        """Move the bar by one step, showing some values behind it."""
+        if shown:
+            self.bar.set_postfix(shown, refresh=False)
+        self.bar.update(1)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        if not self.bar.disable:
+            self.bar.write(text)
+
+    def close(self) -> None:
+        """Finish the bar and flush the events."""
+        self.bar.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _append(self, name: str, record: Mapping[str, Any]) -> None:
+        if self.folder is not None:
+            with (self.folder / name).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+
+
+def read_metrics(folder: Path | str) -> list[dict[str, Any]]:
+    """The metric records of a run, in order.
+
+    Raises:
+        FileNotFoundError: the folder holds no metrics.
+    """
+    path = Path(folder) / METRICS_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: is {folder} the output folder of a training run?")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def drop_after(folder: Path, step: int) -> None:
+    """Forget the records later than a step: a run that resumes there will write them again."""
+    for name in (METRICS_FILE, SPEED_FILE):
+        path = folder / name
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if _step_of(line) <= step]
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            temporary.replace(path)
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):  # the half-written last line of a killed run
+        return float("inf")
+
+
+def plot_learning_curve(
+    records: list[dict[str, Any]], path: Path | str | None = None, *, floor: float | None = None
+) -> Any:
+    """Plot training and validation loss in nats against steps, with the known entropy floor where there is one.
+
+    Args:
+        records: the records of :func:`read_metrics` or :class:`RunLog`.
+        path: where to save the figure; None only returns it.
+        floor: the loss that no model can beat, in nats.
+
+    Returns:
+        The matplotlib figure.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots()
+    for key, label in (("train/loss", "training"), ("valid/loss", "validation")):
+        points = [(record["step"], record[key]) for record in records if key in record]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=label, marker="o" if key == "valid/loss" else None)
+    if floor is not None:
+        axes.axhline(floor, color="black", linestyle="--", label="entropy floor")
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss (nats)")
+    axes.legend()
+    if path is not None:
+        figure.savefig(path)
+        plt.close(figure)
+    return figure

@@ -1,0 +1,58 @@
+"""Where a run is, and the sums that its next log record will average."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Progress:
+    """Where a run is: everything besides weights, optimiser and random generators that resuming needs."""
+
+    step: int = 0
+    """Successful optimiser steps so far."""
+    window: int = 0
+    """Windows of micro-batches consumed so far; more than ``step`` if steps were skipped."""
+    tokens: int = 0
+    """Real tokens seen so far."""
+    best_loss: float = math.inf
+    """Lowest validation loss so far, in nats."""
+    best_step: int = 0
+    """The step it was measured after."""
+    evaluations_without_gain: int = 0
+    """Evaluations since then."""
+
+
+@dataclass
+class Running:
+    """Sums since the last log record; tensors stay on the device until they are read."""
+
+    totals: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    tokens: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def add(self, key: str, value: Tensor, count: int) -> None:
+        """Add a sum and the number of its terms."""
+        self.totals[key] = self.totals.get(key, torch.zeros((), device=value.device)) + value.detach()
+        self.counts[key] = self.counts.get(key, 0) + count
+
+    def means(self) -> dict[str, float]:
+        """Every sum divided by its count."""
+        return {key: float(total) / max(1, self.counts[key]) for key, total in self.totals.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums as plain values, so that a resumed run logs what the uninterrupted one would have logged."""
+        totals = {key: float(total) for key, total in self.totals.items()}
+        return {"totals": totals, "counts": dict(self.counts), "tokens": self.tokens}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device | str) -> None:
+        """Put back what :meth:`state_dict` returned."""
+        self.totals = {key: torch.tensor(total, device=device) for key, total in state["totals"].items()}
+        self.counts, self.tokens = dict(state["counts"]), state["tokens"]
