@@ -32,6 +32,7 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import json
+import multiprocessing
 import os
 import re
 import tempfile
@@ -103,7 +104,7 @@ def build_classroom(root: Path, names: list[str] | None = None, *, check: bool =
         raise BookError("\n".join(findings))
     stale = []
     for name in chosen:
-        why = _why_stale(root, name)
+        why = stale_reason(root, name)
         print(f"{name}: {'building, ' + why if why else 'up to date'}", flush=True)
         stale += [name] if why else []
     if not stale:
@@ -112,7 +113,8 @@ def build_classroom(root: Path, names: list[str] | None = None, *, check: bool =
     from tqdm import tqdm
 
     failures = []
-    with concurrent.futures.ProcessPoolExecutor(min(len(stale), os.cpu_count() or 1)) as pool:
+    workers, spawn = min(len(stale), os.cpu_count() or 1), multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, spawn) as pool:
         running = {pool.submit(_build, root, name): name for name in stale}
         for done in tqdm(concurrent.futures.as_completed(running), total=len(running), desc="classroom"):
             try:
@@ -220,6 +222,7 @@ def _finish_student(notebook: nbformat.NotebookNode, where: str, link: str) -> s
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell(opening))
     seen: dict[str, int] = {}
     for cell in notebook.cells:
+        cell.source = cell.source.strip("\n")
         digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
         seen[digest] = seen.get(digest, 0) + 1
         cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
@@ -283,7 +286,7 @@ def _files(root: Path, name: str) -> list[Path]:
     return [find_masters(root)[name], folder / "assignment.yml", root / "_config.yml", own, student_path(root, name)]
 
 
-def _why_stale(root: Path, name: str) -> str | None:
+def stale_reason(root: Path, name: str) -> str | None:
     """The reason for building, in words; ``None`` if nothing changed since the last build."""
     target = root / "_build" / "classroom" / name
     for path in (target / "autograder.zip", target / f"{name}.ipynb", target / "stamp.json"):

@@ -107,7 +107,7 @@ class Check:
         if stage not in self.stages:
             raise ValueError(f"check {self.title!r} has no stage {stage!r}; it has {', '.join(self.stages)}")
         draw = Draw(VISIBLE_SEED if seed is None else seed, self.title, stage)
-        if any(answer is ... or answer is None for answer in answers):
+        if all(answer is ... or answer is None for answer in answers):
             raise CheckFailed("there is no answer yet: put yours in the place of the dots and run the cell")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draw.seed)
@@ -184,7 +184,7 @@ def expect_close(
     *,
     what: str = "the result",
     message: str = "",
-    mistakes: Mapping[str, Callable[[], Tensor]] | None = None,
+    mistakes: Mapping[str, Tensor | Callable[[], Tensor]] | None = None,
     tolerance: float = 1e-4,
 ) -> None:
     """Compare an answer with the truth and, where it differs, with what known mistakes would have given.
@@ -194,7 +194,7 @@ def expect_close(
         expected: the truth, computed without the student's code.
         what: how to call the value in messages.
         message: what to say where no known mistake explains the difference.
-        mistakes: messages, and for each the value that this mistake produces (computed only where it is needed).
+        mistakes: messages, and for each the value that this mistake produces, or a function that computes it.
         tolerance: largest absolute difference, relative to the largest expected magnitude where that exceeds 1.
 
     Raises:
@@ -205,7 +205,7 @@ def expect_close(
     if _close(value, expected, tolerance):
         return
     for mistake, produce in (mistakes or {}).items():
-        wrong = produce().detach().double()
+        wrong = (produce if isinstance(produce, Tensor) else produce()).detach().double()
         if wrong.shape == value.shape and _close(value, wrong, tolerance):
             raise CheckFailed(mistake)
     if not value.isfinite().all():

@@ -1,0 +1,459 @@
+"""Typical wrong answers to the exercises on attention, with the marks and the message that each must get."""
+
+WRONG = [
+    {
+        "question": "q1_pencil",
+        "mistake": "no scale",
+        "score": 0,
+        "message": "the scores are not scaled",
+        "code": """
+scores = [[2 * math.log(3), 0], [-2 * math.log(3), 0]]
+weights = [[0.9, 0.1], [0.1, 0.9]]
+output = [[3.6, 0.8], [0.4, 7.2]]
+""",
+    },
+    {
+        "question": "q1_pencil",
+        "mistake": "softmax over the queries",
+        "score": 1,
+        "message": "the softmax runs over the queries",
+        "code": """
+scores = [[math.log(3), 0], [-math.log(3), 0]]
+weights = [[0.9, 0.5], [0.1, 0.5]]
+output = [[3.6, 4], [0.4, 4]]
+""",
+    },
+    {
+        "question": "q1_pencil",
+        "mistake": "exponentials not divided by their sum",
+        "score": 1,
+        "message": "divide each by the sum of its row",
+        "code": """
+scores = [[math.log(3), 0], [-math.log(3), 0]]
+weights = [[3, 1], [1 / 3, 1]]
+output = [[12, 8], [4 / 3, 8]]
+""",
+    },
+    {
+        "question": "q1_pencil",
+        "mistake": "given up half-way",
+        "score": 1,
+        "message": "weights is still ...",
+        "code": "scores = [[math.log(3), 0], [-math.log(3), 0]]\nweights = output = ...",
+    },
+    {
+        "question": "q2_attend",
+        "mistake": "no scale",
+        "score": 3,
+        "message": "divide q·k by the square root of the head width",
+        "code": """
+def attend(q, k, v):
+    return (q @ k.transpose(-1, -2)).softmax(-1) @ v
+""",
+    },
+    {
+        "question": "q2_attend",
+        "mistake": "divided by K",
+        "score": 3,
+        "message": "the scale is its square root",
+        "code": """
+def attend(q, k, v):
+    return (q @ k.transpose(-1, -2) / q.shape[-1]).softmax(-1) @ v
+""",
+    },
+    {
+        "question": "q2_attend",
+        "mistake": "softmax over the queries",
+        "score": 1,
+        "message": "every query must share out weight 1 over the keys",
+        "code": """
+def attend(q, k, v):
+    return (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-2) @ v
+""",
+    },
+    {
+        "question": "q2_attend",
+        "mistake": "overflow",
+        "score": 3,
+        "message": "exp() of a large score overflows",
+        "code": """
+def attend(q, k, v):
+    exponentials = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).exp()
+    return exponentials / exponentials.sum(-1, keepdim=True) @ v
+""",
+    },
+    {
+        "question": "q2_attend",
+        "mistake": "transposes the batch",
+        "score": 0,
+        "message": "your code raised",
+        "code": """
+def attend(q, k, v):
+    return (q @ k.T / math.sqrt(q.shape[-1])).softmax(-1) @ v
+""",
+    },
+    {
+        "question": "q3_allowed",
+        "mistake": "diagonal aligned with the first key",
+        "score": 3,
+        "message": "the *last* query meets the last key",
+        "code": """
+def allowed(is_real_BS, num_queries):
+    causal = torch.ones(num_queries, is_real_BS.shape[-1], dtype=torch.bool).tril()
+    return is_real_BS[:, None, :] & (causal if num_queries > 1 else True)
+""",
+    },
+    {
+        "question": "q3_allowed",
+        "mistake": "a query does not see itself",
+        "score": 1,
+        "message": "a query must see its own position too",
+        "code": """
+def allowed(is_real_BS, num_queries):
+    num_keys = is_real_BS.shape[-1]
+    causal = torch.ones(num_queries, num_keys, dtype=torch.bool).tril(num_keys - num_queries - 1)
+    return is_real_BS[:, None, :] & causal
+""",
+    },
+    {
+        "question": "q3_allowed",
+        "mistake": "inverted",
+        "score": 1,
+        "message": "the mask is inverted",
+        "code": """
+def allowed(is_real_BS, num_queries):
+    num_keys = is_real_BS.shape[-1]
+    return ~(is_real_BS[:, None, :] & torch.ones(num_queries, num_keys).bool().tril(num_keys - num_queries))
+""",
+    },
+    {
+        "question": "q3_allowed",
+        "mistake": "padding forgotten",
+        "score": 2,
+        "message": "padding may be attended",
+        "code": """
+def allowed(is_real_BS, num_queries):
+    batch, num_keys = is_real_BS.shape
+    return torch.ones(batch, num_queries, num_keys).bool().tril(num_keys - num_queries)
+""",
+    },
+    {
+        "question": "q3_allowed",
+        "mistake": "a mask of numbers",
+        "score": 0,
+        "message": "masks are bool",
+        "code": """
+def allowed(is_real_BS, num_queries):
+    num_keys = is_real_BS.shape[-1]
+    return is_real_BS[:, None, :] * torch.ones(num_queries, num_keys).tril(num_keys - num_queries)
+""",
+    },
+    {
+        "question": "q4_masked_softmax",
+        "mistake": "mask after the softmax",
+        "score": 2,
+        "message": "the mask comes after the softmax",
+        "code": """
+def masked_softmax(scores, mask):
+    return scores.softmax(-1) * mask
+""",
+    },
+    {
+        "question": "q4_masked_softmax",
+        "mistake": "forbidden scores set to zero",
+        "score": 1,
+        "message": "exp(0) = 1 still counts",
+        "code": """
+def masked_softmax(scores, mask):
+    return (scores * mask).softmax(-1)
+""",
+    },
+    {
+        "question": "q4_masked_softmax",
+        "mistake": "a large negative number",
+        "score": 2,
+        "message": "a large negative number is not a mask",
+        "code": """
+def masked_softmax(scores, mask):
+    return scores.masked_fill(~mask, -1e9).softmax(-1)
+""",
+    },
+    {
+        "question": "q4_masked_softmax",
+        "mistake": "minus infinity alone",
+        "score": 2,
+        "message": "Softmax of a row of -inf is 0/0",
+        "code": """
+def masked_softmax(scores, mask):
+    return scores.masked_fill(~mask, -torch.inf).softmax(-1)
+""",
+    },
+    {
+        "question": "q4_masked_softmax",
+        "mistake": "NaN overwritten afterwards",
+        "score": 3,
+        "message": "NaN made on the way forward stays in the gradient",
+        "code": """
+def masked_softmax(scores, mask):
+    return scores.masked_fill(~mask, -torch.inf).softmax(-1).nan_to_num(0.0)
+""",
+    },
+    {
+        "question": "q4_masked_softmax",
+        "mistake": "scores changed in place",
+        "score": 2,
+        "message": "the scores were changed in place",
+        "code": """
+def masked_softmax(scores, mask):
+    some_key = mask.any(-1, keepdim=True)
+    with torch.no_grad():
+        scores.masked_fill_(~mask & some_key, -torch.inf)
+    return scores.softmax(-1) * some_key
+""",
+    },
+    {
+        "question": "q5_predict",
+        "mistake": "the spread grows like K",
+        "score": 3,
+        "message": "the standard deviation its square root",
+        "code": 'spread, weight, gradient, scaled_weight = 256, "grows", "falls", "stays"',
+    },
+    {
+        "question": "q5_predict",
+        "mistake": "larger scores, larger gradients",
+        "score": 3,
+        "message": "the softmax is saturated",
+        "code": 'spread, weight, gradient, scaled_weight = 16.0, "grows", "grows", "stays"',
+    },
+    {
+        "question": "q5_predict",
+        "mistake": "not one of the choices",
+        "score": 2,
+        "message": "choose one of 'falls', 'stays', 'grows'",
+        "code": 'spread, weight, gradient, scaled_weight = 16, "up", "falls", ...',
+    },
+    {
+        "question": "q6_multi_head",
+        "mistake": "one bug found: the axis",
+        "score": 1,
+        "message": "the width of the model: a head is only K = D / H wide",
+        "code": """
+def multi_head(x_TD, w_q, w_k, w_v, num_heads):
+    num_tokens, size = x_TD.shape
+    q, k, v = ((x_TD @ w).view(num_heads, num_tokens, size // num_heads) for w in (w_q, w_k, w_v))
+    scores = q @ k.transpose(1, 2) / math.sqrt(size)
+    weights = scores.softmax(-1)
+    return scores, weights, (weights @ v).reshape(num_tokens, size)
+""",
+    },
+    {
+        "question": "q6_multi_head",
+        "mistake": "heads split by a view",
+        "score": 2,
+        "message": "the heads are mixed",
+        "code": """
+def multi_head(x_TD, w_q, w_k, w_v, num_heads):
+    num_tokens, size = x_TD.shape
+    q, k, v = ((x_TD @ w).view(num_heads, num_tokens, size // num_heads) for w in (w_q, w_k, w_v))
+    scores = q @ k.transpose(1, 2) / math.sqrt(size // num_heads)
+    weights = scores.softmax(-1)
+    return scores, weights, (weights @ v).transpose(0, 1).reshape(num_tokens, size)
+""",
+    },
+    {
+        "question": "q6_multi_head",
+        "mistake": "heads merged by a reshape",
+        "score": 3,
+        "message": "the heads are merged by a reshape alone",
+        "code": """
+def multi_head(x_TD, w_q, w_k, w_v, num_heads):
+    num_tokens, size = x_TD.shape
+    q, k, v = ((x_TD @ w).view(num_tokens, num_heads, -1).transpose(0, 1) for w in (w_q, w_k, w_v))
+    scores = q @ k.transpose(1, 2) / math.sqrt(size // num_heads)
+    weights = scores.softmax(-1)
+    return scores, weights, (weights @ v).reshape(num_tokens, size)
+""",
+    },
+    {
+        "question": "q6_multi_head",
+        "mistake": "softmax over the heads",
+        "score": 3,
+        "message": "the softmax runs over the heads",
+        "code": """
+def multi_head(x_TD, w_q, w_k, w_v, num_heads):
+    num_tokens, size = x_TD.shape
+    q, k, v = ((x_TD @ w).view(num_tokens, num_heads, -1).transpose(0, 1) for w in (w_q, w_k, w_v))
+    scores = q @ k.transpose(1, 2) / math.sqrt(size // num_heads)
+    weights = scores.softmax(0)
+    return scores, weights, (weights @ v).transpose(0, 1).reshape(num_tokens, size)
+""",
+    },
+    {
+        "question": "q7_sample",
+        "mistake": "always the best key",
+        "score": 2,
+        "message": "the same key comes up every time",
+        "code": """
+def sample_attend(q_TK, k_SK, v_SM):
+    chosen_T = (q_TK @ k_SK.T).argmax(-1)
+    return chosen_T, v_SM[chosen_T]
+""",
+    },
+    {
+        "question": "q7_sample",
+        "mistake": "uniform draws",
+        "score": 2,
+        "message": "all keys come up equally often",
+        "code": """
+def sample_attend(q_TK, k_SK, v_SM):
+    chosen_T = torch.randint(len(k_SK), (len(q_TK),))
+    return chosen_T, v_SM[chosen_T]
+""",
+    },
+    {
+        "question": "q7_sample",
+        "mistake": "no scale",
+        "score": 2,
+        "message": "the scores are not scaled",
+        "code": """
+def sample_attend(q_TK, k_SK, v_SM):
+    chosen_T = torch.multinomial((q_TK @ k_SK.T).softmax(-1), 1).squeeze(-1)
+    return chosen_T, v_SM[chosen_T]
+""",
+    },
+    {
+        "question": "q7_sample",
+        "mistake": "a mean of values beside the choice",
+        "score": 2,
+        "message": "Hard attention returns one row of v",
+        "code": """
+def sample_attend(q_TK, k_SK, v_SM):
+    weights_TS = (q_TK @ k_SK.T / math.sqrt(q_TK.shape[-1])).softmax(-1)
+    return torch.multinomial(weights_TS, 1).squeeze(-1), weights_TS @ v_SM
+""",
+    },
+    {
+        "question": "q7_sample",
+        "mistake": "a column of choices",
+        "score": 0,
+        "message": "squeeze(-1)",
+        "code": """
+def sample_attend(q_TK, k_SK, v_SM):
+    chosen = torch.multinomial((q_TK @ k_SK.T / math.sqrt(q_TK.shape[-1])).softmax(-1), 1)
+    return chosen, v_SM[chosen]
+""",
+    },
+    {
+        "question": "q8_backward",
+        "mistake": "softmax taken for an elementwise function",
+        "score": 2,
+        "message": "is the sum missing?",
+        "code": """
+def attend_backward(q_TK, k_SK, v_SM, grad_out_TM):
+    scale = 1 / math.sqrt(q_TK.shape[-1])
+    weights = (q_TK @ k_SK.T * scale).softmax(-1)
+    grad_scores = weights * (grad_out_TM @ v_SM.T) * scale
+    return grad_scores @ k_SK, grad_scores.T @ q_TK, weights.T @ grad_out_TM
+""",
+    },
+    {
+        "question": "q8_backward",
+        "mistake": "scale forgotten on the way back",
+        "score": 3,
+        "message": "the scale is forgotten on the way back",
+        "code": """
+def attend_backward(q_TK, k_SK, v_SM, grad_out_TM):
+    weights = (q_TK @ k_SK.T / math.sqrt(q_TK.shape[-1])).softmax(-1)
+    grad_weights = grad_out_TM @ v_SM.T
+    grad_scores = weights * (grad_weights - (weights * grad_weights).sum(-1, keepdim=True))
+    return grad_scores @ k_SK, grad_scores.T @ q_TK, weights.T @ grad_out_TM
+""",
+    },
+    {
+        "question": "q8_backward",
+        "mistake": "autograd after all",
+        "score": 0,
+        "message": "your code raised RuntimeError",
+        "code": """
+def attend_backward(q_TK, k_SK, v_SM, grad_out_TM):
+    inputs = [x.requires_grad_() for x in (q_TK, k_SK, v_SM)]
+    out = (q_TK @ k_SK.T / math.sqrt(q_TK.shape[-1])).softmax(-1) @ v_SM
+    return torch.autograd.grad(out, inputs, grad_out_TM)
+""",
+    },
+    {
+        "question": "q9_stream",
+        "mistake": "the whole table at once",
+        "score": 3,
+        "message": "take the scores of one block at a time",
+        "code": """
+def stream_attend(q_TK, k_SK, v_SM, block):
+    return (q_TK @ k_SK.T / math.sqrt(q_TK.shape[-1])).softmax(-1) @ v_SM
+""",
+    },
+    {
+        "question": "q9_stream",
+        "mistake": "outputs of blocks averaged",
+        "score": 1,
+        "message": "each block has its own softmax, and the outputs are averaged",
+        "code": """
+def stream_attend(q_TK, k_SK, v_SM, block):
+    outputs = []
+    for start in range(0, len(k_SK), block):
+        scores = q_TK @ k_SK[start : start + block].T / math.sqrt(q_TK.shape[-1])
+        outputs.append(scores.softmax(-1) @ v_SM[start : start + block])
+    return sum(outputs) / len(outputs)
+""",
+    },
+    {
+        "question": "q9_stream",
+        "mistake": "no running maximum",
+        "score": 3,
+        "message": "subtract the largest score so far",
+        "code": """
+def stream_attend(q_TK, k_SK, v_SM, block):
+    total, result = 0, 0
+    for start in range(0, len(k_SK), block):
+        exponentials = (q_TK @ k_SK[start : start + block].T / math.sqrt(q_TK.shape[-1])).exp()
+        total = total + exponentials.sum(-1, keepdim=True)
+        result = result + exponentials @ v_SM[start : start + block]
+    return result / total
+""",
+    },
+    {
+        "question": "q9_stream",
+        "mistake": "sums not rescaled when the maximum grows",
+        "score": 1,
+        "message": "what was summed before must shrink",
+        "code": """
+def stream_attend(q_TK, k_SK, v_SM, block):
+    largest, total, result = torch.full((len(q_TK), 1), -torch.inf), 0, 0
+    for start in range(0, len(k_SK), block):
+        scores = q_TK @ k_SK[start : start + block].T / math.sqrt(q_TK.shape[-1])
+        largest = torch.maximum(largest, scores.amax(-1, keepdim=True))
+        exponentials = (scores - largest).exp()
+        total = total + exponentials.sum(-1, keepdim=True)
+        result = result + exponentials @ v_SM[start : start + block]
+    return result / total
+""",
+    },
+    {
+        "question": "q9_stream",
+        "mistake": "last block left out",
+        "score": 2,
+        "message": "the last block, which is not full, is left out",
+        "code": """
+def stream_attend(q_TK, k_SK, v_SM, block):
+    largest, total, result = torch.full((len(q_TK), 1), -torch.inf), 0, 0
+    for i in range(len(k_SK) // block):
+        keys = slice(i * block, (i + 1) * block)
+        scores = q_TK @ k_SK[keys].T / math.sqrt(q_TK.shape[-1])
+        new = torch.maximum(largest, scores.amax(-1, keepdim=True))
+        shrink, largest = (largest - new).exp(), new
+        exponentials = (scores - largest).exp()
+        total = total * shrink + exponentials.sum(-1, keepdim=True)
+        result = result * shrink + exponentials @ v_SM[keys]
+    return result / total
+""",
+    },
+]

@@ -1,0 +1,176 @@
+"""Checks of the exercises on masks: who may look at what, and a softmax that obeys.
+
+Letters as in :mod:`plm_core.checks.attention`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plm_core.checks.attention import WRONG_AXIS, TensorFunction
+from plm_core.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
+
+# --- 3: who may look at what ----------------------------------------------------------------------------------------
+
+allowed_keys = Check("A mask that is causal and ignores padding")
+
+
+def allowed_reference(is_real_BS: Tensor, num_queries: int) -> Tensor:
+    """True where a key is real and not later than the query; the last query meets the last key."""
+    num_keys = is_real_BS.shape[-1]
+    position_T1 = torch.arange(num_queries)[:, None] + num_keys - num_queries
+    return is_real_BS[:, None, :] & (torch.arange(num_keys)[None, :] <= position_T1)
+
+
+def _expect_mask(mask: Any, right: Tensor, *, message: str, mistakes: dict[str, Tensor]) -> None:
+    mask = expect_tensor(mask, right.shape, what="allowed(is_real, T)")
+    if mask.dtype != torch.bool:
+        raise CheckFailed(f"the mask has type {mask.dtype}: masks are bool, True = may be attended")
+    inverted = {"the mask is inverted: True means *may be attended*": ~right}
+    expect_close(mask.int(), right.int(), what="allowed(is_real, T)", message=message, mistakes=inverted | mistakes)
+
+
+@allowed_keys.stage("shape and type")
+def _(allowed: TensorFunction, draw: Draw) -> None:
+    t, s = sorted(draw.sizes(2, 2, 9))
+    mask = expect_tensor(allowed(torch.ones(3, s, dtype=torch.bool), t), (3, t, s), what="allowed(is_real, T)")
+    if mask.dtype != torch.bool:
+        raise CheckFailed(f"the mask has type {mask.dtype}: masks are bool, True = may be attended")
+
+
+@allowed_keys.stage("causal")
+def _(allowed: TensorFunction, draw: Draw) -> None:
+    t = draw.integer(4, 9)
+    is_real = torch.ones(2, t, dtype=torch.bool)
+    square = torch.ones(2, t, t, dtype=torch.bool)
+    _expect_mask(
+        allowed(is_real, t),
+        square.tril(),
+        message="With as many queries as keys, query t sees keys 0 to t.",
+        mistakes={
+            "a query must see its own position too: the diagonal is allowed": square.tril(-1),
+            "this lets a query see the future: it may see earlier keys and itself": square.triu(),
+            "nothing hides the future from a query": square,
+        },
+    )
+
+
+@allowed_keys.stage("padding")
+def _(allowed: TensorFunction, draw: Draw) -> None:
+    s = draw.integer(4, 9)
+    is_real = torch.arange(s) < torch.tensor([[s], [s - 2], [1]])
+    mask = allowed(is_real, 1)  # the single query is the last: causality forbids it nothing
+    all_keys = torch.ones(3, 1, s, dtype=torch.bool)
+    no_padding = {"padding may be attended: use is_real": all_keys}
+    _expect_mask(
+        mask, is_real[:, None, :], message="One query, the last, sees exactly the real keys.", mistakes=no_padding
+    )
+
+
+@allowed_keys.stage("reference")
+def _(allowed: TensorFunction, draw: Draw) -> None:
+    t, s = sorted(draw.sizes(2, 4, 12))
+    is_real = torch.rand(4, s, generator=draw.generator) < 0.7
+    is_real[:, 0] = False  # padding on the left, as in generation: some rows see nothing at all
+    first = torch.ones(t, s, dtype=torch.bool).tril()
+    _expect_mask(
+        allowed(is_real, t),
+        allowed_reference(is_real, t),
+        message="Query t stands at position S - T + t.",
+        mistakes={
+            "with fewer queries than keys the *last* query meets the last key: shift the diagonal by S - T": is_real[
+                :, None, :
+            ]
+            & first,
+        },
+    )
+
+
+# --- 4: softmax under a mask ----------------------------------------------------------------------------------------
+
+masked_softmax = Check("A softmax that obeys a mask")
+
+
+def _softmax_case(draw: Draw, *, empty_row: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, a mask, and the right weights; no row or one row of the mask is False throughout."""
+    t, s = draw.sizes(2, 4, 9)
+    scores = draw.normal(2, t, s, scale=2.0)
+    mask = torch.rand(2, t, s, generator=draw.generator) < 0.6
+    mask[..., 0] = True
+    mask[..., 1] = False
+    if empty_row:
+        mask[1, 2] = False
+    exponentials = scores.double().exp() * mask
+    return scores, mask, exponentials / exponentials.sum(-1, keepdim=True).clamp_min(1e-300)
+
+
+@masked_softmax.stage("shape")
+def _(softmax: TensorFunction, draw: Draw) -> None:
+    scores, mask, weights = _softmax_case(draw, empty_row=False)
+    expect_tensor(softmax(scores, mask), weights.shape, what="masked_softmax(scores, mask)")
+
+
+@masked_softmax.stage("forbidden keys weigh nothing, allowed ones share 1")
+def _(softmax: TensorFunction, draw: Draw) -> None:
+    scores, mask, right = _softmax_case(draw, empty_row=False)
+    before = scores.clone()
+    weights = softmax(scores, mask)
+    expect_close(
+        weights,
+        right,
+        what="masked_softmax(scores, mask)",
+        message="Set forbidden scores to -inf, then take the softmax over the last axis.",
+        mistakes={
+            "the mask comes after the softmax, so the rows no longer sum to 1: mask the scores": before.softmax(-1)
+            * mask,
+            "a forbidden score is set to 0, and exp(0) = 1 still counts: set it to -inf": (before * mask).softmax(-1),
+            "the mask is read the wrong way round: True means *may be attended*": before.masked_fill(
+                mask, -math.inf
+            ).softmax(-1),
+            "the mask is added to the scores as 0 and 1: that favours allowed keys, it forbids none": (
+                before + mask
+            ).softmax(-1),
+            WRONG_AXIS: before.masked_fill(~mask, -math.inf).softmax(-2),
+        },
+    )
+    if not torch.equal(scores, before):
+        raise CheckFailed("the scores were changed in place: use masked_fill or torch.where, not masked_fill_")
+
+
+@masked_softmax.stage("a row with no allowed key gives zeros")
+def _(softmax: TensorFunction, draw: Draw) -> None:
+    scores, mask, right = _softmax_case(draw, empty_row=True)
+    weights = expect_tensor(softmax(scores, mask), right.shape, what="masked_softmax(scores, mask)")
+    expect_close(
+        weights[1, 2],
+        torch.zeros(right.shape[-1]),
+        what="the row without an allowed key",
+        message="Softmax of a row of -inf is 0/0. Give this row zeros.",
+        mistakes={
+            "every key is forbidden, and yet they share weight 1: a large negative number is not a mask": torch.full(
+                (right.shape[-1],), 1 / right.shape[-1]
+            ),
+        },
+    )
+
+
+@masked_softmax.stage("gradient")
+def _(softmax: TensorFunction, draw: Draw) -> None:
+    scores, mask, right = _softmax_case(draw, empty_row=True)
+    upstream = draw.normal(*scores.shape)
+    scores.requires_grad_()
+    weights = expect_tensor(softmax(scores, mask), right.shape, what="masked_softmax(scores, mask)")
+    if not weights.requires_grad:
+        raise CheckFailed("no gradient flows back to the scores: was the result detached or built from numbers?")
+    (weights * upstream).sum().backward()
+    expect_close(
+        scores.grad,
+        right * (upstream - (right * upstream).sum(-1, keepdim=True)),
+        what="the gradient of the scores",
+        message="NaN made on the way forward stays in the gradient even if it is overwritten afterwards (0 · NaN is "
+        "NaN): make the scores of an empty row finite *before* the softmax.",
+    )

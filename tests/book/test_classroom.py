@@ -1,0 +1,297 @@
+"""The exercises grade as they promise: the solution in full, an empty submission not at all, typical mistakes in part.
+
+Every master in ``chapters/exercises`` is graded here with Otter's own test files, in this process; the first one also
+goes the whole way, from ``build_classroom`` to ``otter run`` on a notebook nobody has touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import runpy
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+from IPython.core.inputtransformer2 import TransformerManager
+from otter.nbmeta_config import NBMetadataConfig
+from otter.test_files import TestFile as Grade
+from otter.test_files import create_test_file
+
+from book.chapters import BookError
+from book.classroom import assemble, broken_rules, build_classroom, find_masters, student_path
+from plm_core.checks.feedback import VISIBLE_SEED, Check
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = list(find_masters(ROOT))
+FIRST = "05_attention"
+
+
+@dataclass
+class Question:
+    """One question of an assembled notebook: its cells, and which of them the student answers."""
+
+    name: str
+    test: Path
+    cells: list[str]
+    answer: int
+
+
+@dataclass
+class Exercises:
+    folder: tempfile.TemporaryDirectory
+    seed: int
+    student: list[str]
+    opening: list[str]
+    questions: dict[str, Question]
+
+    @functools.cached_property
+    def solved(self) -> dict[str, Any]:
+        """The names that stand after the whole solution has run."""
+        env: dict[str, Any] = {"__name__": "__main__", "check_seed": self.seed}
+        for source in self.opening + [cell for question in self.questions.values() for cell in question.cells]:
+            run_cell(source, env)
+        return env
+
+
+@functools.cache
+def load(name: str) -> Exercises:
+    folder = tempfile.TemporaryDirectory()
+    made = assemble(ROOT, name, Path(folder.name))
+    student = [cell.source for cell in nbformat.reads(made.student, as_version=4).cells if cell.cell_type == "code"]
+    shared = yaml.safe_load((ROOT / "chapters" / "exercises" / "assignment.yml").read_text(encoding="utf-8"))
+    questions: dict[str, Question] = {}
+    cells: list[str] = []
+    opening: list[str] = []
+    answer = None
+    for cell in nbformat.read(made.solutions, as_version=4).cells:
+        if cell.cell_type != "code":
+            continue
+        if not opening:
+            assert "setup" in cell.metadata.tags, "the first code cell is the set-up cell"
+            opening.append(cell.source)
+            continue
+        if "otter_assign_solution_cell" in cell.metadata.get("tags", []):
+            assert answer is None, f"one answer cell for each question: {cell.source!r} is a second"
+            answer = len(cells)
+        cells.append(cell.source)
+        for question in cell.metadata.get("otter", {}).get("tests", []):
+            assert answer is not None, f"question {question} has no answer cell"
+            test = made.solutions.parent / "tests" / f"{question}.py"
+            questions[question] = Question(question, test, cells, answer)
+            cells, answer = [], None
+    return Exercises(folder, shared["seed"]["autograder_value"], student, opening, questions)
+
+
+def run_cell(source: str, env: dict[str, Any]) -> str:
+    """Run one cell as a kernel would, without a kernel; return what it printed."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(TransformerManager().transform_cell(source), "<cell>", "exec"), env)
+    return printed.getvalue()
+
+
+def grade(question: Question, env: dict[str, Any]) -> Grade:
+    graded = create_test_file(str(question.test), NBMetadataConfig())
+    graded.run(env)
+    return graded
+
+
+def wrong_answers(name: str) -> list[dict[str, Any]]:
+    path = ROOT / "chapters" / "exercises" / "wrong" / f"{name}.py"
+    return list(runpy.run_path(str(path))["WRONG"]) if path.is_file() else []
+
+
+WRONG = [
+    pytest.param(name, answer, id=f"{name}-{answer['question']}-{answer['mistake'].replace(' ', '_')}")
+    for name in NAMES
+    for answer in wrong_answers(name)
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_master_keeps_the_rules_and_its_student_notebook_is_up_to_date(name: str) -> None:
+    assert build_classroom(ROOT, [name], check=True) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_solution_gets_full_marks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    exercises = load(name)
+    env = dict(exercises.solved)
+    graded: list[tuple[Check, str, int | None]] = []
+    original = Check.grade
+
+    def record(self: Check, stage: str, *answers: Any, seed: int | None = None) -> None:
+        graded.append((self, stage, seed))
+        original(self, stage, *answers, seed=seed)
+
+    monkeypatch.setattr(Check, "grade", record)
+    for question in exercises.questions.values():
+        graded.clear()
+        result = grade(question, env)
+        assert result.passed_all, result.summary()
+        (check,) = {check for check, _, _ in graded}
+        stages = [stage for _, stage, _ in graded]
+        assert stages == list(check.stages), f"{question.name}: hidden tests grade each stage once, in order"
+        assert {seed for _, _, seed in graded} == {exercises.seed}, "hidden checks draw from the autograder's seed"
+    assert exercises.seed != VISIBLE_SEED
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_empty_submission_gets_nothing(name: str) -> None:
+    exercises = load(name)
+    env: dict[str, Any] = {"__name__": "__main__", "check_seed": exercises.seed}
+    for source in exercises.student:
+        assert "All stages passed" not in run_cell(source, env)
+    for question in exercises.questions.values():
+        assert grade(question, env).score == 0, f"{question.name} gives marks for nothing"
+
+
+@pytest.mark.parametrize(("name", "wrong"), WRONG)
+def test_wrong_answer_gets_its_marks_and_the_message_that_helps(name: str, wrong: dict[str, Any]) -> None:
+    exercises = load(name)
+    question = exercises.questions[wrong["question"]]
+    env = dict(exercises.solved)
+    shown = ""
+    for position, source in enumerate(question.cells):
+        shown += run_cell(wrong["code"] if position == question.answer else source, env)
+    graded = grade(question, env)
+    assert wrong["message"] in shown, f"the student reads\n{shown}"
+    assert wrong["message"] in graded.summary(), f"the autograder says\n{graded.summary()}"
+    assert graded.score == pytest.approx(wrong["score"]), graded.summary()
+    assert graded.score < graded.possible
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_question_has_a_wrong_answer_and_one_earns_part_of_the_marks(name: str) -> None:
+    answers = wrong_answers(name)
+    assert {answer["question"] for answer in answers} == set(load(name).questions)
+    assert any(answer["score"] > 0 for answer in answers)
+
+
+# --- the builder ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A repository that holds one set of exercises and what it needs."""
+    for part in (
+        f"chapters/exercises/{FIRST}.md",
+        "chapters/exercises/assignment.yml",
+        "_config.yml",
+        "book/classroom.py",
+    ):
+        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / part, tmp_path / part)
+    shutil.copytree(ROOT / "plm_core", tmp_path / "plm_core", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def edit(root: Path, old: str, new: str, path: str = f"chapters/exercises/{FIRST}.md", count: int = -1) -> None:
+    text = (root / path).read_text(encoding="utf-8")
+    assert old in text
+    (root / path).write_text(text.replace(old, new, count), encoding="utf-8")
+
+
+def test_build_then_otter_run(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The whole way: build (which grades the solution in a kernel), skip what is fresh, grade an untouched notebook."""
+    build_classroom(copy, [FIRST])
+    assert "points" in capfd.readouterr().out
+    assert student_path(copy, FIRST).read_bytes() == student_path(ROOT, FIRST).read_bytes(), "the same on every machine"
+
+    build_classroom(copy, ["05"])
+    assert f"{FIRST}: up to date" in capfd.readouterr().out
+
+    built = copy / "_build" / "classroom" / FIRST
+    command = [sys.executable, "-m", "otter", "run", "-a", str(built / "autograder.zip"), "-o", str(copy), "--no-logo"]
+    subprocess.run([*command, str(student_path(copy, FIRST))], check=True, cwd=copy, capture_output=True)
+    results = json.loads((copy / "results.json").read_text(encoding="utf-8"))["tests"]
+    scores = {test["name"]: test["score"] for test in results if test.get("max_score")}
+    assert scores.keys() == load(FIRST).questions.keys()
+    assert set(scores.values()) == {0}
+
+    stamp = json.loads((built / "stamp.json").read_text(encoding="utf-8"))
+    assert "plm_core.checks.feedback" in stamp["modules"]
+    edit(copy, "class Check:", "class Check:  # edited", "plm_core/checks/feedback.py")
+    edit(copy, "points: 3", "points: many", count=1)
+    with pytest.raises(BookError, match="says no points"):
+        build_classroom(copy)
+    edit(copy, "points: many", "points: 3")
+    from book.classroom import stale_reason
+
+    assert stale_reason(copy, FIRST) == "plm_core.checks.feedback changed"
+
+
+def test_unknown_name_is_one_clear_message(copy: Path) -> None:
+    with pytest.raises(BookError, match=f"no exercises '99_nothing'. Exercises: {FIRST}"):
+        build_classroom(copy, ["99_nothing"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("# HIDDEN\n", "", "has no hidden test"),
+        ("## Exercise 1 ★ ", "## Exercise 1 ", "has no heading of the form"),
+        ("★★★", "★★", "no exercise of level ★★★"),
+        ("Predict, then run", "Guess", "no exercise is titled 'Predict, then run'"),
+        ("## Exercise 2 ", "## Exercise 12 ", "not numbered 1 to 9"),
+        ("    # BEGIN SOLUTION\n", "", "has no solution"),
+    ],
+)
+def test_broken_rule_is_named_with_file_and_line(copy: Path, old: str, new: str, complaint: str) -> None:
+    edit(copy, old, new)
+    (finding, *_) = [line for line in broken_rules(copy, FIRST) if complaint in line]
+    assert finding.startswith(f"chapters/exercises/{FIRST}.md:")
+
+
+def test_too_few_exercises_are_reported(copy: Path) -> None:
+    path = copy / "chapters" / "exercises" / f"{FIRST}.md"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[: text.index("name: q5_predict")], encoding="utf-8")
+    assert any("at least 5 are wanted" in line for line in broken_rules(copy, FIRST))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("# HIDDEN\ndef test_scores", "def test_scores", "mark tests as '# HIDDEN'"),
+        ("git+https://", "git+https://elsewhere.", "must begin with"),
+        ("# END QUESTION", "# END NOTHING", "not a valid Otter Assign notebook"),
+        ("points: 3", "colour: red", "not a valid Otter Assign notebook"),
+    ],
+)
+def test_student_notebook_that_would_not_work_is_refused(
+    copy: Path, tmp_path_factory: pytest.TempPathFactory, old: str, new: str, complaint: str
+) -> None:
+    edit(copy, old, new, count=1)
+    with pytest.raises(BookError, match=complaint):
+        assemble(copy, FIRST, tmp_path_factory.mktemp("assembled"))
+
+
+def test_outdated_and_missing_student_notebooks_are_reported(copy: Path) -> None:
+    (missing,) = build_classroom(copy, check=True)
+    assert "is missing; run `python -m book classroom" in missing
+    student_path(copy, FIRST).parent.mkdir()
+    shutil.copyfile(student_path(ROOT, FIRST), student_path(copy, FIRST))
+    assert build_classroom(copy, check=True) == []
+    edit(copy, "Attention by pencil", "Attention with a pencil")
+    (outdated,) = build_classroom(copy, check=True)
+    assert "is not what its master gives" in outdated
+
+
+def test_student_notebook_stands_alone() -> None:
+    text = student_path(ROOT, FIRST).read_text(encoding="utf-8")
+    for unwanted in ("import otter", "grader", "SOLUTION", "check_seed", "HIDDEN"):
+        assert unwanted not in text
+    notebook = nbformat.reads(text, as_version=4)
+    nbformat.validate(notebook)
+    assert all(not cell.get("outputs") for cell in notebook.cells)
