@@ -1,0 +1,400 @@
+"""Text to token ids and back: characters, words, byte-level BPE and WordPiece, over the Hugging Face library.
+
+The algorithms that chapter 02 builds stand in :mod:`plm_core.data.bpe` and :mod:`plm_core.data.wordpiece`, and a test
+shows that this module gives the same ids; the work is done by the ``tokenizers`` library, which is many times faster.
+
+What decoding gives back (``normalise`` is :meth:`Tokenizer.normalise`):
+
+=============  ==================================================================================================
+characters     ``decode(encode(x)) == normalise(x)`` if every character is in the vocabulary; others become [UNK]
+BPE            ``decode(encode(x)) == normalise(x)`` for every string: bytes have no unknowns
+words          equal after all white space is removed, if every word is in the vocabulary
+WordPiece      equal after all white space is removed, if every letter is in the vocabulary, alone and as ##letter
+=============  ==================================================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import tokenizers
+import torch
+from tokenizers import Encoding, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[BOS]", "[EOS]")
+"""The same seven in every tokenizer, as ids 0 to 6, so that one tokenizer serves every model family."""
+
+Normalization = Literal["NFC", "NFKC"]
+Truncation = Literal["longest_first", "only_first", "only_second"]
+Batch = dict[str, Tensor]
+
+
+class Tokenizer:
+    """A trained tokenizer. Make one by :func:`train_bpe` or its siblings, or read one by :meth:`load`.
+
+    Args:
+        backend: a tokenizer of the ``tokenizers`` library that has the seven :data:`SPECIAL_TOKENS` as ids 0 to 6.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        for index, token in enumerate(SPECIAL_TOKENS):
+            if backend.token_to_id(token) != index:
+                raise ValueError(
+                    f"the tokenizer has {token} as id {backend.token_to_id(token)}, expected {index}: "
+                    f"train it with plm_core.data.tokenizers, or use its own library for it"
+                )
+        backend.encode_special_tokens = True  # "[MASK]" inside a text is six characters, not an instruction
+        self.backend = backend
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id, self.bos_id, self.eos_id = range(7)
+        self.special_ids = frozenset(range(len(SPECIAL_TOKENS)))
+        self.vocab_size: int = backend.get_vocab_size()
+        highest = max(backend.get_vocab().values())
+        if highest >= self.vocab_size:
+            raise ValueError(
+                f"the tokenizer's file is inconsistent: it has {self.vocab_size} tokens, but token id {highest} is out "
+                f"of range (0 to {self.vocab_size - 1}); train it again"
+            )
+
+    def __len__(self) -> int:
+        return self.vocab_size
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of everything that decides which ids a text gets; token files carry it."""
+        return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
+
+    def normalise(self, text: str) -> str:
+        """The text as the model will see it: Unicode form and case as they were chosen at training."""
+        normalizer = self.backend.normalizer
+        return text if normalizer is None else normalizer.normalize_str(text)
+
+    def encode(self, text: str, pair: str | None = None, *, add_special_tokens: bool = False) -> list[int]:
+        """Token ids of a text, or of two.
+
+        Args:
+            text: any string.
+            pair: a second text, for tasks on two.
+            add_special_tokens: frame the ids as ``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``.
+        """
+        return self.encoding(text, pair, add_special_tokens=add_special_tokens).ids
+
+    def encoding(self, text: str, pair: str | None = None, *, add_special_tokens: bool = False) -> Encoding:
+        """All that is known about the tokens of a text: ``ids``, ``tokens``, ``offsets`` (from and to which character
+        of the text each token goes), ``word_ids``, ``type_ids`` and ``special_tokens_mask``."""
+        return self.backend.encode(text, pair, add_special_tokens=add_special_tokens)
+
+    def encode_all(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> list[list[int]]:
+        """Token ids of many texts, on all cores."""
+        return [e.ids for e in self.backend.encode_batch_fast(texts, add_special_tokens=add_special_tokens)]
+
+    def tokens(self, text: str) -> list[str]:
+        """The tokens as people read them: BPE's bytes are shown as text where they are whole characters."""
+        if not isinstance(self.backend.model, models.BPE):
+            return self.encoding(text).tokens
+        return [self.decode([token]) for token in self.encode(text)]
+
+    def decode(self, ids: Sequence[int] | Tensor, *, skip_special_tokens: bool = False) -> str:
+        """The text of token ids; the table at the head of this module says how near it comes to the original.
+
+        Raises:
+            ValueError: an id is out of range.
+        """
+        listed = ids.tolist() if isinstance(ids, Tensor) else list(ids)
+        for position, token in enumerate(listed):
+            if not 0 <= token < self.vocab_size:
+                raise ValueError(
+                    f"token id {token} at position {position} is out of range: this tokenizer has ids 0 to "
+                    f"{self.vocab_size - 1}. Was the text encoded by another tokenizer?"
+                )
+        return self.backend.decode(listed, skip_special_tokens=skip_special_tokens)
+
+    def batch(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        max_length: int | None = None,
+        truncation: Truncation | None = None,
+        add_special_tokens: bool = True,
+    ) -> Batch:
+        """Encode texts to tensors, padded on the right to the longest of them.
+
+        Args:
+            texts: B texts.
+            pairs: B second texts, or None.
+            max_length: the longest sequence allowed, in tokens with special ones; None for no limit.
+            truncation: what to cut where a sequence is longer. None cuts nothing and raises instead: what is cut is
+                lost silently, and in a question-answering task it may be the answer (see :meth:`windows`).
+            add_special_tokens: as in :meth:`encode`.
+
+        Returns:
+            ``input_ids`` (B, T) int64, ``attention_mask`` (B, T) bool with True for real tokens, ``token_type_ids``
+            (B, T) int64 with 1 for the second text.
+
+        Raises:
+            ValueError: a sequence is longer than ``max_length``, or ``pairs`` has another length than ``texts``.
+        """
+        if pairs is not None and len(pairs) != len(texts):
+            raise ValueError(f"{len(texts)} texts and {len(pairs)} pairs: give one pair for each text")
+        if max_length is not None and truncation is not None:
+            self.backend.enable_truncation(max_length, strategy=truncation)
+        try:
+            inputs = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
+            encodings = self.backend.encode_batch(inputs, add_special_tokens=add_special_tokens)
+        finally:
+            self.backend.no_truncation()
+        for number, encoding in enumerate(encodings):
+            if max_length is not None and len(encoding) > max_length:
+                raise ValueError(
+                    f"text {number} has {len(encoding)} tokens, the limit is {max_length}: choose a truncation "
+                    f"('longest_first', 'only_first', 'only_second'), use windows(), or raise the limit"
+                )
+        return {
+            "input_ids": pad([encoding.ids for encoding in encodings], self.pad_id),
+            "attention_mask": pad([[1] * len(encoding) for encoding in encodings], 0).bool(),
+            "token_type_ids": pad([encoding.type_ids for encoding in encodings], 0),
+        }
+
+    def windows(self, question: str, context: str, *, max_length: int, stride: int) -> list[Encoding]:
+        """Cut a context that is too long into overlapping windows, each after the whole question.
+
+        Args:
+            question, context: the two texts.
+            max_length: tokens of one window, with question and special tokens.
+            stride: tokens by which two neighbouring windows overlap.
+
+        Returns:
+            Encodings whose ``offsets`` point into the whole context; together they hold every token of it.
+
+        Raises:
+            ValueError: the question leaves no room for more than ``stride`` tokens of context.
+        """
+        room = max_length - len(self.encode(question)) - 3
+        if room <= stride:
+            raise ValueError(
+                f"max_length {max_length} leaves room for {room} tokens of context, which must be more than the "
+                f"stride {stride}: raise max_length, or lower the stride"
+            )
+        self.backend.enable_truncation(max_length, stride=stride, strategy="only_second")
+        try:
+            first = self.backend.encode(question, context)
+        finally:
+            self.backend.no_truncation()
+        return [first, *first.overflowing]
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a folder that :meth:`load` and Hugging Face's ``AutoTokenizer.from_pretrained`` read."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.backend.save(str(folder / "tokenizer.json"))
+        names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
+        config: dict[str, object] = {"tokenizer_class": "PreTrainedTokenizerFast", "split_special_tokens": True}
+        config["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+        config |= dict(zip(names, SPECIAL_TOKENS, strict=True))
+        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        return folder
+
+    @classmethod
+    def load(cls, path: str | Path) -> Tokenizer:
+        """Read a tokenizer from a folder of :meth:`save`, or from its ``tokenizer.json``.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is no tokenizer, or not one of this module.
+        """
+        path = Path(path)
+        file = path / "tokenizer.json" if path.is_dir() else path
+        if not file.is_file():
+            raise FileNotFoundError(f"no tokenizer at {path}: expected a folder with tokenizer.json, or that file")
+        try:
+            backend = tokenizers.Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises bare Exception
+            raise ValueError(f"{file} is not a tokenizer.json of the tokenizers library: {error}") from error
+        return cls(backend)
+
+
+def pad(sequences: Sequence[Sequence[int]], value: int, *, multiple_of: int = 1) -> Tensor:
+    """Stack sequences of integers into one int64 tensor (B, T), filled up on the right.
+
+    Args:
+        sequences: B sequences.
+        value: what fills the shorter ones.
+        multiple_of: round T up to a multiple of this (GPUs like 8).
+    """
+    longest = max(map(len, sequences), default=0)
+    padded = torch.full((len(sequences), -(-longest // multiple_of) * multiple_of), value, dtype=torch.int64)
+    for row, sequence in enumerate(sequences):
+        padded[row, : len(sequence)] = torch.as_tensor(sequence, dtype=torch.int64)
+    return padded
+
+
+def train_characters(
+    texts: Iterable[str],
+    *,
+    max_vocab_size: int = 10_000,
+    min_frequency: int = 1,
+    lowercase: bool = False,
+    normalization: Normalization | None = "NFC",
+) -> Tokenizer:
+    """One token per character (Unicode code point), the most frequent first.
+
+    Args:
+        texts: the *training* texts, and no others.
+        max_vocab_size: upper limit of the vocabulary, special tokens included.
+        min_frequency: rarer characters become [UNK].
+        lowercase: turn everything into lower case first.
+        normalization: the Unicode form: NFC joins letters and accents, NFKC also folds full-width and other
+            compatibility forms; None leaves the text alone.
+    """
+    backend = tokenizers.Tokenizer(models.WordLevel(unk_token="[UNK]"))
+    backend.normalizer = _normalizer(normalization, lowercase)
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    backend.decoder = decoders.Fuse()
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=max_vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), show_progress=False
+    )
+    return _trained(backend, trainer, texts)
+
+
+def train_words(
+    texts: Iterable[str],
+    *,
+    max_vocab_size: int = 30_000,
+    min_frequency: int = 1,
+    lowercase: bool = False,
+    normalization: Normalization | None = "NFC",
+) -> Tokenizer:
+    """One token per word, punctuation mark or Chinese character; arguments as for :func:`train_characters`."""
+    backend = tokenizers.Tokenizer(models.WordLevel(unk_token="[UNK]"))
+    backend.normalizer = _bert_normalizer(normalization, lowercase)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=max_vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), show_progress=False
+    )
+    return _trained(backend, trainer, texts)
+
+
+def train_bpe(
+    texts: Iterable[str],
+    *,
+    vocab_size: int = 8_000,
+    min_frequency: int = 2,
+    lowercase: bool = False,
+    normalization: Normalization | None = "NFC",
+) -> Tokenizer:
+    """Byte-level byte-pair encoding (Sennrich et al. 2016; on bytes as in GPT-2, Radford et al. 2019).
+
+    Args:
+        texts: the *training* texts, and no others.
+        vocab_size: special tokens, 256 bytes and merges together; small texts give fewer merges.
+        min_frequency: pairs seen less often are not merged.
+        lowercase, normalization: as for :func:`train_characters`.
+
+    Raises:
+        ValueError: a vocabulary that has no room for the 256 bytes.
+    """
+    smallest = len(SPECIAL_TOKENS) + 256
+    if vocab_size < smallest:
+        raise ValueError(f"a byte-level vocabulary needs at least {smallest} tokens, got vocab_size={vocab_size}")
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.normalizer = _normalizer(normalization, lowercase)
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    return _trained(backend, trainer, texts)
+
+
+def train_wordpiece(
+    texts: Iterable[str],
+    *,
+    vocab_size: int = 8_000,
+    min_frequency: int = 2,
+    lowercase: bool = True,
+    normalization: Normalization | None = "NFC",
+) -> Tokenizer:
+    """WordPiece as in BERT (Devlin et al. 2019): words and Chinese characters, longest known piece first.
+
+    The library's trainer joins the most frequent pair, as BPE does, where Schuster and Nakajima (2012) join the pair
+    that raises the likelihood most; chapter 02 compares the two.
+
+    Args:
+        texts: the *training* texts, and no others.
+        vocab_size: special tokens, characters and pieces together.
+        min_frequency: pairs seen less often are not merged.
+        lowercase, normalization: as for :func:`train_characters`.
+    """
+    texts = list(_several(texts))
+    normalizer, splitter = _bert_normalizer(normalization, lowercase), pre_tokenizers.BertPreTokenizer()
+    words: set[str] = set().union(*(normalizer.normalize_str(text).split() for text in texts))
+    inner = sorted({letter for word, _ in splitter.pre_tokenize_str(" ".join(words)) for letter in word[1:]})
+    draft = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    draft.normalizer, draft.pre_tokenizer = normalizer, splitter
+    # Left alone, the trainer numbers the inner letters in the order of a hash table, which differs from run to run, and
+    # settles ties by number. Given as "special" tokens of a draft they have fixed numbers.
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=[*SPECIAL_TOKENS, *("##" + letter for letter in inner)],
+        show_progress=False,
+    )
+    draft.train_from_iterator(texts, trainer)
+    backend = tokenizers.Tokenizer(models.WordPiece(draft.get_vocab(), unk_token="[UNK]"))
+    backend.add_special_tokens(list(SPECIAL_TOKENS))
+    backend.normalizer, backend.pre_tokenizer = normalizer, splitter
+    backend.decoder = decoders.WordPiece(cleanup=False)
+    if backend.get_vocab_size() > vocab_size:
+        raise ValueError(
+            f"the texts have so many characters that vocab_size={vocab_size} has no room for them: it needs at least "
+            f"{backend.get_vocab_size()}; raise vocab_size, or use byte-level BPE"
+        )
+    return _framed(backend)
+
+
+def _normalizer(normalization: Normalization | None, lowercase: bool) -> normalizers.Normalizer:
+    steps: list[normalizers.Normalizer] = []
+    if normalization is not None:
+        steps.append({"NFC": normalizers.NFC(), "NFKC": normalizers.NFKC()}[normalization])
+    if lowercase:
+        steps.append(normalizers.Lowercase())
+    return normalizers.Sequence(steps)
+
+
+def _bert_normalizer(normalization: Normalization | None, lowercase: bool) -> normalizers.Normalizer:
+    """Besides the Unicode form: control characters out, every white space a blank, blanks around Chinese characters."""
+    bert = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lowercase
+    )
+    return normalizers.Sequence([_normalizer(normalization, lowercase=False), bert])
+
+
+def _trained(backend: tokenizers.Tokenizer, trainer: trainers.Trainer, texts: Iterable[str]) -> Tokenizer:
+    backend.train_from_iterator(_several(texts), trainer)
+    return _framed(backend)
+
+
+def _several(texts: Iterable[str]) -> Iterable[str]:
+    if isinstance(texts, str):
+        raise ValueError("texts must be several texts, got one string: give a list, for example [text]")
+    return texts
+
+
+def _framed(backend: tokenizers.Tokenizer) -> Tokenizer:
+    """Add the frame of special tokens, ``[CLS] text [SEP] pair [SEP]``."""
+    cls_id, sep_id = SPECIAL_TOKENS.index("[CLS]"), SPECIAL_TOKENS.index("[SEP]")
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", cls_id), ("[SEP]", sep_id)],
+    )
+    return Tokenizer(backend)

@@ -1,0 +1,156 @@
+"""WordPiece in plain Python: what the ``tokenizers`` library does, in the open.
+
+Chapter 02 builds and shows these functions; tests compare them with the library. For real work use
+:mod:`plm_core.data.tokenizers`, which is much faster.
+
+Source: Schuster and Nakajima (2012) for the idea and the score; Devlin et al. (2019) for the splitting into words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import pairwise
+from string import punctuation
+from unicodedata import category
+
+Pair = tuple[str, str]
+
+MAX_LETTERS = 100
+"""A longer word is unknown: it is seldom a word, and matching costs time that grows with the square of its length."""
+
+CHINESE = (
+    (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
+    (0x2B920, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
+)  # fmt: skip
+"""The blocks of Chinese characters, from and to; Japanese kana and Korean hangul have spaces or are left whole.
+The last block but two begins at U+2B820 in Unicode; the library has the start as it is here."""
+
+
+def split_words(text: str, *, lowercase: bool = True) -> list[str]:
+    """Cut a text at white space, around each punctuation mark and around each Chinese character.
+
+    Control characters are dropped. Where a word stood in the text, and how much space was around it, is lost.
+    """
+    words: list[str] = []
+    word = ""
+    for character in text:
+        if is_control(character):
+            continue
+        if is_space(character):
+            words, word = [*words, word], ""
+        elif is_chinese(character) or is_punctuation(character):
+            words, word = [*words, word, character], ""
+        else:
+            word += character.lower() if lowercase else character
+    return [word for word in [*words, word] if word]
+
+
+def is_space(character: str) -> bool:
+    """White space of any width, and line breaks."""
+    return character.isspace()
+
+
+def is_control(character: str) -> bool:
+    """A character that shows nothing: control and format characters, private ones and the replacement character."""
+    return (category(character) in ("Cc", "Cf", "Co") and character not in "\t\n\r") or character == "\ufffd"
+
+
+def is_punctuation(character: str) -> bool:
+    """A punctuation mark; of ASCII also ``$+<=>^`|~``, which Unicode counts as symbols."""
+    return character in punctuation or category(character).startswith("P")
+
+
+def is_chinese(character: str) -> bool:
+    """A Chinese character, which is a word of its own here, as Chinese has no spaces."""
+    return any(first <= ord(character) <= last for first, last in CHINESE)
+
+
+def longest_match(word: str, vocabulary: Container[str], *, unknown: str = "[UNK]") -> list[str]:
+    """Cut a word into the longest known pieces, from left to right; pieces inside the word begin with ``##``.
+
+    Returns:
+        The pieces, or ``[unknown]`` for the whole word where some part of it has no piece.
+    """
+    if len(word) > MAX_LETTERS:
+        return [unknown]
+    pieces = []
+    start = 0
+    while start < len(word):
+        end = len(word)
+        prefix = "##" if start else ""
+        while end > start and prefix + word[start:end] not in vocabulary:
+            end -= 1
+        if end == start:
+            return [unknown]
+        pieces.append(prefix + word[start:end])
+        start = end
+    return pieces
+
+
+def encode_tokens(text: str, vocabulary: Container[str], *, lowercase: bool = True) -> Iterator[str]:
+    """Tokens of a text."""
+    for word in split_words(text, lowercase=lowercase):
+        yield from longest_match(word, vocabulary)
+
+
+def encode(text: str, vocabulary: Mapping[str, int], *, lowercase: bool = True) -> list[int]:
+    """Token ids of a text."""
+    return [vocabulary[token] for token in encode_tokens(text, vocabulary, lowercase=lowercase)]
+
+
+def to_pieces(word: str) -> list[str]:
+    """The letters of a word as the first pieces: all but the first marked by ``##``."""
+    return [word[0], *("##" + letter for letter in word[1:])]
+
+
+def train_pieces(word_counts: Mapping[str, int], num_merges: int, *, min_frequency: int = 2) -> list[str]:
+    """Learn pieces by likelihood: join the pair with the highest ``count(ab) / (count(a) * count(b))``.
+
+    BPE asks how often two symbols stand together; this asks how much more often than chance would put them there.
+    Of equal pairs the alphabetically first is joined.
+
+    Args:
+        word_counts: how often each word occurs.
+        num_merges: the most pieces to learn besides the letters.
+        min_frequency: pairs rarer than this are left alone, or chance would choose.
+
+    Returns:
+        The new pieces in the order in which they were learned.
+    """
+    words = {word: to_pieces(word) for word in word_counts}
+    learned: list[str] = []
+    while len(learned) < num_merges:
+        single: Counter[str] = Counter()
+        double: Counter[Pair] = Counter()
+        for word, pieces in words.items():
+            for piece in pieces:
+                single[piece] += word_counts[word]
+            for pair in pairwise(pieces):
+                double[pair] += word_counts[word]
+        candidates = [pair for pair, count in double.items() if count >= min_frequency]
+        if not candidates:
+            break
+        best = min(candidates, key=lambda p: (-double[p] / (single[p[0]] * single[p[1]]), p))
+        learned.append(glue_pieces(best))
+        words = {word: join_pair(pieces, best) for word, pieces in words.items()}
+    return learned
+
+
+def glue_pieces(pieces: Sequence[str]) -> str:
+    """One piece out of neighbouring ones: the inner ``##`` disappear."""
+    return pieces[0] + "".join(piece.removeprefix("##") for piece in pieces[1:])
+
+
+def join_pair(pieces: Sequence[str], pair: Pair) -> list[str]:
+    """Replace every occurrence of the pair by one piece, from left to right."""
+    joined: list[str] = []
+    position = 0
+    while position < len(pieces):
+        if tuple(pieces[position : position + 2]) == pair:
+            joined.append(glue_pieces(pair))
+            position += 2
+        else:
+            joined.append(pieces[position])
+            position += 1
+    return joined
