@@ -67,10 +67,8 @@ def new_chapter(root: Path, name: str) -> list[Path]:
         print(f"wrote {path}")
     write_atomically(root / TOC, contents)
     print(f"added chapters/{name} to {TOC}, part {entry.part}")
-    number = values["number"]
-    print(
-        f"Next: python -m book experiment {number} && python -m book execute {number} && python -m book check {number}"
-    )
+    run_experiment(root, name)  # the chapter shows its results
+    print(f"Next: edit chapters/{name}.md, then python -m book execute {name} and python -m book check {name}")
     return [root / path for path in files]
 
 
