@@ -8,12 +8,12 @@ from __future__ import annotations
 
 # English name : Chinese name
 GIRLS = """
-mira:米拉 anna:安娜 lena:莱娜 nora:诺拉 ruby:鲁比 ella:埃拉 sofia:索菲 vera:薇拉 clara:克拉拉 ida:伊达 tessa:泰莎 lucy:露西
-molly:莫莉 hanna:汉娜 greta:格蕾塔 julia:尤莉
+mira:米拉 anna:安娜 lena:莱娜 nora:诺拉 ruby:鲁比 ella:埃拉 sofia:索菲 vera:薇拉 clara:克拉拉 ida:伊达 tessa:泰莎
+lucy:露西 molly:莫莉 hanna:汉娜 greta:格蕾塔 julia:尤莉
 """
 BOYS = """
-tom:汤姆 ben:本杰 leo:里奥 max:马克斯 oscar:奥斯卡 felix:菲力 david:大卫 simon:西蒙 jack:杰克 peter:彼得 adam:亚当 henry:亨利
-victor:维克多 martin:马丁 robin:罗宾 hugo:雨果
+tom:汤姆 ben:本杰 leo:里奥 max:马克斯 oscar:奥斯卡 felix:菲力 david:大卫 simon:西蒙 jack:杰克 peter:彼得 adam:亚当
+henry:亨利 victor:维克多 martin:马丁 robin:罗宾 hugo:雨果
 """
 
 # English : Chinese : gender
@@ -21,8 +21,9 @@ SORTS = "girl:女孩:f boy:男孩:m woman:女人:f man:男人:m"
 
 # preposition : English : Chinese : Chinese word of place
 PLACES = """
-in:kitchen:厨房:里 in:garden:花园:里 in:library:图书馆:里 on:roof:屋顶:上 in:cellar:地窖:里 at:market:市场:上 on:bridge:桥:上
-in:forest:森林:里 in:stable:马厩:里 at:harbour:港口:边 in:tower:塔楼:里 on:beach:海滩:上 in:school:学校:里 in:attic:阁楼:上
+in:kitchen:厨房:里 in:garden:花园:里 in:library:图书馆:里 on:roof:屋顶:上 in:cellar:地窖:里 at:market:市场:上
+on:bridge:桥:上 in:forest:森林:里 in:stable:马厩:里 at:harbour:港口:边 in:tower:塔楼:里 on:beach:海滩:上
+in:school:学校:里 in:attic:阁楼:上
 """
 
 # English : Chinese
@@ -30,8 +31,8 @@ COLOURS = "red:红色 blue:蓝色 green:绿色 yellow:黄色 white:白色 black:
 
 # English : Chinese : Chinese measure word
 OBJECTS = """
-ball:球:个 key:钥匙:把 book:书:本 cup:杯子:个 hat:帽子:顶 coin:硬币:枚 lamp:灯:盏 rope:绳子:根 knife:刀:把 drum:鼓:面
-ring:戒指:枚 kite:风筝:只 brush:刷子:把 flute:笛子:支 candle:蜡烛:根 glove:手套:只
+ball:球:个 key:钥匙:把 book:书:本 cup:杯子:个 hat:帽子:顶 coin:硬币:枚 lamp:灯:盏 rope:绳子:根 knife:刀:把
+drum:鼓:面 ring:戒指:枚 kite:风筝:只 brush:刷子:把 flute:笛子:支 candle:蜡烛:根 glove:手套:只
 """
 
 FRUITS = "apple:苹果:个 pear:梨:个 plum:李子:颗 nut:坚果:颗 carrot:胡萝卜:根 cake:蛋糕:块"
