@@ -18,7 +18,8 @@ from plm_core.data.tokenizers import (
     train_characters,
     train_wordpiece,
     train_words,
-)from plm_core.data.wordpiece import is_chinese
+)
+from plm_core.data.wordpiece import is_chinese
 
 ENGLISH = [document.text for document in python_documentation()[:20]]
 CHINESE = ["小猫坐在窗边，看着外面的雨。", "她把红色的球放进盒子里，然后去了花园。", "盒子里的球是红色的吗？"] * 3
