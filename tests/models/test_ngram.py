@@ -1,0 +1,81 @@
+"""Kneser-Ney n-grams: proper distributions, the published formula by hand, and what lower orders are for."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plm_core.models.ngram import KneserNey, modified_discounts
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=30), min_size=1, max_size=5),
+    st.integers(1, 4),
+    st.lists(st.integers(0, 5), max_size=6),
+)
+def test_every_context_has_a_proper_distribution(documents, order, context):
+    model = KneserNey(6, order=order).fit(documents)
+    probabilities = model.next_token(context)
+    assert probabilities.min() > 0
+    assert probabilities.sum() == pytest.approx(1.0, abs=1e-12)
+
+
+def test_surprisals_are_those_of_the_next_token_distribution():
+    rng = np.random.default_rng(0)
+    document = rng.integers(0, 9, 60)
+    model = KneserNey(9, order=3).fit([rng.integers(0, 9, 300)])
+    expected = [-math.log(model.next_token(document[:i])[token]) for i, token in enumerate(document)]
+    assert model.nats(document) == pytest.approx(expected)
+
+
+def test_a_bigram_model_by_hand():
+    """The formula of the paper, written out over plain dictionaries, for a corpus with counts of 1, 2, 3 and more."""
+    document = [int(c) for c in "0120130120301230120012331"]
+    size, start = 4, 4
+    bigrams = Counter(zip([start, *document], document, strict=False))
+    discounts = modified_discounts(np.array(list(bigrams.values())))
+    continuation = Counter(token for _, token in bigrams)
+    low = modified_discounts(np.array(list(continuation.values())))
+
+    def unigram(token):
+        types = sum(continuation.values())
+        left = sum(low[min(count, 3)] for count in continuation.values()) / types
+        count = continuation[token]
+        return (count - low[min(count, 3)]) / types + left / size
+
+    def bigram(context, token):
+        counts = {b: n for (a, b), n in bigrams.items() if a == context}
+        total, count = sum(counts.values()), counts.get(token, 0)
+        left = sum(discounts[min(n, 3)] for n in counts.values()) / total
+        return (count - discounts[min(count, 3)]) / total + left * unigram(token)
+
+    model = KneserNey(size, order=2).fit([document])
+    for context in range(size):
+        assert model.next_token([context]) == pytest.approx([bigram(context, token) for token in range(size)])
+
+
+def test_discounts_of_chen_and_goodman():
+    counts = np.repeat([1, 2, 3, 4], [10, 5, 3, 2])
+    y = 10 / 20
+    assert modified_discounts(counts) == pytest.approx([0, 1 - 2 * y * 5 / 10, 2 - 3 * y * 3 / 5, 3 - 4 * y * 2 / 3])
+
+
+def test_contexts_end_at_documents():
+    separate = KneserNey(4, order=2).fit([[0, 1], [2, 3]])
+    joined = KneserNey(4, order=2).fit([[0, 1, 2, 3]])
+    assert joined.next_token([1])[2] > separate.next_token([1])[2]
+
+
+def test_user_errors_say_what_to_do():
+    with pytest.raises(ValueError, match="63 bits"):
+        KneserNey(50_000, order=5)
+    with pytest.raises(ValueError, match=r"0\.\.3"):
+        KneserNey(4).fit([[4]])
+    with pytest.raises(ValueError, match="nothing to count"):
+        KneserNey(4).fit([])
+    with pytest.raises(ValueError, match="call fit"):
+        KneserNey(4).nats([1])
