@@ -165,7 +165,8 @@ def measure_scores(head_width: int, *, scaled: bool, seed: int = 0) -> dict[str,
 
 def _expect_trend(prediction: Any, quantity: str, draw: Draw, *, scaled: bool, why: str) -> None:
     if prediction not in CHOICES:
-        raise CheckFailed(f"the prediction is {prediction!r}: choose one of {', '.join(map(repr, CHOICES))}")
+        shown = "still ..." if prediction is ... else repr(prediction)
+        raise CheckFailed(f"the prediction is {shown}: choose one of {', '.join(map(repr, CHOICES))}")
     before, after = (measure_scores(width, scaled=scaled, seed=draw.seed)[quantity] for width in (16, 256))
     seen = "stays" if abs(after / before - 1) < 0.2 else "falls" if after < before else "grows"
     if prediction != seen:

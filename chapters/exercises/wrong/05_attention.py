@@ -85,7 +85,7 @@ def attend(q, k, v):
     {
         "question": "q2_attend",
         "mistake": "transposes the batch",
-        "score": 0,
+        "score": 2,
         "message": "your code raised",
         "code": """
 def attend(q, k, v):
@@ -171,7 +171,7 @@ def masked_softmax(scores, mask):
     {
         "question": "q4_masked_softmax",
         "mistake": "a large negative number",
-        "score": 2,
+        "score": 3,
         "message": "a large negative number is not a mask",
         "code": """
 def masked_softmax(scores, mask):
@@ -181,7 +181,7 @@ def masked_softmax(scores, mask):
     {
         "question": "q4_masked_softmax",
         "mistake": "minus infinity alone",
-        "score": 2,
+        "score": 3,
         "message": "Softmax of a row of -inf is 0/0",
         "code": """
 def masked_softmax(scores, mask):
@@ -195,13 +195,14 @@ def masked_softmax(scores, mask):
         "message": "NaN made on the way forward stays in the gradient",
         "code": """
 def masked_softmax(scores, mask):
-    return scores.masked_fill(~mask, -torch.inf).softmax(-1).nan_to_num(0.0)
+    forbidden = torch.zeros_like(scores).masked_fill(~mask, -torch.inf)
+    return (scores + forbidden).softmax(-1).nan_to_num(0.0)
 """,
     },
     {
         "question": "q4_masked_softmax",
         "mistake": "scores changed in place",
-        "score": 2,
+        "score": 3,
         "message": "the scores were changed in place",
         "code": """
 def masked_softmax(scores, mask):
@@ -229,7 +230,7 @@ def masked_softmax(scores, mask):
         "question": "q5_predict",
         "mistake": "not one of the choices",
         "score": 2,
-        "message": "choose one of 'falls', 'stays', 'grows'",
+        "message": "choose one of 'falls'",
         "code": 'spread, weight, gradient, scaled_weight = 16, "up", "falls", ...',
     },
     {
@@ -440,7 +441,7 @@ def stream_attend(q_TK, k_SK, v_SM, block):
     {
         "question": "q9_stream",
         "mistake": "last block left out",
-        "score": 2,
+        "score": 3,
         "message": "the last block, which is not full, is left out",
         "code": """
 def stream_attend(q_TK, k_SK, v_SM, block):

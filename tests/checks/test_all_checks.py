@@ -1,0 +1,32 @@
+"""What holds for every check of the book: nothing earns nothing, and every stage is reproducible."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import plm_core.checks
+from plm_core.checks.feedback import Check, CheckFailed
+
+CASES = [
+    pytest.param(check, stage, id=f"{info.name}-{name}-{stage.replace(' ', '_')}")
+    for info in pkgutil.iter_modules(plm_core.checks.__path__)
+    for name, check in vars(importlib.import_module(f"plm_core.checks.{info.name}")).items()
+    if isinstance(check, Check)
+    for stage in check.stages
+]
+
+
+@pytest.mark.parametrize(("check", "stage"), CASES)
+def test_a_stage_gives_no_mark_for_nothing(check: Check, stage: str) -> None:
+    count = len(inspect.signature(check.stages[stage]).parameters) - 1
+    for nothing in (None, ..., lambda *args, **kwargs: None):
+        with pytest.raises(CheckFailed):
+            check.grade(stage, *[nothing] * count)
+
+
+def test_checks_are_found() -> None:
+    assert len(CASES) > 30
