@@ -51,7 +51,7 @@ def sentences(text: str) -> Iterator[tuple[int, str]]:
 
 def typed_measurements(passage: Passage) -> list[tuple[int, str]]:
     """Find the measurements typed into a passage: the line and the words of each."""
-    if passage.published or passage.excused:
+    if passage.published or passage.excused is not None:
         return []
     found = []
     for offset, sentence in sentences(passage.text):

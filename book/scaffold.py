@@ -31,6 +31,23 @@ def new_chapter(root: Path, name: str) -> list[Path]:
         BookError: the name is not one of the map, or files of that name exist.
     """
     entry = _planned(root, name)
+    files = chapter_files(root, entry)
+    if present := [each for each in files if (root / each).exists()]:
+        raise BookError(f"{', '.join(present)} already there: choose another name, or delete what is to be replaced")
+    contents = with_chapter((root / TOC).read_text(encoding="utf-8"), entry, [each.part for each in read_map(root)])
+    for path, text in files.items():
+        write_atomically(root / path, text)
+        print(f"wrote {path}")
+    write_atomically(root / TOC, contents)
+    print(f"added chapters/{name} to {TOC}, part {entry.part}")
+    run_experiment(root, name)  # the chapter shows its results
+    print(f"Next: edit chapters/{name}.md, then python -m book execute {name} and python -m book check {name}")
+    return [root / path for path in files]
+
+
+def chapter_files(root: Path, entry: Entry) -> dict[str, str]:
+    """The files of a new chapter, by their paths in the repository."""
+    name = entry.name
     topic = name.partition("_")[2]
     values = {
         "name": name,
@@ -48,7 +65,7 @@ def new_chapter(root: Path, name: str) -> list[Path]:
         f'        "message": "the square",\n        "code": "def double_{n}(x):\\n    return x**2\\n",\n    }},'
         for n in range(1, len(LEVELS) + 1)
     ]
-    files = {
+    return {
         f"chapters/{name}.md": _fill("chapter.md", values),
         f"chapters/experiments/{name}.py": _fill("experiment.py", values),
         f"chapters/exercises/{name}.md": _fill(
@@ -59,17 +76,6 @@ def new_chapter(root: Path, name: str) -> list[Path]:
             "checks.py", values | {"checks": "\n\n".join(_fill("check.py", each) for each in questions).rstrip()}
         ),
     }
-    if present := [each for each in files if (root / each).exists()]:
-        raise BookError(f"{', '.join(present)} already there: choose another name, or delete what is to be replaced")
-    contents = with_chapter((root / TOC).read_text(encoding="utf-8"), entry, [each.part for each in read_map(root)])
-    for path, text in files.items():
-        write_atomically(root / path, text)
-        print(f"wrote {path}")
-    write_atomically(root / TOC, contents)
-    print(f"added chapters/{name} to {TOC}, part {entry.part}")
-    run_experiment(root, name)  # the chapter shows its results
-    print(f"Next: edit chapters/{name}.md, then python -m book execute {name} and python -m book check {name}")
-    return [root / path for path in files]
 
 
 def _planned(root: Path, name: str) -> Entry:
@@ -88,7 +94,7 @@ def _planned(root: Path, name: str) -> Entry:
 
 
 def _fill(template: str, values: dict[str, str]) -> str:
-    text = (TEMPLATES / template).read_text(encoding="utf-8")
+    text = (TEMPLATES / f"{template}.template").read_text(encoding="utf-8")
     for key, value in values.items():
         text = text.replace(f"[[{key}]]", value)
     return text

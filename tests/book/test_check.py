@@ -1,0 +1,291 @@
+"""The gate bites: each edit of a copy of a small book brings exactly the complaint that it deserves."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from book.__main__ import main
+from book.execute import execute
+
+TEXT, NOTEBOOK, EXERCISES = "chapters/01_lines.md", "chapters/01_lines.ipynb", "chapters/exercises/01_lines.md"
+OTHER, OTHER_NOTEBOOK = "chapters/02_settings.md", "chapters/02_settings.ipynb"
+RISES = "The line rises by a factor of {glue:text}`ratio`."
+
+
+def change_notebook(path: Path, change: Callable[[nbformat.NotebookNode], object]) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    change(notebook)
+    nbformat.write(notebook, path)
+
+
+def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_a_fresh_book_has_no_findings(tiny, capsys) -> None:
+    assert main(["check"], tiny.root) == 0
+    assert capsys.readouterr().out == "2 chapters checked: no findings, no warnings.\n"
+
+
+def test_every_finding_names_file_line_and_what_mends_it(tiny, capsys) -> None:
+    line = tiny.edit(TEXT, RISES, "The line rises.")
+    assert main(["check"], tiny.root) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == (
+        f"{TEXT}:{line}: the text changed since the notebook was executed (mend: python -m book execute 01_lines)"
+    )
+    assert said[-1] == "2 chapters checked: 1 finding, no warnings."
+    assert main(["check", "02"], tiny.root) == 0
+
+
+# Text, notebook, stamp
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("The line rises by", "It rises by", "The line rises by"),
+        ("assert ratio == 2", "assert ratio == 2.0", "assert ratio"),
+        ("A line that rises.", "A rising line.", "image:"),
+        ("display_name: Python 3", "display_name: Python", None),
+    ],
+    ids=["prose", "code", "metadata", "header"],
+)
+def test_text_edited_without_running(tiny, says, old, new, place) -> None:
+    tiny.edit(TEXT, old, new)
+    [(path, line, message)] = tiny.said()
+    assert (path, message) == (TEXT, "the text changed since the notebook was executed")
+    # The line of the cell that differs: prose starts where it stands, code where its fence opens.
+    shown = tiny.path(TEXT).read_text().splitlines()[line - 1 : line + 6]
+    assert place is None or any((new if place == old else place) in each or place in each for each in shown)
+
+
+def test_notebook_edited_without_its_text(tiny, says) -> None:
+    def edit(notebook):
+        code_cells(notebook)[3].source = "assert ratio > 1"
+        edit.id = code_cells(notebook)[3].id
+
+    change_notebook(tiny.path(NOTEBOOK), edit)
+    says(tiny.said(), NOTEBOOK, tiny.line(NOTEBOOK, f'"id": "{edit.id}"'), "notebook was edited without its text")
+    assert "jupytext --to md:myst chapters/01_lines.ipynb" in tiny.findings()[0].mend
+
+
+def test_an_edit_that_reached_both_files_is_no_hand_made_edit(tiny, says) -> None:
+    tiny.edit(TEXT, "assert ratio == 2", "assert ratio > 1")
+    change_notebook(tiny.path(NOTEBOOK), lambda notebook: code_cells(notebook)[3].update(source="assert ratio > 1"))
+    says(tiny.said(), TEXT, 1, "text changed since the notebook was executed")
+
+
+def test_missing_notebook(tiny, says) -> None:
+    tiny.path(NOTEBOOK).unlink()
+    says(tiny.said(), TEXT, 1, "never executed")
+
+
+def test_missing_text(tiny, says) -> None:
+    tiny.path(TEXT).unlink()
+    says(tiny.said(), NOTEBOOK, 1, "its text chapters/01_lines.md is missing")
+
+
+def test_damaged_notebook(tiny, says) -> None:
+    tiny.path(NOTEBOOK).write_text(tiny.path(NOTEBOOK).read_text()[:1000])
+    says(tiny.said(), TEXT, 1, "cannot be read as a notebook")
+
+
+def test_notebook_that_this_tool_never_executed(tiny, says) -> None:
+    change_notebook(tiny.path(NOTEBOOK), lambda notebook: notebook.metadata.pop("plm"))
+    assert {message for _, _, message in tiny.said()} == {
+        "stale: never executed by this tool",
+        "the text changed since the notebook was executed",
+    }
+
+
+def test_library_module_changed(tiny, says) -> None:
+    with tiny.path("plm_core/config.py").open("a") as file:
+        file.write("\n# touched\n")
+    says(tiny.said(), OTHER_NOTEBOOK, 1, r"^stale: plm_core\.config changed$")
+
+
+def test_line_endings_of_the_library_do_not_matter(tiny) -> None:
+    path = tiny.path("plm_core/config.py")
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert tiny.said() == []
+
+
+def test_library_module_gone(tiny, says) -> None:
+    tiny.path("plm_core/config.py").unlink()
+    says(tiny.said(), OTHER_NOTEBOOK, 1, r"^stale: plm_core\.config is gone$")
+
+
+def test_data_of_the_library_changed(tiny, says) -> None:
+    with tiny.path("plm_core/figures.mplstyle").open("a") as file:
+        file.write("\nlines.linewidth: 3\n")
+    says(tiny.said(), NOTEBOOK, 1, r"^stale: plm_core/figures\.mplstyle changed$")
+
+
+def test_pinned_set_changed(tiny) -> None:
+    tiny.edit("constraints.txt", "torch==2.13.0", "torch==2.13.1")
+    assert tiny.said() == [(NOTEBOOK, 1, "stale: pinned set changed"), (OTHER_NOTEBOOK, 1, "stale: pinned set changed")]
+
+
+def test_comments_in_the_pinned_set_do_not_matter(tiny) -> None:
+    with tiny.path("constraints.txt").open("a") as file:
+        file.write("# a comment\n")
+    assert tiny.said() == []
+
+
+def test_cell_that_ended_in_an_error(tiny, says) -> None:
+    def fail(notebook):
+        cell = code_cells(notebook)[3]
+        cell.outputs = [nbformat.v4.new_output("error", ename="AssertionError", evalue="", traceback=[])]
+        fail.id = cell.id
+
+    change_notebook(tiny.path(NOTEBOOK), fail)
+    says(tiny.said(), NOTEBOOK, tiny.line(NOTEBOOK, f'"id": "{fail.id}"'), "a cell ended in an error")
+
+
+def test_cell_that_was_not_executed(tiny, says) -> None:
+    def forget(notebook):
+        code_cells(notebook)[3].execution_count = None
+        forget.id = code_cells(notebook)[3].id
+
+    change_notebook(tiny.path(NOTEBOOK), forget)
+    says(tiny.said(), NOTEBOOK, tiny.line(NOTEBOOK, f'"id": "{forget.id}"'), "a cell was not executed")
+
+
+# What stands in the text; prose is taken over without running, so that only one complaint is left
+
+
+@pytest.mark.parametrize(
+    ("new", "pattern"),
+    [
+        ("It reaches an accuracy of 0.93.", r"measured number is typed into prose: 'accuracy of 0\.93'"),
+        ("- one\n- two take 12.3 ms", r"typed into prose: '12\.3 ms'"),
+        (":::{note}\nIt was 1.6x as fast.\n:::", r"typed into prose: '1\.6x'"),
+        ("% number:\nIt takes 85 % of the time.", "gives no reason"),
+        ("As {cite:t}`nobody1999nothing` says.", "citation 'nobody1999nothing' is not in"),
+        ("{cite:p}`vaswani2017attention,nobody1999nothing`", "citation 'nobody1999nothing' is not in"),
+        ("A {term}`flux capacitor`.", "term 'flux capacitor' is not in"),
+        ("A {term}`capacitor <flux capacitor>`.", "term 'flux capacitor' is not in"),
+        ("It is {glue:text}`no_such`.", "glues nothing under the name 'no_such'"),
+        ("It is {glue:text}`no_such:.2f`.", "glues nothing under the name 'no_such'"),
+        ("![](picture.png)", "image without alt text"),
+        ('<img src="picture.png">', "image without alt text"),
+        ("```{figure} picture.png\n:name: p\n\nA caption.\n```", "image without alt text"),
+        ("```{exercise}\n:label: ex\n\nDo it.\n```", "exercise has no solution"),
+    ],
+)
+def test_faults_of_prose(tiny, says, new, pattern) -> None:
+    line = tiny.edit(TEXT, RISES, f"{RISES}\n\n{new}") + 2
+    execute(tiny.root)
+    [(path, where, message)] = tiny.said()
+    assert path == TEXT
+    assert line <= where <= line + new.count("\n")
+    assert re.search(pattern, message), message
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        "It has 8 heads and 512 dimensions, dropout 0.1 and a learning rate of 0.001, since 2017.",
+        "It was 1.6x as fast {cite:p}`vaswani2017attention`.",
+        "| model | accuracy |\n|---|---|\n| {cite:t}`vaswani2017attention` | 85 % |",
+        "% number: the rule of the paper, not a measurement\n15 % of the tokens are masked.",
+        "`12.3 ms`, $85\\%$ and [a page of 3 seconds](https://example.org).",
+        "```text\n12.3 ms\n```",
+        "A {term}`Mask <mask>` and {term}`masks <mask>`.",
+        "![A line that rises.](picture.png)",
+        "```{figure} picture.png\n:alt: A line.\n\nA caption.\n```",
+        "```{exercise}\n:label: ex\n\nDo it.\n```\n\n```{solution} ex\nDone.\n```",
+    ],
+)
+def test_prose_without_fault(tiny, new) -> None:
+    tiny.edit(TEXT, RISES, f"{RISES}\n\n{new}")
+    execute(tiny.root)
+    assert tiny.said() == []
+
+
+def test_figure_without_alt_text(tiny, says) -> None:
+    tiny.edit(TEXT, '    alt: "A line that rises."\n', '    alt: ""\n')
+    execute(tiny.root)
+    says(tiny.said(), TEXT, tiny.line(TEXT, "mystnb:") - 2, "figure without alt text")
+
+
+def test_output_that_varies_without_an_assertion(tiny, says) -> None:
+    tiny.edit(TEXT, "assert ratio == 2", "ratio")
+    execute(tiny.root)
+    says(tiny.said(), TEXT, tiny.line(TEXT, "nbval-ignore-output") - 1, "no assertion")
+
+
+def test_assertion_in_a_comment_does_not_count(tiny, says) -> None:
+    tiny.edit(TEXT, "assert ratio == 2", "ratio  # assert nothing")
+    execute(tiny.root)
+    says(tiny.said(), TEXT, tiny.line(TEXT, "nbval-ignore-output") - 1, "no assertion")
+
+
+def test_path_of_this_machine_in_a_cell(tiny, says) -> None:
+    tiny.edit(TEXT, "assert ratio == 2", 'assert ratio == 2, "/home/anna/data"')
+    execute(tiny.root)
+    says(tiny.said(), TEXT, tiny.line(TEXT, "assert ratio") - 1, "path of one machine: /home/anna/data")
+
+
+def test_path_of_this_machine_in_an_output(tiny, says) -> None:
+    tiny.edit(TEXT, "assert ratio == 2", "assert ratio == 2\nimport plm_core\nprint(plm_core.__file__)")
+    execute(tiny.root)
+    says(tiny.said(), TEXT, tiny.line(TEXT, "assert ratio") - 1, "output of this cell holds a path of one machine")
+
+
+def test_set_up_cell_with_another_address(tiny, says) -> None:
+    tiny.edit("_config.yml", "https://github.com/plm-book/plm-book", "https://github.com/elsewhere/book")
+    assert [(path, message.partition(" begin ")[0]) for path, _, message in tiny.said()] == [
+        (TEXT, "the set-up cell does not"),
+        (OTHER, "the set-up cell does not"),
+    ]
+
+
+def test_no_set_up_cell(tiny, says) -> None:
+    tiny.edit(TEXT, ":tags: [setup]", ":tags: [hide-input]")
+    execute(tiny.root)
+    says(tiny.said(), TEXT, 1, "there is no set-up cell")
+
+
+def test_damaged_bibliography(tiny) -> None:
+    with tiny.path("book/references.bib").open("a") as file:
+        file.write("\n@article{broken, title = {Never closed\n")
+    assert ("book/references.bib", "cannot be read") in [(path, said[:14]) for path, _, said in tiny.said()]
+
+
+# Exercises and experiments
+
+
+def test_missing_exercises(tiny, says) -> None:
+    tiny.path(EXERCISES).unlink()
+    says(tiny.said(), TEXT, 1, "the chapter has no exercises")
+
+
+def test_exercise_without_solution(tiny, says) -> None:
+    tiny.edit(EXERCISES, "def double_3(x):\n    return 2 * x  # SOLUTION", "def double_3(x):\n    ...")
+    says(tiny.said(), EXERCISES, tiny.line(EXERCISES, "name: q3_double") - 1, "has no solution")
+
+
+def test_stored_results_older_than_the_library_are_a_warning(tiny, capsys) -> None:
+    tiny.path("chapters/experiments/01_lines.py").write_text("VARIANTS = SEEDS = []\n")
+    assert main(["check"], tiny.root) == 0
+    assert "01_lines.py:1: warning: this experiment has no stored results" in capsys.readouterr().out
+    results = {"library": {"plm_core.config": "0" * 64}, "preset": "laptop"}
+    tiny.path("chapters/experiments/results/01_lines.laptop.json").write_text(json.dumps(results))
+    assert main(["check"], tiny.root) == 0
+    said = capsys.readouterr().out
+    assert "01_lines.laptop.json:1: warning: stored results are older than the library: plm_core.config changed" in said
+    assert "(mend: python -m book experiment 01 --preset laptop)" in said
+
+
+def test_results_that_cannot_be_read(tiny, says) -> None:
+    path = "chapters/experiments/results/01_lines.laptop.json"
+    tiny.path(path).write_text("{")
+    says(tiny.said(), path, 1, "cannot be read")
