@@ -1,0 +1,217 @@
+"""Sources of training batches: each a pure function of the batch's number.
+
+Epochs, shuffling and corruption follow from the number and the seed, so the position in the data is one integer; a
+resumed run needs nothing else. Shapes: B rows, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plm_core.data.labels import IGNORE, next_token_labels
+from plm_core.data.masking import Masker
+from plm_core.data.packing import Piece, collate_packed, length_groups, pack
+from plm_core.data.sampler import Sampler
+from plm_core.data.sentence_pairs import SentencePairs
+from plm_core.data.tokenizers import Tokenizer, pad
+
+Batch = dict[str, Tensor]
+
+
+class WindowBatches:
+    """Windows of one long text, each beginning at a random place: the simplest source for a causal model.
+
+    Args:
+        ids: the text as token ids, (N,); an array or a memory map of one.
+        context: tokens of a window, T.
+        batch_size: windows of a batch, B.
+        seed: decides the places.
+
+    Raises:
+        ValueError: the text is too short for one window and its last label.
+    """
+
+    def __init__(self, ids: np.ndarray, *, context: int, batch_size: int, seed: int) -> None:
+        if len(ids) < context + 1:
+            raise ValueError(
+                f"the corpus has {len(ids)} tokens, a context of {context} needs at least {context + 1}: "
+                "use a shorter context or more text"
+            )
+        self.ids, self.context, self.batch_size, self.seed = ids, context, batch_size, seed
+
+    def batch(self, index: int) -> Batch:
+        """The batch of that number: ``input_ids`` and ``labels``, (B, T) each."""
+        generator = np.random.default_rng([self.seed, index])
+        starts = generator.integers(len(self.ids) - self.context, size=self.batch_size)
+        return self._windows(starts)
+
+    def in_order(self) -> list[Batch]:
+        """The whole text once, in windows side by side: for validation. What fills no window is left out."""
+        starts = np.arange(0, len(self.ids) - self.context, self.context)
+        return [
+            self._windows(starts[first : first + self.batch_size]) for first in range(0, len(starts), self.batch_size)
+        ]
+
+    def _windows(self, starts: np.ndarray) -> Batch:
+        rows = np.stack([self.ids[start : start + self.context + 1] for start in starts]).astype(np.int64)
+        windows = torch.from_numpy(rows)
+        return {"input_ids": windows[:, :-1].contiguous(), "labels": windows[:, 1:].contiguous()}
+
+
+class PackedBatches:
+    """Whole documents packed into rows; no token sees, or is predicted from, another document.
+
+    Args:
+        documents: token ids of each document.
+        row_length: tokens of a row, T.
+        batch_size: rows of a batch, B.
+        pad_id: what fills the end of a row.
+        seed: decides the order of the rows, anew in every epoch.
+
+    Raises:
+        ValueError: fewer rows than a batch.
+    """
+
+    def __init__(
+        self, documents: Sequence[Tensor], *, row_length: int, batch_size: int, pad_id: int, seed: int
+    ) -> None:
+        self.documents, self.row_length, self.pad_id = documents, row_length, pad_id
+        self.rows = pack([len(document) for document in documents], row_length)
+        self.sampler = Sampler(len(self.rows), batch_size, seed=seed)
+
+    def batch(self, index: int) -> Batch:
+        """The batch of that number: ids, labels and positions, (B, T), and a mask, (B, T, T)."""
+        epoch, step = divmod(index, self.sampler.steps_per_epoch)
+        return self._collate([self.rows[row] for row in self.sampler.batch(epoch, step)])
+
+    def in_order(self) -> list[Batch]:
+        """Every row once: for validation."""
+        size = self.sampler.batch_size
+        return [self._collate(self.rows[first : first + size]) for first in range(0, len(self.rows), size)]
+
+    def _collate(self, rows: list[list[Piece]]) -> Batch:
+        packed = collate_packed(self.documents, rows, row_length=self.row_length, pad_id=self.pad_id)
+        padding = packed.document_ids < 0
+        labels = next_token_labels(packed.input_ids, document_ids=packed.document_ids).masked_fill(padding, IGNORE)
+        return {
+            "input_ids": packed.input_ids,
+            "labels": labels,
+            "position_ids": packed.position_ids,
+            "attention_mask": packed.attention_mask,
+        }
+
+
+class MaskedBatches:
+    """Sequences of their own, corrupted for masked language modelling: ``[CLS] text [SEP]``, padded, trimmed.
+
+    Args:
+        texts: token ids of each text, special tokens not included.
+        tokenizer: gives the special tokens.
+        masker: corrupts.
+        max_length: the longest row, special tokens included; longer texts are cut.
+        batch_size: rows of a batch, B.
+        seed: decides the order, anew in every epoch. Rows of a batch have similar lengths.
+        word_starts: for each text, True at the first token of each word; needed for whole-word masking.
+
+    Raises:
+        ValueError: no text.
+    """
+
+    def __init__(
+        self,
+        texts: Sequence[Sequence[int]],
+        *,
+        tokenizer: Tokenizer,
+        masker: Masker,
+        max_length: int,
+        batch_size: int,
+        seed: int,
+        word_starts: Sequence[Sequence[bool]] | None = None,
+    ) -> None:
+        if not texts:
+            raise ValueError("the corpus is empty: there is no text to mask")
+        self.tokenizer, self.masker, self.batch_size, self.seed = tokenizer, masker, batch_size, seed
+        room = max_length - 2
+        self.rows = [[tokenizer.cls_id, *text[:room], tokenizer.sep_id] for text in texts]
+        self.word_starts = None
+        if word_starts is not None:
+            self.word_starts = [[True, *starts[:room], True] for starts in word_starts]
+        self.steps_per_epoch = -(-len(self.rows) // batch_size)
+        self._groups: tuple[int, list[list[int]]] | None = None
+
+    def batch(self, index: int) -> Batch:
+        """The batch of that number: corrupted ids, mask and labels, (B, T) each."""
+        epoch, step = divmod(index, self.steps_per_epoch)
+        if self._groups is None or self._groups[0] != epoch:
+            lengths = [len(row) for row in self.rows]
+            self._groups = (epoch, list(length_groups(lengths, self.batch_size, seed=self.seed, epoch=epoch)))
+        return self._collate(self._groups[1][step], epoch)
+
+    def in_order(self) -> list[Batch]:
+        """Every text once, always with the same mask: for validation."""
+        numbers = range(len(self.rows))
+        return [
+            self._collate(numbers[first : first + self.batch_size], 0)
+            for first in range(0, len(self.rows), self.batch_size)
+        ]
+
+    def _collate(self, numbers: Sequence[int], epoch: int) -> Batch:
+        rows = [self.rows[number] for number in numbers]
+        ids = pad(rows, self.tokenizer.pad_id)
+        starts = None
+        if self.word_starts is not None:
+            starts = pad([self.word_starts[number] for number in numbers], True).bool()
+        corrupted, labels = self.masker(ids, numbers, epoch=epoch, word_starts=starts)
+        return {"input_ids": corrupted, "attention_mask": real_tokens(rows), "labels": labels}
+
+
+class MaskedPairBatches:
+    """Sentence pairs, corrupted for masked language modelling: ``[CLS] first [SEP] second [SEP]`` (BERT's input).
+
+    Args:
+        pairs: makes the pair of each example and epoch.
+        tokenizer: gives the special tokens.
+        masker: corrupts.
+        batch_size: rows of a batch, B.
+        seed: decides the order, anew in every epoch.
+    """
+
+    def __init__(
+        self, pairs: SentencePairs, *, tokenizer: Tokenizer, masker: Masker, batch_size: int, seed: int
+    ) -> None:
+        self.pairs, self.tokenizer, self.masker = pairs, tokenizer, masker
+        self.sampler = Sampler(len(pairs), min(batch_size, len(pairs)), seed=seed)
+
+    def batch(self, index: int) -> Batch:
+        """The batch of that number: ids, mask, token types and labels, (B, T) each, and ``pair_labels``, (B,)."""
+        epoch, step = divmod(index, self.sampler.steps_per_epoch)
+        return self._collate(self.sampler.batch(epoch, step), epoch)
+
+    def in_order(self) -> list[Batch]:
+        """Every example of epoch 0 once, always with the same mask: for validation."""
+        numbers, size = range(len(self.pairs)), self.sampler.batch_size
+        return [self._collate(numbers[first : first + size], 0) for first in range(0, len(numbers), size)]
+
+    def _collate(self, numbers: Sequence[int], epoch: int) -> Batch:
+        drawn = [self.pairs.pair(number, epoch=epoch) for number in numbers]
+        cls, sep = self.tokenizer.cls_id, self.tokenizer.sep_id
+        rows = [[cls, *p.first, sep, *p.second, sep] for p in drawn]
+        types = [[0] * (len(p.first) + 2) + [1] * (len(p.second) + 1) for p in drawn]
+        corrupted, labels = self.masker(pad(rows, self.tokenizer.pad_id), numbers, epoch=epoch)
+        return {
+            "input_ids": corrupted,
+            "attention_mask": real_tokens(rows),
+            "token_type_ids": pad(types, 0),
+            "labels": labels,
+            "pair_labels": torch.tensor([p.label for p in drawn]),
+        }
+
+
+def real_tokens(rows: Sequence[Sequence[int]]) -> Tensor:
+    """The bool mask, (B, T), of rows that :func:`~plm_core.data.tokenizers.pad` fills on the right."""
+    lengths_B = torch.tensor([len(row) for row in rows])
+    return torch.arange(int(lengths_B.max())) < lengths_B[:, None]
