@@ -7,6 +7,7 @@ is the subject: the name, or, where :meth:`State.may_say_pronoun` allows it, wit
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 FULL_STOP = "."
 
@@ -116,6 +117,6 @@ def write(sentences: list[list[str]], names: frozenset[str]) -> str:
     return "".join(out)
 
 
-def split(text: str) -> list[str]:
+def split(text: str, vocabulary: Collection[str]) -> list[str]:
     """Text to words: the inverse of :func:`write`, without the division into sentences."""
     return re.findall(r"[a-z'-]+|[^a-z'\s-]", text.lower())

@@ -55,7 +55,7 @@ GOOD_WEATHER = "sunshine:阳光 spring:春意"
 BAD_WEATHER = "rain:雨 fog:雾 thunder:雷声"
 
 # English : English sound : Chinese measure word : Chinese : Chinese sound
-ANIMALS = "dog:barked:只:狗:叫 cat:meowed:只:猫:喵 bird:sang:只:鸟:唱歌 horse:neighed:匹:马:嘶鸣"
+ANIMALS = "dog:barked:只:狗:汪汪叫 cat:meowed:只:猫:喵喵叫 bird:sang:只:鸟:唱歌 horse:neighed:匹:马:嘶叫"
 
 NUMBERS = "one:一 two:两 three:三 four:四 five:五 six:六 seven:七 eight:八 nine:九 ten:十"
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import accumulate
 from random import Random
 
-from plm_core.data.storyworld import english
+from plm_core.data.storyworld import chinese, english
 from plm_core.data.storyworld.kinds import Kind, Limits, Values, build_kinds
 from plm_core.data.storyworld.lexicon import build_lexicons
 from plm_core.data.storyworld.patterns import Choices, Pattern, Step, compile_choices
@@ -119,13 +119,14 @@ class StoryWorld:
         self.lexicons = build_lexicons(size, people, combinations)
         self.limits = LIMITS[size]
         self.opening, self.middle = build_kinds(self.limits)
-        patterns = english.PATTERNS
+        self._tongue = english if language == "en" else chinese
+        patterns = self._tongue.PATTERNS
         self.choices: dict[Kind, Choices] = {
             kind: compile_choices(kind, patterns[kind.name], language) for kind in self.opening + self.middle
         }
         self._draw_opening = list(accumulate(kind.weight for kind in self.opening))
         self._draw_middle = list(accumulate(kind.weight for kind in self.middle))
-        self.full_stop = english.FULL_STOP
+        self.full_stop = self._tongue.FULL_STOP
 
     def kinds(self, state: State) -> list[Kind]:
         """The kinds of events among which the next one is chosen, possible or not."""
@@ -219,7 +220,15 @@ class StoryWorld:
 
     def write(self, sentences: list[list[str]]) -> str:
         """Sentences of words to one line of text."""
-        return english.write(sentences, self.names)
+        return self._tongue.write(sentences, self.names)
+
+    def split(self, text: str) -> list[str]:
+        """Text to words, the inverse of writing: every line is a story, and gets ``<eos>`` at its end."""
+        return [word for line in text.splitlines() for word in [*self._tongue.split(line, self._known), EOS]]
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.vocabulary)
 
     @cached_property
     def names(self) -> frozenset[str]:
