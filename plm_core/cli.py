@@ -13,7 +13,10 @@ from collections.abc import Sequence
 
 from tyro.extras import SubcommandApp
 
+from plm_core.data import commands as data_commands
+
 app = SubcommandApp()
+app.command(data_commands.app, name="data", help="List and fetch corpora, and turn text into tokens.")
 
 
 @app.command
