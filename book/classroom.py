@@ -20,7 +20,8 @@ Writing exercises for a chapter
    text (what is asked, shapes, what is checked), a solution block whose code cell carries ``# SOLUTION`` marks, a cell
    that calls the check, and a tests block with one ``# HIDDEN`` function for each stage, which calls ``grade`` with the
    autograder's ``check_seed``. Code to start from (find the bug) stands between lines that end in ``# BEGIN PROMPT``
-   and ``# END PROMPT`` inside a string; it must earn nothing as it stands. At least five questions, all three levels, one titled "Predict, then run".
+   and ``# END PROMPT`` inside a string; it must earn nothing as it stands. At least five questions, all three levels,
+   one titled "Predict, then run".
 3. Wrong answers, in ``chapters/exercises/wrong/NN_name.py``: a list ``WRONG`` of dictionaries with the keys
    ``question`` (its name), ``mistake`` (a few words), ``code`` (what a student would type in the place of the whole
    answer cell), ``score`` (the points it earns) and ``message`` (a part of the feedback it must get). Every question
