@@ -30,7 +30,7 @@ from book.chapters import (
     refresh_setup,
     write_atomically,
 )
-from book.kernel import ChapterKernel, probe, watch, within
+from book.kernel import ChapterKernel, importing, probe, watch, within
 
 CELL_TIMEOUT = 3600
 """Seconds after which a cell is taken to hang."""
@@ -211,6 +211,7 @@ async def run_chapter(chapter: Chapter, env: dict[str, str], place: int = 0) -> 
         resources={"metadata": {"path": str(chapter.text.parent)}},
         record_timing=False,
         coalesce_streams=True,
+        shutdown_kernel="immediate",
     )
     start = time.perf_counter()
     bar = tqdm(total=len(code), desc=chapter.name, unit="cell", position=place, disable=None, leave=True)
@@ -221,7 +222,8 @@ async def run_chapter(chapter: Chapter, env: dict[str, str], place: int = 0) -> 
                 try:
                     await client.async_execute_cell(cell, index)
                 except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-                    raise failure(chapter, notebook, index, error) from None
+                    files = await importing(client.kc) if isinstance(error, CellExecutionError) else []
+                    raise failure(chapter, notebook, index, error, files) from None
                 bar.update()
             seconds = time.perf_counter() - start
             info = await client.async_wait_for_reply(client.kc.kernel_info())
@@ -285,8 +287,18 @@ def _portable(root: Path, text: str) -> str:
     return re.sub(r"\S*[/\\]ipykernel_\d+[/\\]\d+\.py", "<cell>", text)
 
 
-def failure(chapter: Chapter, notebook: nbformat.NotebookNode, index: int, error: Exception) -> BookError:
-    """Describe a failed cell: its place in the text and the last lines of the error, without a traceback."""
+def failure(
+    chapter: Chapter, notebook: nbformat.NotebookNode, index: int, error: Exception, importing: Sequence[str] = ()
+) -> BookError:
+    """Describe a failed cell: its place in the text and the last lines of the error, without a traceback.
+
+    Args:
+        chapter: the chapter.
+        notebook: its notebook, with the outputs so far.
+        index: the position of the cell.
+        error: what nbclient raised.
+        importing: files whose import led to the error, outermost first.
+    """
     line = read_text(chapter.text).cells[index].metadata.line
     where = f"{chapter.shown(chapter.text)}:{line}"
     kept = f"({chapter.shown(chapter.notebook)} is left as it was)"
@@ -295,18 +307,16 @@ def failure(chapter: Chapter, notebook: nbformat.NotebookNode, index: int, error
     if isinstance(error, CellTimeoutError):
         return ChapterFailed(f"{where}: the cell did not end within {CELL_TIMEOUT} s {kept}")
     output = next(output for output in notebook.cells[index].outputs if output.output_type == "error")
+    what = f"{output.ename}: {_portable(chapter.root, output.evalue)}"
+    broken = [inside for inside in (within(chapter.root, file) for file in importing) if inside]
+    if broken:
+        return BookError(f"{where}: {broken[-1]} cannot be imported: {what} {kept}")
+    if output.ename in ("ImportError", "ModuleNotFoundError"):
+        return BookError(f"{where}: an import failed: {what} {kept}")
     traceback = _ANSI.sub("", "\n".join(output.traceback))
     last = [_portable(chapter.root, each) for each in traceback.splitlines() if each.strip()][-4:]
-    library = re.findall(r"(plm_core[/\\][\w/\\]+\.py|chapters[/\\]experiments[/\\]\w+\.py)\S* in <module>", traceback)
-    syntax = re.findall(r'File "?\S*?(plm_core[/\\][\w/\\]+\.py|chapters[/\\]experiments[/\\]\w+\.py)', traceback)
-    broken = library or (syntax if output.ename in ("SyntaxError", "IndentationError", "TabError") else [])
-    if broken:
-        text = f"{where}: {broken[-1]} cannot be imported: {output.ename}: {output.evalue} {kept}"
-        return BookError(text.replace(str(chapter.root) + os.sep, ""))
-    if output.ename in ("ImportError", "ModuleNotFoundError"):
-        return BookError(f"{where}: an import failed: {output.ename}: {output.evalue} {kept}")
     if not any(output.ename in each for each in last):
-        last.append(f"{output.ename}: {output.evalue}")
+        last.append(what)
     return ChapterFailed(f"{where}: this cell failed {kept}\n" + "\n".join(f"    {each}" for each in last))
 
 

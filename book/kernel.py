@@ -72,6 +72,17 @@ def __plm_probe():
     return json.dumps(answer)
 """
 
+# Sent after a cell failed: where the error arose, frame by frame.
+FRAMES = """
+def __plm_frames():
+    import json, sys, traceback
+    error = sys.last_value
+    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"]
+    if isinstance(error, SyntaxError):
+        frames.append(error.filename or "")
+    return json.dumps(frames)
+"""
+
 
 async def watch(client: Any) -> None:
     """Start to remember which files the kernel behind a client (of jupyter_client) opens."""
@@ -88,20 +99,27 @@ async def probe(client: Any) -> dict[str, Any]:
     Raises:
         RuntimeError: the kernel could not answer.
     """
+    answer: dict[str, Any] = await _ask(client, PROBE, "__plm_probe()")
+    return answer
+
+
+async def importing(client: Any) -> list[str]:
+    """After a failed cell, the files whose import led to the error, outermost first."""
+    files: list[str] = await _ask(client, FRAMES, "__plm_frames()")
+    return files
+
+
+async def _ask(client: Any, code: str, question: str) -> Any:
+    """Run code silently and return what an expression, which gives JSON, says."""
+    expressions = {"answer": question}
     reply = await client.execute(
-        PROBE,
-        silent=True,
-        store_history=False,
-        user_expressions={"answer": "__plm_probe()"},
-        reply=True,
-        timeout=60,
+        code, silent=True, store_history=False, user_expressions=expressions, reply=True, timeout=60
     )
     content = reply["content"]
     answer = content.get("user_expressions", {}).get("answer", content)
     if answer.get("status") != "ok":
-        raise RuntimeError(f"the kernel could not say what it used: {answer.get('ename')}: {answer.get('evalue')}")
-    result: dict[str, Any] = json.loads(ast.literal_eval(answer["data"]["text/plain"]))
-    return result
+        raise RuntimeError(f"the kernel could not answer: {answer.get('ename')}: {answer.get('evalue')}")
+    return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
 
 
 def within(root: Path, path: str) -> str | None:
