@@ -46,6 +46,10 @@ PATTERNS: dict[str, list[tuple[int, str]]] = {
     "go": [(weight, line.replace("PLACE", "h:noun")) for weight, line in _WENT],
     "explore": [(weight, line.replace("PLACE", "spot:noun")) for weight, line in _WENT],
     "follow": [(2, "{p} 跟着 {q:name} 到 了 {q:at} 。"), (1, "{p} 去 {q:at} 看 {q:name} 。")],
+    "seek": [
+        (2, "因为 {p:he} 想要 {t:noun} ， {p} 去 了 {t:at} 。"),
+        (1, "{p} 到 {t:at} {t:in} 去 找 {t:noun} 。"),
+    ],
     "take": [
         (2, "{p} 拿起 了 {t:noun} 。"),
         (1, "{p} 拿走 了 {t:colour} 的 {t:noun} 。"),
@@ -101,6 +105,43 @@ PATTERNS: dict[str, list[tuple[int, str]]] = {
         (2, "最后 {p:name} 很 {m:adj} ， 因为 没有 人 有 {t:colour} 的 {t:noun} 。"),
         (1, "结果 没有 人 有 {t:colour} 的 {t:noun} ， {p:name} 很 {m:adj} 。"),
     ],
+}
+
+RICH_PATTERNS: dict[str, list[tuple[int, str]]] = {
+    "profile": [
+        (2, "{p} 是 来自 {town:name} 的 {job:noun} 。"),
+        (1, "{p} 来自 {town:name} ， 职业 是 {job:noun} 。"),
+        (1, "{p} 靠 当 {job:noun} 为生 ， {p:his} 的 家乡 是 {town:name} 。"),
+    ],
+    "relate": [(2, "{p:name} 是 {q:name} 的 {r:noun} 。"), (1, "{q:name} 把 {p:name} 看作 {r:noun} 。")],
+    "go_described": [
+        (2, "来自 {p:town} 的 {p:job} {how:go} 到 了 {h:noun} 。"),
+        (1, "然后 那 位 {p:job} {how:go} 到 了 {h:noun} 。"),
+    ],
+    "dream": [
+        (2, "{p} 梦见 了 {d:art} {d:measure} {d:colour} 的 {d:noun} 。"),
+        (1, "很久 以前 ， {p} 有 过 {d:art} {d:measure} {d:colour} 的 {d:noun} 。"),
+        (1, "{p} 谈起 远方 的 {d:art} {d:measure} {d:colour} 的 {d:noun} 。"),
+    ],
+    "time": [(2, "不久 就 到 了 {x:noun} 。"), (1, "时间 过去 了 ， 到 了 {x:noun} 。")],
+    "ask_job": [(1, "{p:name} 做 什么 工作 ？ {p:he} 是 {p:job} 。")],
+    "ask_town": [(1, "{p:name} 来自 哪里 ？ {p:he} 来自 {p:town} 。")],
+    "ask_bond": [(1, "{p:name} 是 {q:name} 的 什么 人 ？ {p:he} 是 {q:name} 的 {b:noun} 。")],
+    "ask_hour": [(1, "这时 是 什么 时候 ？ 是 {x:noun} 。")],
+    "meet_there": [(1, "从前 ， {spot:noun} {spot:loc} 住 着 一 个 叫 {new:name} 的 {new:sort} 。")],
+    "thing_there": [(1, "有 人 把 {new:art} {new:measure} {new:colour} 的 {new:noun} 忘 在 {spot:noun} {spot:loc} 。")],
+    "thing_here": [(1, "有 人 把 {new:art} {new:measure} {new:colour} 的 {new:noun} 忘 在 {h:noun} {h:loc} 。")],
+    "want": [(1, "{p:name} 心里 想 的 都 是 {t:colour} 的 {t:noun} 。")],
+    "follow": [(1, "{p} 想念 {q:name} ， 也 去 了 {q:at} 。")],
+    "take": [
+        (1, "{p} 小心 地 捡起 {t:noun} 带 在 身上 。"),
+        (1, "{p} 看见 {t:colour} 的 {t:noun} ， 连忙 抓住 。"),
+    ],
+    "drop": [(1, "{p} 拿 累 了 ， 把 {t:noun} 丢 在 {p:at} {p:in} 。")],
+    "give": [(1, "{p} 把 {t:noun} 送 给 {q:name} 当 礼物 。"), (1, "{p} 把 {t:noun} 转交 给 {q:name} 。")],
+    "eat": [(1, "{p:name} 饿 了 ， 吃 了 {k:num} {k:measure} {k:noun} ， 留下 {left:num} {left:measure} 。")],
+    "gather": [(1, "{p} 买 了 {k:num} {k:measure} {k:noun} ， 加 起来 有 {left:num} {left:measure} 。")],
+    "noise": [(1, "离 {h:noun} 不远 的 草丛 里 ， 一 {a:measure} {a:noun} {a:sound} 。")],
 }
 
 

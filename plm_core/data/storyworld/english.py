@@ -47,6 +47,10 @@ PATTERNS: dict[str, list[tuple[int, str]]] = {
         (2, "{p} followed {q:name} to the {q:at} ."),
         (1, "{p} went to see {q:name} {q:in} the {q:at} ."),
     ],
+    "seek": [
+        (2, "{p} went to the {t:at} because {p:he} wanted the {t:noun} ."),
+        (1, "{p} went to look for the {t:noun} {t:in} the {t:at} ."),
+    ],
     "take": [
         (2, "{p} picked up the {t:noun} ."),
         (1, "{p} took the {t:colour} {t:noun} ."),
@@ -99,6 +103,43 @@ PATTERNS: dict[str, list[tuple[int, str]]] = {
         (2, "in the end , {p:name} was {m:adj} because nobody had the {t:colour} {t:noun} ."),
         (1, "at last nobody had the {t:colour} {t:noun} , and {p:name} was {m:adj} ."),
     ],
+}
+
+RICH_PATTERNS: dict[str, list[tuple[int, str]]] = {
+    "profile": [
+        (2, "{p} was {job:art} {job:noun} from {town:name} ."),
+        (1, "{p} came from {town:name} and worked as {job:art} {job:noun} ."),
+        (1, "by trade {p} was {job:art} {job:noun} , and {p:his} home town was {town:name} ."),
+    ],
+    "relate": [(2, "{p:name} was the {r:noun} of {q:name} ."), (1, "{q:name} knew {p:name} as {p:his} {r:noun} .")],
+    "go_described": [
+        (2, "the {p:job} from {p:town} {how:went} to the {h:noun} ."),
+        (1, "then the {p:job} {how:went} to the {h:noun} ."),
+    ],
+    "dream": [
+        (2, "{p} dreamed of {d:art} {d:colour} {d:noun} ."),
+        (1, "once , long ago , {p} had owned {d:art} {d:colour} {d:noun} ."),
+        (1, "{p} talked about {d:art} {d:colour} {d:noun} far away ."),
+    ],
+    "time": [(2, "soon it was {x:noun} ."), (1, "time went by , and it became {x:noun} .")],
+    "ask_job": [(1, "what did {p:name} do for a living ? {p:he} was {p:job_art} {p:job} .")],
+    "ask_town": [(1, "where did {p:name} come from ? {p:he} came from {p:town} .")],
+    "ask_bond": [(1, "what was {p:name} to {q:name} ? {p:he} was the {b:noun} of {q:name} .")],
+    "ask_hour": [(1, "what time of day was it ? it was {x:noun} .")],
+    "meet_there": [(1, "once upon a time {new:art} {new:sort} called {new:name} lived {spot:prep} the {spot:noun} .")],
+    "thing_there": [(1, "somebody had left {new:art} {new:colour} {new:noun} {spot:prep} the {spot:noun} .")],
+    "thing_here": [(1, "somebody had left {new:art} {new:colour} {new:noun} {h:prep} the {h:noun} .")],
+    "want": [(1, "all that {p:name} could think of {t:was} the {t:colour} {t:noun} .")],
+    "follow": [(1, "{p} missed {q:name} and went to the {q:at} as well .")],
+    "take": [
+        (1, "carefully {p} lifted the {t:noun} and kept {t:them} ."),
+        (1, "{p} noticed the {t:colour} {t:noun} and grabbed {t:them} ."),
+    ],
+    "drop": [(1, "tired of carrying {t:them} , {p} dropped the {t:noun} {p:in} the {p:at} .")],
+    "give": [(1, "{p} made {q:name} a present of the {t:noun} ."), (1, "{p} passed the {t:noun} on to {q:name} .")],
+    "eat": [(1, "hungry as {p:he} was , {p:name} ate {k:num} {k:fruit} and kept {left:num} .")],
+    "gather": [(1, "{p} bought {k:num} {k:fruit} , which made {left:num} altogether .")],
+    "noise": [(1, "not far from the {h:noun} , a {a:noun} {a:sound} in the grass .")],
 }
 
 

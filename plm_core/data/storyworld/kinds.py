@@ -15,7 +15,6 @@ from typing import Any
 from plm_core.data.storyworld.state import State
 
 Values = tuple[Any, ...]
-MAX_COUNT = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +54,8 @@ class Limits:
         sentences: the story may end once so many sentences are told.
         attractors: at most so many nouns stand between a subject and its verb.
         end_weight: the weight of ending, against the weights of all other kinds.
+        count: nobody has more fruit than this.
+        rich: whether the kinds of :mod:`plm_core.data.storyworld.rich_kinds` occur.
     """
 
     people: int
@@ -63,10 +64,12 @@ class Limits:
     sentences: int
     attractors: int
     end_weight: int
+    count: int = 9
+    rich: bool = False
 
 
-def _nothing(state: State, values: Values) -> None:
-    pass
+def nothing(state: State, values: Values) -> None:
+    """What an event changes that changes nothing."""
 
 
 def _holding(state: State) -> list[tuple[int, int]]:
@@ -77,7 +80,7 @@ def _travel(state: State, person: int, place: int) -> None:
     state.people[person].at = place
 
 
-def _opening(limits: Limits) -> list[Kind]:
+def basic_opening(limits: Limits) -> list[Kind]:
     """The kinds that introduce people, things, a wish and a store of fruit, in this order."""
 
     def cast_open(state: State) -> bool:
@@ -140,8 +143,14 @@ def _journeys(limits: Limits) -> list[Kind]:
             (p, q) for p, q in permutations(range(len(state.people)), 2) if state.people[p].at != state.people[q].at
         ]
 
+    def seek(state: State) -> list[Values]:
+        wanted = state.wanted or 0
+        away = state.place_of(wanted) != state.people[0].at and state.things[wanted].holder != 0
+        return [(0, wanted)] if away else []
+
     person, manner = ("p", "person"), ("how", "manners")
     return [
+        Kind("seek", 10, (person, ("t", "thing")), (), seek, lambda s, v: _travel(s, v[0], s.place_of(v[1]))),
         Kind("go", 8, (person, ("h", "place")), (manner,), go, lambda s, v: _travel(s, v[0], v[1])),
         Kind(
             "explore", 2, (person,), (manner, ("spot", "places")), explore,
@@ -181,13 +190,13 @@ def _dealings() -> list[Kind]:
 
     p, q, t = ("p", "person"), ("q", "person"), ("t", "thing")
     return [
-        Kind("take", 14, (p, t), (), take, do_take),
+        Kind("take", 18, (p, t), (), take, do_take),
         Kind("drop", 3, (p, t), (), _holding, do_drop),
         Kind("give", 8, (p, q, t), (), give, do_give),
     ]
 
 
-def _counting() -> list[Kind]:
+def _counting(limits: Limits) -> list[Kind]:
     def eat(state: State) -> list[Values]:
         return [
             (p, k, who.count - k)
@@ -202,7 +211,7 @@ def _counting() -> list[Kind]:
             for p, who in enumerate(state.people)
             if who.count
             for k in range(1, 4)
-            if who.count + k <= MAX_COUNT
+            if who.count + k <= limits.count
         ]
 
     def count(state: State, values: Values) -> None:
@@ -227,7 +236,7 @@ def _descriptions(limits: Limits) -> list[Kind]:
     for count in range(limits.attractors + 1):
         near = tuple((f"f{i}", "furniture") for i in range(1, count + 1))
         kinds.append(Kind(f"describe_{count}", 2, thing, (*near, quality), plain, describe))
-        kinds.append(Kind(f"remark_{count}", 2, thing, near, known, _nothing))
+        kinds.append(Kind(f"remark_{count}", 2, thing, near, known, nothing))
     return kinds
 
 
@@ -246,7 +255,7 @@ def _surroundings() -> list[Kind]:
         return [()]
 
     return [
-        Kind("noise", 2, (("h", "place"),), (("a", "animals"),), noise, _nothing),
+        Kind("noise", 2, (("h", "place"),), (("a", "animals"),), noise, nothing),
         Kind("brighten", 1, (), (("w", "good_weather"),), always, weather("bright")),
         Kind("darken", 1, (), (("w", "bad_weather"),), always, weather("dark")),
     ]
@@ -301,13 +310,13 @@ def _questions() -> list[Kind]:
 
     p, t = (("p", "person"),), (("t", "thing"),)
     return [
-        Kind("ask_lying", 3, t, (), lying, _nothing),
-        Kind("ask_held", 3, t, (), held, _nothing),
-        Kind("ask_colour", 3, t, (), any_thing, _nothing),
-        Kind("ask_person", 3, p, (), any_person, _nothing),
-        Kind("ask_count", 3, p, (), store, _nothing),
-        Kind("ask_mood", 2, p, (), moved, _nothing),
-        Kind("ask_wish", 2, p + t, (), wish, _nothing),
+        Kind("ask_lying", 3, t, (), lying, nothing),
+        Kind("ask_held", 3, t, (), held, nothing),
+        Kind("ask_colour", 3, t, (), any_thing, nothing),
+        Kind("ask_person", 3, p, (), any_person, nothing),
+        Kind("ask_count", 3, p, (), store, nothing),
+        Kind("ask_mood", 2, p, (), moved, nothing),
+        Kind("ask_wish", 2, p + t, (), wish, nothing),
     ]
 
 
@@ -338,7 +347,7 @@ def _closings(limits: Limits) -> list[Kind]:
     ]
 
 
-def build_kinds(limits: Limits) -> tuple[list[Kind], list[Kind]]:
-    """The kinds that open a story, and those of which the rest of it is made, its end included."""
-    middle = _journeys(limits) + _dealings() + _counting() + _descriptions(limits) + _surroundings()
-    return _opening(limits), middle + _feelings() + _questions() + _closings(limits)
+def basic_middle(limits: Limits) -> list[Kind]:
+    """The kinds that the rest of a story is made of, its end included."""
+    happenings = _journeys(limits) + _dealings() + _counting(limits) + _descriptions(limits) + _surroundings()
+    return happenings + _feelings() + _questions() + _closings(limits)

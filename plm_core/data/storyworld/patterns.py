@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from plm_core.data.storyworld import words
-from plm_core.data.storyworld.kinds import MAX_COUNT, Kind, Values
+from plm_core.data.storyworld import more_words, words
+from plm_core.data.storyworld.kinds import Kind, Limits, Values
 from plm_core.data.storyworld.lexicon import Entry, Lexicon
 from plm_core.data.storyworld.state import State
 
@@ -41,15 +41,17 @@ class Step:
     open: bool
     source: tuple[str, str]
 
-    def possible_words(self, lexicons: dict[str, Lexicon], language: str) -> set[str]:
+    def possible_words(self, lexicons: dict[str, Lexicon], language: str, limits: Limits) -> set[str]:
         """All words that the step may say in some state, for the vocabulary."""
         name, form = self.source
         if name == "numbers":
-            return set(NUMBER_WORDS[language][1 : MAX_COUNT + 1])
+            return set(NUMBER_WORDS[language][1 : limits.count + 1])
+        if name == "hours":
+            return set(HOUR_WORDS[language])
         if name == "fruits" and form == "*":
             form = "one" if language == "en" else self.form
         groups = [lexicon for other, lexicon in lexicons.items() if other == name or other.endswith("_" + name)]
-        return {word for lexicon in groups for word in lexicon.by_word(language, form)}
+        return {word for lexicon in groups for word in lexicon.words(language, form)}
 
 
 class Pattern(NamedTuple):
@@ -114,6 +116,17 @@ _FORMS: dict[tuple[str, str], _Form] = {
     ("person", "mood"): _Form(
         lambda s, i: _known(s.people[i].mood), _same("adj"), lambda s, i: [("mood", i)], "moods"
     ),
+    ("person", "job"): _Form(
+        lambda s, i: _known(s.people[i].job), _same("noun"), lambda s, i: [("job", i)], "jobs"
+    ),
+    ("person", "job_art"): _Form(lambda s, i: _known(s.people[i].job), _same("art"), lambda s, i: [("job", i)], "jobs"),
+    ("person", "town"): _Form(
+        lambda s, i: _known(s.people[i].town), _same("name"), lambda s, i: [("town", i)], "towns", "place"
+    ),
+    ("bond", "noun"): _Form(lambda s, i: s.bonds[i][2], _same("noun"), lambda s, i: [("bond", i)], "relations"),
+    ("thing", "colour"): _Form(
+        lambda s, i: s.things[i].entry, _same("colour"), lambda s, i: [("colour", i)], "things", "thing"
+    ),
     ("thing", "at"): _Form(lambda s, i: s.places[s.place_of(i)], _same("noun"), _where, "places", "place"),
     ("thing", "in"): _Form(lambda s, i: s.places[s.place_of(i)], _PREPOSITION, _where, "places"),
     ("thing", "holder"): _Form(
@@ -136,23 +149,33 @@ _TAGS = {
     ("people", "name"): "name", ("places", "noun"): "place", ("things", "colour"): "thing", ("things", "noun"): "thing",
 }  # fmt: skip
 NUMBER_WORDS = {
-    "en": [""] + [english for english, _ in words.rows(words.NUMBERS)],
-    "zh": [""] + [chinese for _, chinese in words.rows(words.NUMBERS)],
+    language: ["", *(row[column] for row in words.rows(words.NUMBERS + " " + more_words.TABLES["NUMBERS"]))]
+    for column, language in enumerate(("en", "zh"))
+}
+HOUR_WORDS = {
+    language: [row[column] for row in words.rows(more_words.TABLES["TIMES"])]
+    for column, language in enumerate(("en", "zh"))
 }
 
 
+_TOLD_BY_OPEN = {
+    ("people", ""): ("who", "people"), ("things", "colour"): ("colour", "things"), ("things", ""): ("what", "things"),
+    ("spot", ""): ("place", "places"), ("r", ""): ("bond", "bonds"), ("fruit", ""): ("fruit", ""),
+    ("job", ""): ("job", ""), ("town", ""): ("town", ""),
+}  # fmt: skip
+"""The fact that a new entry tells, and what it is counted among, by its slot (for ``new``: its lexicon) and form."""
+
+
 def _open_step(kind: Kind, slot: int, form: str, language: str) -> Step:
-    _, lexicon = kind.opens[slot - len(kind.closed)]
-    counted = {"people": ("who", "people"), "things": ("what", "things"), "places": ("place", "places")}
+    name, lexicon = kind.opens[slot - len(kind.closed)]
+    told = _TOLD_BY_OPEN.get((lexicon if name == "new" else name, form))
+    told = told or _TOLD_BY_OPEN.get((lexicon if name == "new" else name, ""))
 
     def facts(state: State, values: Values) -> list[Fact]:
-        if lexicon in counted:  # a new one: it gets the next number
-            fact, known = counted[lexicon]
-            fact = "colour" if form == "colour" else fact
-            return [(fact, len(getattr(state, known)))]
-        if lexicon == "fruits":
-            return [("fruit", values[0])]
-        return []
+        if told is None:
+            return []
+        fact, known = told  # a new person, thing, place or bond gets the next number
+        return [(fact, len(getattr(state, known)) if known else values[0])]
 
     def say(state: State, values: Values) -> str:
         return values[slot].forms[language][form]
@@ -187,6 +210,9 @@ def _step(kind: Kind, name: str, form: str, language: str) -> Step:
     if slot >= len(kind.closed):
         return _open_step(kind, slot, form, language)
     slot_type = kind.closed[slot][1]
+    if slot_type == "hour":
+        hours = HOUR_WORDS[language]
+        return Step(slot, form, lambda s, v: hours[v[slot]], lambda s, v: [("hour", 0)], "", False, ("hours", ""))
     if slot_type in ("number", "tally"):
         return _number_step(slot, form, language, slot_type)
     if form == "num":
@@ -197,11 +223,6 @@ def _step(kind: Kind, name: str, form: str, language: str) -> Step:
         )  # fmt: skip
     how = _FORMS.get((slot_type, form)) or _OWN[slot_type]
     entry, field, facts = how.entry, how.field.get(language, form), how.facts
-    if (slot_type, form) == ("thing", "colour"):
-
-        def facts(state: State, thing: int) -> list[Fact]:
-            return [("colour", thing)]
-
     return Step(
         slot,
         form,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from plm_core.data.storyworld.kinds import Kind, Values
-from plm_core.data.storyworld.lexicon import Entry
+from plm_core.data.storyworld.lexicon import Path
 from plm_core.data.storyworld.patterns import Fact, Pattern, Step
 from plm_core.data.storyworld.state import State
 from plm_core.data.storyworld.world import EOS, Sentence, StoryWorld
@@ -46,7 +46,7 @@ class Derivation(NamedTuple):
     values: Values
     pattern: Pattern
     position: int
-    left: tuple[tuple[Entry, ...] | None, ...]
+    paths: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,59 +99,46 @@ class Cursor:
         total = sum(kind.weight for kind, _ in possible)
         for kind, bindings in possible:
             choices, opens = world.choices[kind], (None,) * len(kind.opens)
+            paths: tuple[Path, ...] = ((),) * len(kind.opens)
             share = kind.weight / total / len(bindings)
             for closed in bindings:
                 allowed = choices.allowed(state, closed)
                 unit = share / sum(pattern.weight for pattern in allowed)
                 for pattern in allowed:
-                    yield Derivation(unit * pattern.weight, kind, closed + opens, pattern, 0, opens)
+                    yield Derivation(unit * pattern.weight, kind, closed + opens, pattern, 0, paths)
 
     def _alive(self) -> Iterable[Derivation]:
         return self._begin() if self.derivations is None else self.derivations
 
-    def _entries(self, derivation: Derivation, step: Step) -> dict[str, tuple[float, tuple[Entry, ...]]]:
-        """For an open step: each possible word with its probability and the entries that it leaves."""
-        kind, slot = derivation.kind, step.slot - len(derivation.kind.closed)
-        lexicon, used = self.world.lexicons[kind.opens[slot][1]], self.state.used
-        left = derivation.left[slot]
-        language, found = self.world.language, {}
-        if left is None:
-            total = lexicon.free_weight(used)
-            for word, entries in lexicon.by_word(language, step.form).items():
-                free = tuple(entry for entry in entries if entry.key not in used)
-                if free:
-                    found[word] = (sum(entry.weight for entry in free) / total, free)
-            return found
-        total = sum(entry.weight for entry in left)
-        words: dict[str, list[Entry]] = {}
-        for entry in left:
-            words.setdefault(entry.forms[language][step.form], []).append(entry)
-        return {word: (sum(e.weight for e in some) / total, tuple(some)) for word, some in words.items()}
+    def _shares(self, derivation: Derivation, step: Step) -> Iterator[tuple[str, float]]:
+        """For an open step: each possible word with its probability."""
+        slot = step.slot - len(derivation.kind.closed)
+        lexicon, path = self.world.lexicons[derivation.kind.opens[slot][1]], derivation.paths[slot]
+        language, used = self.world.language, self.state.used
+        total = lexicon.weight(language, path, used)
+        for word in lexicon.words(language, step.form, path):
+            weight = lexicon.weight(language, (*path, (step.form, word)), used)
+            if weight:
+                yield word, weight / total
 
     def _follow(self, derivation: Derivation, word: str) -> Derivation | None:
         """The derivation after one more word, or None if it does not say this word."""
-        mass, kind, values, pattern, position, left = derivation
+        mass, kind, values, pattern, position, paths = derivation
         step = pattern.steps[position]
         if type(step) is str:
-            return Derivation(mass, kind, values, pattern, position + 1, left) if step == word else None
+            return Derivation(mass, kind, values, pattern, position + 1, paths) if step == word else None
         assert isinstance(step, Step)
         if not step.open:
             said = step.say(self.state, values)
-            return Derivation(mass, kind, values, pattern, position + 1, left) if said == word else None
+            return Derivation(mass, kind, values, pattern, position + 1, paths) if said == word else None
         slot = step.slot - len(kind.closed)
-        known = left[slot]
-        if known is None:
-            lexicon, used = self.world.lexicons[kind.opens[slot][1]], self.state.used
-            entries = lexicon.by_word(self.world.language, step.form).get(word, ())
-            some = tuple(entry for entry in entries if entry.key not in used)
-            total = lexicon.free_weight(used)
-        else:
-            some = tuple(entry for entry in known if entry.forms[self.world.language][step.form] == word)
-            total = sum(entry.weight for entry in known)
-        if not some:
+        lexicon, used = self.world.lexicons[kind.opens[slot][1]], self.state.used
+        path = (*paths[slot], (step.form, word))
+        weight = lexicon.weight(self.world.language, path, used)
+        if not weight:
             return None
-        mass *= sum(entry.weight for entry in some) / total
-        return Derivation(mass, kind, values, pattern, position + 1, (*left[:slot], some, *left[slot + 1 :]))
+        mass *= weight / lexicon.weight(self.world.language, paths[slot], used)
+        return Derivation(mass, kind, values, pattern, position + 1, (*paths[:slot], path, *paths[slot + 1 :]))
 
     def next_word(self) -> dict[str, float]:
         """The exact probability of every word that may come next."""
@@ -165,7 +152,7 @@ class Cursor:
             if isinstance(step, str):
                 found[step] = found.get(step, 0.0) + derivation.mass
             elif step.open:
-                for word, (share, _) in self._entries(derivation, step).items():
+                for word, share in self._shares(derivation, step):
                     found[word] = found.get(word, 0.0) + derivation.mass * share
             else:
                 word = step.say(self.state, derivation.values)
@@ -199,12 +186,13 @@ class Cursor:
     def _finish(self) -> None:
         assert self.derivations is not None
         assert len(self.derivations) == 1, f"two derivations of one sentence: {' '.join(self.words)}"
-        _, kind, values, pattern, _, left = self.derivations[0]
+        _, kind, values, pattern, _, paths = self.derivations[0]
         opened = []
-        for entries in left:
-            assert len(entries or ()) == 1, f"an entry is left open by: {' '.join(self.words)}"
-            assert entries is not None
-            opened.append(entries[0])
+        for (_, name), path in zip(kind.opens, paths, strict=True):
+            matching = self.world.lexicons[name].matching(self.world.language, path)
+            matching = [entry for entry in matching if entry.key not in self.state.used]
+            assert len(matching) == 1, f"an entry is left open by: {' '.join(self.words)}"
+            opened.append(matching[0])
         values = (*values[: len(kind.closed)], *opened)
         self.sentences.append(Sentence(kind, values, pattern, self.words))
         self.world.advance(self.state, kind, values)

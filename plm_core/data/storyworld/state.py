@@ -17,6 +17,8 @@ class Person:
     fruit: Entry | None = None
     count: int = 0
     mood: Entry | None = None
+    job: Entry | None = None
+    town: Entry | None = None
 
 
 @dataclass(slots=True)
@@ -40,6 +42,9 @@ class State:
         sentence: number of sentences told.
         opened: whether the cast is complete and events may happen.
         asked: whether the last sentence was a question.
+        closed: whether the last sentence ended the story.
+        hour: the time of day, from morning (0) to night (4); None until it is told.
+        bonds: who is what to whom: pairs of people, each with an entry such as ``cousin``.
     """
 
     people: list[Person] = field(default_factory=list)
@@ -54,14 +59,16 @@ class State:
     opened: bool = False
     asked: bool = False
     closed: bool = False
+    hour: int | None = None
+    bonds: list[tuple[int, int, Entry]] = field(default_factory=list)
 
     def copy(self) -> State:
         """An independent copy; entries of lexicons are shared, for they never change."""
-        people = [Person(p.entry, p.at, p.seen, p.fruit, p.count, p.mood) for p in self.people]
+        people = [Person(p.entry, p.at, p.seen, p.fruit, p.count, p.mood, p.job, p.town) for p in self.people]
         things = [Thing(t.entry, t.at, t.holder, t.quality) for t in self.things]
         return State(
             people, list(self.places), things, set(self.used), self.wanted, self.weather, self.cause,
-            dict(self.recent), self.sentence, self.opened, self.asked, self.closed,
+            dict(self.recent), self.sentence, self.opened, self.asked, self.closed, self.hour, list(self.bonds),
         )  # fmt: skip
 
     def place_of(self, thing: int) -> int:
@@ -104,6 +111,7 @@ class State:
     def facts(self) -> dict[tuple[str, int], object]:
         """What is true now, by the name of the fact and the number that it is about."""
         found: dict[tuple[str, int], object] = {("weather", 0): self.weather, ("want", 0): self.wanted}
+        found["hour", 0] = self.hour
         for number, person in enumerate(self.people):
             found["at", number] = person.at
             found["count", number] = person.count

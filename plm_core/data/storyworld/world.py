@@ -12,16 +12,18 @@ from itertools import accumulate
 from random import Random
 
 from plm_core.data.storyworld import chinese, english
-from plm_core.data.storyworld.kinds import Kind, Limits, Values, build_kinds
+from plm_core.data.storyworld.kinds import Kind, Limits, Values, basic_middle, basic_opening
 from plm_core.data.storyworld.lexicon import build_lexicons
 from plm_core.data.storyworld.patterns import Choices, Pattern, Step, compile_choices
+from plm_core.data.storyworld.rich_kinds import rich_middle, rich_opening
 from plm_core.data.storyworld.state import State
 
 EOS = "<eos>"
 """The word that ends every story. In text it is the end of the line."""
 
 LIMITS = {
-    "small": Limits(people=3, places=3, things=2, sentences=9, attractors=2, end_weight=16),
+    "small": Limits(people=3, places=3, things=2, sentences=9, attractors=2, end_weight=24),
+    "full": Limits(people=4, places=4, things=4, sentences=18, attractors=3, end_weight=20, count=20, rich=True),
 }
 SPLITS = {"train": 0, "valid": 1, "test": 2}
 
@@ -118,15 +120,20 @@ class StoryWorld:
         self.size, self.language, self.people, self.combinations = size, language, people, combinations
         self.lexicons = build_lexicons(size, people, combinations)
         self.limits = LIMITS[size]
-        self.opening, self.middle = build_kinds(self.limits)
+        rich = self.limits.rich
+        self.opening = basic_opening(self.limits) + (rich_opening() if rich else [])
+        self.middle = basic_middle(self.limits) + (rich_middle() if rich else [])
         self._tongue = english if language == "en" else chinese
-        patterns = self._tongue.PATTERNS
         self.choices: dict[Kind, Choices] = {
-            kind: compile_choices(kind, patterns[kind.name], language) for kind in self.opening + self.middle
+            kind: compile_choices(kind, self._lines(kind), language) for kind in self.opening + self.middle
         }
         self._draw_opening = list(accumulate(kind.weight for kind in self.opening))
         self._draw_middle = list(accumulate(kind.weight for kind in self.middle))
         self.full_stop = self._tongue.FULL_STOP
+
+    def _lines(self, kind: Kind) -> list[tuple[int, str]]:
+        lines = self._tongue.PATTERNS.get(kind.name, [])
+        return lines + self._tongue.RICH_PATTERNS.get(kind.name, []) if self.limits.rich else lines
 
     def kinds(self, state: State) -> list[Kind]:
         """The kinds of events among which the next one is chosen, possible or not."""
@@ -153,7 +160,7 @@ class StoryWorld:
         kinds_weight = sum(other.weight for other in self.kinds(state) if other.bindings(state))
         nats = math.log(kinds_weight / kind.weight) + math.log(len(kind.bindings(state)))
         for (_, lexicon), entry in zip(kind.opens, values[len(kind.closed) :], strict=True):
-            nats += math.log(self.lexicons[lexicon].free_weight(state.used) / entry.weight)
+            nats += math.log(self.lexicons[lexicon].weight(self.language, (), state.used) / entry.weight)
         allowed = self.choices[kind].allowed(state, values)
         return nats + math.log(sum(other.weight for other in allowed) / pattern.weight)
 
@@ -233,7 +240,7 @@ class StoryWorld:
     @cached_property
     def names(self) -> frozenset[str]:
         """The names of people, in the world's language."""
-        return frozenset(self.lexicons["people"].by_word(self.language, "name"))
+        return frozenset(self.lexicons["people"].words(self.language, "name"))
 
     @cached_property
     def vocabulary(self) -> list[str]:
@@ -247,7 +254,7 @@ class StoryWorld:
             for pattern in choices.either:
                 for step in pattern.steps:
                     if isinstance(step, Step):
-                        found |= step.possible_words(lexicons, self.language)
+                        found |= step.possible_words(lexicons, self.language, self.limits)
                     else:
                         found.add(step)
         return [EOS, *sorted(found)]

@@ -7,7 +7,7 @@ import pytest
 from plm_core.data.storyworld import EOS, IdealReader, NotOfThisWorld, StoryWorld
 
 
-@pytest.fixture(scope="module", params=[("small", "en"), ("small", "zh")], ids="-".join)
+@pytest.fixture(scope="module", params=[("small", "en"), ("small", "zh"), ("full", "en"), ("full", "zh")], ids="-".join)
 def world(request):
     return StoryWorld(*request.param)
 
