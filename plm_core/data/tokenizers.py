@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +30,14 @@ from torch import Tensor
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[BOS]", "[EOS]")
 """The same seven in every tokenizer, as ids 0 to 6, so that one tokenizer serves every model family."""
+
+MAX_REMEMBERED = 2**17
+"""How many words a tokenizer remembers the ids of; they take some 30 MB."""
+MAX_REMEMBERED_LENGTH = 40
+"""Longer stretches without a blank are not remembered: they will hardly come again. Chinese text has many."""
+
+_BORDER = re.compile(r"(?<=\S)(?= \S)")
+"""Before a blank that stands alone between two characters. No tokenizer here makes a token across it."""
 
 Normalization = Literal["NFC", "NFKC"]
 Truncation = Literal["longest_first", "only_first", "only_second"]
@@ -53,6 +63,7 @@ class Tokenizer:
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id, self.bos_id, self.eos_id = range(7)
         self.special_ids = frozenset(range(len(SPECIAL_TOKENS)))
         self.vocab_size: int = backend.get_vocab_size()
+        self._known: dict[str, list[int]] = {}
         highest = max(backend.get_vocab().values())
         if highest >= self.vocab_size:
             raise ValueError(
@@ -89,8 +100,24 @@ class Tokenizer:
         return self.backend.encode(text, pair, add_special_tokens=add_special_tokens)
 
     def encode_all(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> list[list[int]]:
-        """Token ids of many texts, on all cores."""
-        return [e.ids for e in self.backend.encode_batch_fast(texts, add_special_tokens=add_special_tokens)]
+        """Token ids of many texts: what :meth:`encode` gives for each, many times faster.
+
+        A text is cut at blanks that no token crosses. Most of the pieces are words that have been seen before; what the
+        library said about them is remembered, and it is asked, on all cores, about the others.
+        """
+        cut = [_BORDER.split(text) for text in texts]
+        known = self._known
+        new = list({piece for pieces in cut for piece in pieces if piece not in known})
+        if len(known) + len(new) > MAX_REMEMBERED:
+            known.clear()
+            new = list({piece for pieces in cut for piece in pieces})
+        encodings = self.backend.encode_batch_fast(new, add_special_tokens=False)
+        known.update(zip(new, (encoding.ids for encoding in encodings), strict=True))
+        encoded = [list(chain.from_iterable(map(known.__getitem__, pieces))) for pieces in cut]
+        for piece in new:
+            if len(piece) > MAX_REMEMBERED_LENGTH:
+                del known[piece]
+        return [[self.cls_id, *ids, self.sep_id] for ids in encoded] if add_special_tokens else encoded
 
     def tokens(self, text: str) -> list[str]:
         """The tokens as people read them: BPE's bytes are shown as text where they are whole characters."""

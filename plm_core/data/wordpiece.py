@@ -38,9 +38,11 @@ def split_words(text: str, *, lowercase: bool = True) -> list[str]:
         if is_control(character):
             continue
         if is_space(character):
-            words, word = [*words, word], ""
+            words.append(word)
+            word = ""
         elif is_chinese(character) or is_punctuation(character):
-            words, word = [*words, word, character], ""
+            words += [word, character]
+            word = ""
         else:
             word += character.lower() if lowercase else character
     return [word for word in [*words, word] if word]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from plm_core.data import tokenizers as tokenizers_module
 from plm_core.data.corpora import python_documentation
 from plm_core.data.tokenizers import (
     SPECIAL_TOKENS,
@@ -99,6 +100,23 @@ def test_offsets_point_at_the_text_of_each_token(text):
             if token != "[UNK]":
                 piece = squeezed(tokenizer.normalise(text[start:end]))
                 assert squeezed(token.removeprefix("##")) in piece
+
+
+@given(st.lists(st.one_of(st.text(max_size=30), st.text("ab c'\n\té小 \u0301\x1c", max_size=40)), max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_many_texts_at_once_have_the_ids_of_each_alone(texts):
+    for tokenizer in ALL.values():
+        assert tokenizer.encode_all(texts) == [tokenizer.encode(text) for text in texts]
+
+
+def test_what_is_remembered_is_bounded(tokenizer, monkeypatch):
+    monkeypatch.setattr(tokenizers_module, "MAX_REMEMBERED", 50)
+    texts = [" ".join(text.split()[:30]) for text in ENGLISH] + ["x" * 100]
+    for text in texts:
+        assert tokenizer.encode_all([text, "the"]) == [tokenizer.encode(text), tokenizer.encode("the")]
+        assert len(tokenizer._known) <= 50
+        assert "x" * 100 not in tokenizer._known
+    assert tokenizer.encode_all(["the"], add_special_tokens=True) == [tokenizer.encode("the", add_special_tokens=True)]
 
 
 def test_offsets_of_an_answer_lead_back_into_the_original_text():
