@@ -10,11 +10,12 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nbformat
 import yaml
-from jupytext.myst import MystMetadataParsingError, myst_to_notebook
+
+if TYPE_CHECKING:
+    import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository that holds this tool."""
@@ -103,6 +104,8 @@ def read_text(path: Path) -> nbformat.NotebookNode:
     Raises:
         BookError: the file is missing or is not valid MyST.
     """
+    from jupytext.myst import MystMetadataParsingError, myst_to_notebook
+
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -129,6 +132,8 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     Raises:
         BookError: it is missing or damaged.
     """
+    import nbformat
+
     if not path.exists():
         raise BookError(f"{path} is missing: run `python -m book execute {path.stem}`")
     try:
@@ -171,6 +176,14 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def within(root: Path, path: str) -> str | None:
+    """A path relative to the repository, or ``None`` if it lies outside."""
+    try:
+        return Path(path).resolve().relative_to(root.resolve()).as_posix()
+    except ValueError:
+        return None
 
 
 def repository_url(root: Path) -> str:

@@ -22,9 +22,8 @@ from typing import Any
 from tqdm import tqdm
 
 from book import stamp
-from book.chapters import BookError, ChapterFailed, write_atomically
-from book.execute import check_preset, cores, kernel_environment
-from book.kernel import within
+from book.chapters import BookError, ChapterFailed, within, write_atomically
+from book.machine import check_preset, cores, kernel_environment
 
 Run = tuple[str, int]
 """A variant and a seed."""
@@ -63,13 +62,13 @@ def run_experiment(
     check_preset(preset)
     if jobs is not None and jobs < 1:
         raise BookError(f"--jobs must be at least 1, got {jobs}")
+    if seeds and min(seeds) < 0:
+        raise BookError(f"seeds must not be negative, got {min(seeds)}")
     script = find_script(root, name)
     module = load_script(root, script)
     variants: list[str] = list(module.VARIANTS)
     own_seeds: list[int] = list(module.SEEDS)
     wanted = list(dict.fromkeys(seeds)) if seeds else own_seeds
-    if min(wanted) < 0:
-        raise BookError(f"seeds must not be negative, got {min(wanted)}")
     runs = [(variant, seed) for variant in variants for seed in wanted]
     stored = root / "chapters" / "experiments" / "results" / f"{script.stem}.{preset}.json"
     saved = root / "_build" / "experiments" / f"{script.stem}.{preset}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-from pathlib import Path
 from typing import Any
 
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
@@ -120,11 +119,3 @@ async def _ask(client: Any, code: str, question: str) -> Any:
     if answer.get("status") != "ok":
         raise RuntimeError(f"the kernel could not answer: {answer.get('ename')}: {answer.get('evalue')}")
     return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
-
-
-def within(root: Path, path: str) -> str | None:
-    """A path relative to the repository, or ``None`` if it lies outside."""
-    try:
-        return Path(path).resolve().relative_to(root.resolve()).as_posix()
-    except ValueError:
-        return None

@@ -11,10 +11,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-
-import nbformat
+from typing import TYPE_CHECKING
 
 from book.chapters import BookError, Chapter, body, code_of, read_notebook, read_text, tags_of
+
+if TYPE_CHECKING:
+    import nbformat
 
 KEY = "plm"
 

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from book.__main__ import main
-from book.execute import cores, kernel_environment
+from book.machine import cores, kernel_environment
 from book.stamp import file_hash, text_hash
 
 TEXT, NOTEBOOK = "chapters/01_lines.md", "chapters/01_lines.ipynb"
