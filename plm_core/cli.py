@@ -14,9 +14,13 @@ from collections.abc import Sequence
 from tyro.extras import SubcommandApp
 
 from plm_core.data import commands as data_commands
+from plm_core.pretraining import commands as pretraining_commands
 
 app = SubcommandApp()
 app.command(data_commands.app, name="data", help="List and fetch corpora, and turn text into tokens.")
+for command in (pretraining_commands.train, pretraining_commands.evaluate, pretraining_commands.generate):
+    app.command(command)
+app.command(pretraining_commands.fill_mask, name="fill-mask")
 
 
 @app.command

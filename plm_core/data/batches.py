@@ -68,12 +68,9 @@ class PackedBatches:
     Args:
         documents: token ids of each document.
         row_length: tokens of a row, T.
-        batch_size: rows of a batch, B.
+        batch_size: rows of a batch, B; all rows where there are fewer.
         pad_id: what fills the end of a row.
         seed: decides the order of the rows, anew in every epoch.
-
-    Raises:
-        ValueError: fewer rows than a batch.
     """
 
     def __init__(
@@ -81,7 +78,7 @@ class PackedBatches:
     ) -> None:
         self.documents, self.row_length, self.pad_id = documents, row_length, pad_id
         self.rows = pack([len(document) for document in documents], row_length)
-        self.sampler = Sampler(len(self.rows), batch_size, seed=seed)
+        self.sampler = Sampler(len(self.rows), min(batch_size, len(self.rows)), seed=seed)
 
     def batch(self, index: int) -> Batch:
         """The batch of that number: ids, labels and positions, (B, T), and a mask, (B, T, T)."""
@@ -176,7 +173,7 @@ class MaskedPairBatches:
         pairs: makes the pair of each example and epoch.
         tokenizer: gives the special tokens.
         masker: corrupts.
-        batch_size: rows of a batch, B.
+        batch_size: rows of a batch, B; all pairs where there are fewer.
         seed: decides the order, anew in every epoch.
     """
 

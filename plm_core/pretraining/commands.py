@@ -1,0 +1,114 @@
+"""``plm train``, ``evaluate``, ``fill-mask`` and ``generate``: functions whose arguments become options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+
+def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (), /, resume: bool = False) -> None:
+    """Pretrain a model as a configuration file says; Ctrl-C saves the state and leaves.
+
+    Args:
+        config: a YAML file, such as configs/gpt_tiny.yaml.
+        overrides: values to replace, as key=value: train.steps=100 model.hidden_size=64 output=runs/other.
+        resume: continue the run in the output folder from its newest complete checkpoint.
+    """
+    from plm_core.pretraining.config import read_run_config
+    from plm_core.pretraining.run import pretrain
+
+    run = read_run_config(config, overrides)
+    try:
+        report = pretrain(run, resume=resume)
+    except KeyboardInterrupt:
+        print(f"\nstate saved in {run.output}; continue with: plm train {config} --resume")
+        raise
+    print("\n".join(report.lines()))
+    print(f"model, tokenizer, logs and learning curve: {run.output}")
+
+
+def evaluate(run: Positional[Path], text: Path | None = None) -> None:
+    """Measure a trained model on the validation part of its corpus, or on a text file.
+
+    Args:
+        run: the output folder of `plm train`.
+        text: a UTF-8 text file; for causal models.
+    """
+    import tempfile
+
+    from plm_core.pretraining.run import comparable_floor, evaluate_file, open_run
+    from plm_core.pretraining.sources import make_sources
+    from plm_core.pretraining.texts import load_texts
+    from plm_core.training.validation import validate
+
+    config, tokenizer, model = open_run(run)
+    if text is not None:
+        loss = evaluate_file(config, tokenizer, model, text)
+        print(f"{loss.tokens:,} tokens: {loss.nats_per_token:.4f} nats per token, perplexity {loss.perplexity:.2f}")
+        print(f"{loss.bits_per_character:.4f} bits per character")
+        return
+    texts = load_texts(config)
+    with tempfile.TemporaryDirectory() as folder:
+        sources = make_sources(config, texts, tokenizer, Path(folder))
+        for key, value in validate(model, sources.objective, sources.valid).items():
+            print(f"{key:<24} {value:.4f}")
+    floor = comparable_floor(config, texts)
+    if floor is not None:
+        print(f"{'floor':<24} {floor:.4f}")
+
+
+def fill_mask(run: Positional[Path], text: Positional[str], top: int = 5) -> None:
+    """Show the likeliest tokens at each [MASK] of a text.
+
+    Args:
+        run: the output folder of `plm train` with a masked objective.
+        text: the text, with [MASK] where a token is missing.
+        top: how many tokens to show.
+    """
+    from plm_core.pretraining.predict import fill
+    from plm_core.pretraining.run import open_run
+
+    _, tokenizer, model = open_run(run)
+    for number, guesses in enumerate(fill(model, tokenizer, text, top=top), start=1):
+        print(f"[MASK] {number}")
+        for token, probability in guesses:
+            print(f"  {probability:6.1%}  {token}")
+
+
+def generate(
+    run: Positional[Path],
+    prompt: str = "",
+    max_new_tokens: int = 100,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int | None = None,
+) -> None:
+    """Continue a prompt with a causal model.
+
+    Args:
+        run: the output folder of `plm train` with the objective causal_lm.
+        prompt: the beginning of the text; empty begins a document.
+        max_new_tokens: how many tokens to add at most.
+        temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token.
+        top_k: choose among the k likeliest tokens.
+        top_p: choose among the likeliest tokens that together have this probability.
+        seed: seed of the draws; the same seed gives the same text.
+    """
+    from plm_core.pretraining.predict import continue_text
+    from plm_core.pretraining.run import open_run
+
+    _, tokenizer, model = open_run(run)
+    print(
+        continue_text(
+            model,
+            tokenizer,
+            prompt,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+        )
+    )

@@ -1,0 +1,125 @@
+"""The configuration of a pretraining run: what a YAML file in ``configs/`` says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from plm_core.config import Config
+from plm_core.data.masking import MaskingConfig
+from plm_core.models.bert import BertConfig
+from plm_core.models.gpt import GptConfig
+from plm_core.training.config import TrainConfig
+
+ObjectiveName = Literal["causal_lm", "masked_lm", "masked_lm+next_sentence", "masked_lm+sentence_order"]
+TokenizerName = Literal["characters", "words", "bpe", "wordpiece"]
+
+
+@dataclass(frozen=True)
+class RunConfig(Config):
+    """A pretraining run."""
+
+    corpus: str
+    """A name that `plm data list` shows, ``storyworld-small-en`` or another StoryWorld, or the path of a text file."""
+    output: Path
+    """The folder for checkpoints, tokenizer and logs."""
+    objective: ObjectiveName = "causal_lm"
+    """What to predict. The masked ones train a Bert, the causal one a Gpt."""
+    tokenizer: TokenizerName = "bpe"
+    """What a token is. StoryWorld's tokens are always its words."""
+    vocab_size: int = 8000
+    """Upper limit of the vocabulary, special tokens included."""
+    documents: int | None = None
+    """How many documents to use; for StoryWorld, which has no end, how many stories to tell (2000 if null)."""
+    context: int = 128
+    """Tokens of a training row."""
+    batch_size: int = 32
+    """Rows of a batch."""
+    seed: int = 0
+    """Seed of weights, order and corruption."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the forward pass."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """Fields of BertConfig or GptConfig other than vocab_size."""
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    """How tokens are chosen and corrupted; for masked objectives."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Steps, learning rate, evaluation and checkpoints."""
+
+    def validate(self) -> None:
+        """Check sizes, and the model's shape by building its configuration."""
+        self.require_positive("vocab_size", "context", "batch_size")
+        if self.documents is not None:
+            self.require_positive("documents")
+        if "vocab_size" in self.model:
+            raise ValueError("RunConfig.model: vocab_size follows from the tokenizer; set the run's vocab_size instead")
+        self.model_config(vocab_size=1)
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether the run trains a Bert."""
+        return self.objective != "causal_lm"
+
+    def model_config(self, vocab_size: int) -> BertConfig | GptConfig:
+        """The model's shape for a vocabulary; the table of positions holds ``context`` unless the file says more.
+
+        Raises:
+            ValueError: a field that the model does not have, or a context longer than its table.
+        """
+        values = {"vocab_size": vocab_size, "max_position_embeddings": self.context, **self.model}
+        config = BertConfig.from_dict(values) if self.is_masked else GptConfig.from_dict(values)
+        longest = config.max_position_embeddings
+        if longest is not None and longest < self.context:
+            raise ValueError(
+                f"RunConfig.context is {self.context}, but the model has {longest} positions: "
+                "shorten the context or raise model.max_position_embeddings"
+            )
+        return config
+
+
+def read_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a configuration file and replace single values.
+
+    Args:
+        path: a YAML file.
+        overrides: ``key=value``, the key with dots for what is inside (``train.steps=100``), the value as in YAML.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not YAML, a key that does not exist (the nearest one is named), a value that does not fit.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no configuration file {path}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold keys and values, such as `corpus: storyworld-small-en`")
+    for override in overrides:
+        apply_override(values, override)
+    try:
+        return RunConfig.from_dict(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Replace one value in nested mappings.
+
+    Raises:
+        ValueError: not of the form key=value, or a key below something that holds no keys.
+    """
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ValueError(f"expected key=value, for example train.steps=100; got {override!r}")
+    *parents, last = key.removeprefix("--").split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ValueError(f"{override!r}: {parent!r} holds a value, not keys")
+    values[last] = yaml.safe_load(text)

@@ -1,0 +1,180 @@
+"""Run a pretraining from its configuration, and open the folder that it leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from plm_core.data.texts import read_blocks
+from plm_core.data.tokenizers import Tokenizer
+from plm_core.evaluation.perplexity import TextLoss, text_loss
+from plm_core.models.bert import Bert
+from plm_core.models.counting import num_parameters
+from plm_core.models.gpt import Gpt
+from plm_core.models.weights import load_weights
+from plm_core.pretraining.config import RunConfig
+from plm_core.pretraining.sources import make_sources
+from plm_core.pretraining.texts import Texts, load_texts, train_tokenizer
+from plm_core.runtime import setup
+from plm_core.training.checkpoint import BEST, LAST, WEIGHTS, complete, newest_checkpoint
+from plm_core.training.logs import plot_learning_curve, read_metrics
+from plm_core.training.trainer import Trainer
+
+CONFIG_FILE = "config.yaml"
+CURVE_FILE = "learning_curve.png"
+LOCK_FILE = "in_use.lock"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run reached."""
+
+    steps: int
+    best_step: int
+    parameters: int
+    metrics: dict[str, float]
+    """Validation metrics of the best weights."""
+    floor: float | None = None
+    """Entropy of the validation text in nats per token, where it is known and comparable."""
+
+    def lines(self) -> list[str]:
+        """The report for people."""
+        loss = self.metrics["loss"]
+        told = [f"{self.parameters:,} parameters, best of {self.steps} steps after step {self.best_step}"]
+        for key, value in self.metrics.items():
+            if key.endswith("/accuracy"):
+                told.append(f"{key.removesuffix('/accuracy')} accuracy: {value:.1%} on validation text")
+        if "causal_lm/loss" in self.metrics:
+            told.append(f"validation loss: {loss:.3f} nats per token (perplexity {math.exp(loss):.2f})")
+        else:
+            told.append(f"validation loss: {loss:.3f} nats")
+        if self.floor is not None:
+            told.append(
+                f"the floor, the text's own entropy: {self.floor:.3f} nats per token; "
+                f"{loss - self.floor:.3f} nats ({loss / self.floor - 1:.0%}) above it"
+            )
+        return told
+
+
+def pretrain(config: RunConfig, *, resume: bool = False, quiet: bool = False) -> Report:
+    """Train as the configuration says, into its output folder.
+
+    Args:
+        config: the run.
+        resume: continue from the newest complete checkpoint in the output folder.
+        quiet: show no progress bar.
+
+    Raises:
+        FileExistsError: the output folder holds a run and ``resume`` is not set, or another process is using it.
+        FileNotFoundError: nothing to resume from, or no such corpus.
+        ValueError: a corpus that does not fit the configuration, a checkpoint of another model, divergence.
+        KeyboardInterrupt: Ctrl-C, after the state was saved.
+    """
+    folder = config.output
+    if not resume and folder.is_dir() and complete(folder, LAST):
+        raise FileExistsError(
+            f"{folder} already holds a run: continue it with --resume, or choose another folder (output=...)"
+        )
+    runtime = setup(seed=config.seed, precision=config.precision)
+    texts = load_texts(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    with only_user(folder):
+        tokenizer = Tokenizer.load(folder) if resume else train_tokenizer(config, texts)
+        model = build_model(config, tokenizer).to(runtime.device)
+        sources = make_sources(config, texts, tokenizer, folder)
+        trainer = Trainer(
+            model,
+            sources.objective,
+            sources.train,
+            config.train,
+            valid_batches=sources.valid,
+            folder=folder,
+            device=runtime.device,
+            autocast=runtime.autocast,
+            quiet=quiet,
+        )
+        if resume:
+            for problem in trainer.resume():
+                print(problem)
+        else:
+            config.save(folder / CONFIG_FILE)
+            tokenizer.save(folder)
+        progress = trainer.fit()
+        records = read_metrics(folder)
+        floor = comparable_floor(config, texts)
+        plot_learning_curve(records, folder / CURVE_FILE, floor=floor)
+    best = next(r for r in records if r["step"] == progress.best_step and "valid/loss" in r)
+    metrics = {key.removeprefix("valid/"): value for key, value in best.items() if key.startswith("valid/")}
+    return Report(progress.step, progress.best_step, num_parameters(model), metrics, floor)
+
+
+def comparable_floor(config: RunConfig, texts: Texts) -> float | None:
+    """The entropy in nats per token, where the model is scored on the very words that the entropy counts."""
+    return texts.floor if config.objective == "causal_lm" else None
+
+
+def build_model(config: RunConfig, tokenizer: Tokenizer) -> Bert | Gpt:
+    """A fresh model for a run's tokenizer, with weights drawn from the run's seed."""
+    torch.manual_seed(config.seed)
+    shape = config.model_config(tokenizer.vocab_size)
+    return Bert(shape) if config.is_masked else Gpt(shape)  # type: ignore[arg-type]
+
+
+def open_run(folder: Path) -> tuple[RunConfig, Tokenizer, Bert | Gpt]:
+    """Configuration, tokenizer and best weights of a finished or interrupted run; the model is in evaluation mode.
+
+    Raises:
+        FileNotFoundError: the folder is not the output of a run, or holds no complete checkpoint yet.
+        ValueError: files that are damaged or do not fit together.
+    """
+    if not (folder / CONFIG_FILE).is_file():
+        raise FileNotFoundError(f"{folder} is not the output folder of `plm train`: it has no {CONFIG_FILE}")
+    config = RunConfig.load(folder / CONFIG_FILE)
+    tokenizer = Tokenizer.load(folder)
+    best, _ = newest_checkpoint(folder, BEST)
+    checkpoint = best or newest_checkpoint(folder)[0]
+    if checkpoint is None:
+        raise FileNotFoundError(f"{folder} holds no complete checkpoint yet: run `plm train` to its first save")
+    model = build_model(config, tokenizer)
+    load_weights(model, checkpoint / WEIGHTS)
+    return config, tokenizer, model.eval()
+
+
+def evaluate_file(config: RunConfig, tokenizer: Tokenizer, model: Bert | Gpt, path: Path) -> TextLoss:
+    """The loss of a causal model on a text file, framed as one document, every character accounted for.
+
+    Raises:
+        ValueError: a masked model, or a file that is empty, binary or not UTF-8.
+    """
+    if not isinstance(model, Gpt):
+        raise ValueError("a masked model gives a text no probability: `plm evaluate` with a file needs causal_lm")
+    text = "".join(read_blocks(path))
+    ids = torch.tensor([tokenizer.bos_id, *tokenizer.encode(text), tokenizer.eos_id])
+    return text_loss(model, ids, context=config.context, characters=len(text) + 1)
+
+
+@contextlib.contextmanager
+def only_user(folder: Path) -> Iterator[None]:
+    """Hold a lock on a run's folder; the operating system lets go of it however the process ends.
+
+    Raises:
+        FileExistsError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no advisory locks on this system
+        yield
+        return
+    with (folder / LOCK_FILE).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FileExistsError(
+                f"{folder} is in use by another `plm train`: wait for it, or choose another"
+            ) from None
+        yield
