@@ -27,7 +27,7 @@ from plm_core.interop.translation import (
 )
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt
-from plm_core.models.weights import stripped_state_dict, tie_weights
+from plm_core.weights import stripped_state_dict, tie_weights
 
 _HEADS = ("pooler.", "mlm_head.", "nsp_head.")
 _SPECIAL_TOKENS = {

@@ -11,7 +11,7 @@ from plm_core.models.config import Position, TransformerConfig, make_position
 from plm_core.models.inputs import Embeddings, expand_mask
 from plm_core.models.positions import PositionScheme
 from plm_core.models.transformer import Cache, Stack, Trace, initialise, scheme_modules
-from plm_core.models.weights import shared_parameters
+from plm_core.weights import shared_parameters
 
 
 @dataclass(frozen=True)

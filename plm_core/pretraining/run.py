@@ -16,7 +16,6 @@ from plm_core.evaluation.perplexity import TextLoss, text_loss
 from plm_core.models.bert import Bert
 from plm_core.models.counting import num_parameters
 from plm_core.models.gpt import Gpt
-from plm_core.models.weights import load_weights
 from plm_core.pretraining.config import RunConfig
 from plm_core.pretraining.sources import make_sources
 from plm_core.pretraining.texts import Texts, load_texts, train_tokenizer
@@ -24,6 +23,7 @@ from plm_core.runtime import setup
 from plm_core.training.checkpoint import BEST, LAST, WEIGHTS, complete, newest_checkpoint
 from plm_core.training.logs import plot_learning_curve, read_metrics
 from plm_core.training.trainer import Trainer
+from plm_core.weights import load_weights
 
 CONFIG_FILE = "config.yaml"
 CURVE_FILE = "learning_curve.png"

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from plm_core.models.weights import load_weights, save_weights
+from plm_core.weights import load_weights, save_weights
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"

@@ -15,7 +15,7 @@ from plm_core.interop.huggingface import load_hugging_face, load_pretrained, sav
 from plm_core.interop.translation import config_from_hugging_face, from_hugging_face, to_hugging_face
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt, GptConfig
-from plm_core.models.weights import check_ties, stripped_state_dict
+from plm_core.weights import check_ties, stripped_state_dict
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 

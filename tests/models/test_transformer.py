@@ -13,7 +13,7 @@ from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.positions import PositionScheme, Rope
 from plm_core.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from plm_core.models.transformer import Trace
-from plm_core.models.weights import check_ties, load_weights, save_weights, shared_parameters, tie_weights
+from plm_core.weights import check_ties, load_weights, save_weights, shared_parameters, tie_weights
 
 POSITIONS = ("none", "learned", "sinusoidal", "rope", "alibi", "t5", "shaw", "transformer_xl")
 SHAPE = {

@@ -9,11 +9,11 @@ from plm_core.data.labels import IGNORE, next_token_labels
 from plm_core.interop.translation import from_hugging_face, to_hugging_face
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt, GptConfig
-from plm_core.models.weights import stripped_state_dict
 from plm_core.objectives.base import Joint
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.objectives.masked_lm import MaskedLM
 from plm_core.objectives.sentence_pair import NextSentence, SentenceOrder
+from plm_core.weights import stripped_state_dict
 
 VOCABULARY, PAD = 40, 0
 
