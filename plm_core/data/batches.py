@@ -102,6 +102,63 @@ class PackedBatches:
         }
 
 
+class PaddedBatches:
+    """Documents in rows of their own, for models that cannot be told to keep packed documents apart.
+
+    Rows of a batch have similar lengths and are padded on the right, where a causal model never looks from a real
+    token; so there is no mask, only labels that leave the padding out.
+
+    Args:
+        documents: token ids of each document.
+        batch_size: rows of a batch, B.
+        pad_id: what fills the shorter rows.
+        seed: decides the order, anew in every epoch.
+
+    Raises:
+        ValueError: no document.
+    """
+
+    def __init__(self, documents: Sequence[Sequence[int]], *, batch_size: int, pad_id: int, seed: int) -> None:
+        if not documents:
+            raise ValueError("the corpus is empty: there is no document")
+        self.documents, self.pad_id = documents, pad_id
+        self.groups = LengthGroups([len(document) for document in documents], batch_size, seed=seed)
+
+    def batch(self, index: int) -> Batch:
+        """The batch of that number: ids and labels, (B, T) each, T the longest row's length."""
+        return self._collate(self.groups.batch(index)[1])
+
+    def in_order(self) -> list[Batch]:
+        """Every document once: for validation."""
+        return [self._collate(numbers) for numbers in self.groups.in_order()]
+
+    def _collate(self, numbers: Sequence[int]) -> Batch:
+        rows = [self.documents[number] for number in numbers]
+        ids = pad(rows, self.pad_id)
+        return {"input_ids": ids, "labels": next_token_labels(ids, attention_mask=real_tokens(rows))}
+
+
+class LengthGroups:
+    """Batches of examples of similar length, by number over all epochs."""
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, *, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self.steps_per_epoch = -(-len(lengths) // batch_size)
+        self._groups: tuple[int, list[list[int]]] | None = None
+
+    def batch(self, index: int) -> tuple[int, list[int]]:
+        """The epoch and the examples of a batch."""
+        epoch, step = divmod(index, self.steps_per_epoch)
+        if self._groups is None or self._groups[0] != epoch:
+            self._groups = (epoch, list(length_groups(self.lengths, self.batch_size, seed=self.seed, epoch=epoch)))
+        return epoch, self._groups[1][step]
+
+    def in_order(self) -> list[range]:
+        """All examples once, by number."""
+        count = len(self.lengths)
+        return [range(first, min(first + self.batch_size, count)) for first in range(0, count, self.batch_size)]
+
+
 class MaskedBatches:
     """Sequences of their own, corrupted for masked language modelling: ``[CLS] text [SEP]``, padded, trimmed.
 
@@ -131,30 +188,22 @@ class MaskedBatches:
     ) -> None:
         if not texts:
             raise ValueError("the corpus is empty: there is no text to mask")
-        self.tokenizer, self.masker, self.batch_size, self.seed = tokenizer, masker, batch_size, seed
+        self.tokenizer, self.masker = tokenizer, masker
         room = max_length - 2
         self.rows = [[tokenizer.cls_id, *text[:room], tokenizer.sep_id] for text in texts]
         self.word_starts = None
         if word_starts is not None:
             self.word_starts = [[True, *starts[:room], True] for starts in word_starts]
-        self.steps_per_epoch = -(-len(self.rows) // batch_size)
-        self._groups: tuple[int, list[list[int]]] | None = None
+        self.groups = LengthGroups([len(row) for row in self.rows], batch_size, seed=seed)
 
     def batch(self, index: int) -> Batch:
         """The batch of that number: corrupted ids, mask and labels, (B, T) each."""
-        epoch, step = divmod(index, self.steps_per_epoch)
-        if self._groups is None or self._groups[0] != epoch:
-            lengths = [len(row) for row in self.rows]
-            self._groups = (epoch, list(length_groups(lengths, self.batch_size, seed=self.seed, epoch=epoch)))
-        return self._collate(self._groups[1][step], epoch)
+        epoch, numbers = self.groups.batch(index)
+        return self._collate(numbers, epoch)
 
     def in_order(self) -> list[Batch]:
         """Every text once, always with the same mask: for validation."""
-        numbers = range(len(self.rows))
-        return [
-            self._collate(numbers[first : first + self.batch_size], 0)
-            for first in range(0, len(self.rows), self.batch_size)
-        ]
+        return [self._collate(numbers, 0) for numbers in self.groups.in_order()]
 
     def _collate(self, numbers: Sequence[int], epoch: int) -> Batch:
         rows = [self.rows[number] for number in numbers]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from plm_core.data.batches import MaskedBatches, MaskedPairBatches, PackedBatches, WindowBatches
+from plm_core.data.batches import MaskedBatches, MaskedPairBatches, PackedBatches, PaddedBatches, WindowBatches
 from plm_core.data.labels import IGNORE
 from plm_core.data.masking import Masker, MaskingConfig
 from plm_core.data.sentence_pairs import SentencePairs
@@ -39,6 +39,7 @@ def sources(tokenizer):
         "packed": PackedBatches(
             [torch.tensor(row) for row in ragged()], row_length=16, batch_size=3, pad_id=tokenizer.pad_id, seed=1
         ),
+        "padded": PaddedBatches(ragged(), batch_size=4, pad_id=tokenizer.pad_id, seed=1),
         "masked": MaskedBatches(
             ragged(), tokenizer=tokenizer, masker=make_masker(tokenizer), max_length=12, batch_size=4, seed=1
         ),
@@ -46,7 +47,7 @@ def sources(tokenizer):
     }
 
 
-@pytest.mark.parametrize("name", ["windows", "packed", "masked", "pairs"])
+@pytest.mark.parametrize("name", ["windows", "packed", "padded", "masked", "pairs"])
 def test_a_pure_function_of_the_number(tokenizer, name):
     forward, backward = sources(tokenizer)[name], sources(tokenizer)[name]
     numbers = [0, 1, 7, 30, 31, 64]
@@ -80,12 +81,20 @@ def test_packed_rows_keep_documents_apart(tokenizer):
     assert tokens == sum(len(row) - 1 for row in ragged())
 
 
+def test_padded_rows_are_asked_for_every_token_but_the_first(tokenizer):
+    source = sources(tokenizer)["padded"]
+    labels = [row[row != IGNORE].tolist() for batch in source.in_order() for row in batch["labels"]]
+    assert labels == [row[1:] for row in ragged()]
+    epoch = [source.batch(step)["labels"] for step in range(source.groups.steps_per_epoch)]
+    assert sum((batch != IGNORE).sum().item() for batch in epoch) == sum(len(row) - 1 for row in ragged())
+
+
 def test_masked_rows_hold_every_text_once_per_epoch(tokenizer):
     source = sources(tokenizer)["masked"]
     for epoch in range(2):
         texts = []
-        for step in range(source.steps_per_epoch):
-            batch = source.batch(epoch * source.steps_per_epoch + step)
+        for step in range(source.groups.steps_per_epoch):
+            batch = source.batch(epoch * source.groups.steps_per_epoch + step)
             original = torch.where(batch["labels"] == IGNORE, batch["input_ids"], batch["labels"])
             texts += [row[mask].tolist() for row, mask in zip(original, batch["attention_mask"], strict=True)]
             assert (batch["input_ids"][~batch["attention_mask"]] == tokenizer.pad_id).all()
