@@ -130,7 +130,7 @@ RICH_PATTERNS: dict[str, list[tuple[int, str]]] = {
     "thing_there": [(1, "somebody had left {new:art} {new:colour} {new:noun} {spot:prep} the {spot:noun} .")],
     "thing_here": [(1, "somebody had left {new:art} {new:colour} {new:noun} {h:prep} the {h:noun} .")],
     "want": [(1, "all that {p:name} could think of {t:was} the {t:colour} {t:noun} .")],
-    "follow": [(1, "{p} missed {q:name} and went to the {q:at} as well .")],
+    "follow": [(1, "{p} missed {q:name} and went to the {q:at} , too .")],
     "take": [
         (1, "carefully {p} lifted the {t:noun} and kept {t:them} ."),
         (1, "{p} noticed the {t:colour} {t:noun} and grabbed {t:them} ."),

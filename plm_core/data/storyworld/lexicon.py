@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from plm_core.data.storyworld import words as w
-from plm_core.data.storyworld.more_words import BEGINNINGS, BOY_ENDS, GIRL_ENDS, TABLES, TOWN_ENDS
+from plm_core.data.storyworld.more_words import BEGINNINGS, BOY_ENDS, GIRL_ENDS, NOT_NAMES, TABLES, TOWN_ENDS
 
 Forms = dict[str, str]
 Path = tuple[tuple[str, str], ...]
@@ -173,7 +173,7 @@ def _made_up(ends: str, names: list[list[str]], avoid: Collection[list[str]] = (
     Left out are those that would be, or in Chinese begin like, a name that exists already.
     """
     found = list(names)
-    english = {name for name, _ in (*names, *avoid)}
+    english = {name for name, _ in (*names, *avoid)} | set(NOT_NAMES.split())
     chinese = {name for _, name in (*names, *avoid)}
     starts = {name[:cut] for name in chinese for cut in range(1, len(name) + 1)}
     for end, end_zh in w.rows(ends):

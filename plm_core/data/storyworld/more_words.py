@@ -13,6 +13,9 @@ GIRL_ENDS = "ia:娅 ina:琳娜 ette:蒂 issa:莉莎 ora:朵拉 ene:妮 isa:伊�
 BOY_ENDS = "ic:里克 on:隆 us:斯 ard:德 mund:蒙德 ian:利安 win:温 bert:伯特 ulf:沃夫 ko:科夫 ton:顿 rek:雷克"
 TOWN_ENDS = "stead:斯泰德 ford:福德 burg:堡 haven:黑文 wick:威克 mouth:茅斯 field:菲尔德 ville:维尔"
 
+NOT_NAMES = "palette melon malice moron salon talon talus veranda baron torus halon doric falic falus melic"
+"""What would be put together although it is a word, or reads like one."""
+
 TABLES: dict[str, str] = {}
 
 TABLES["SORTS"] = "lady:女士:f gentleman:先生:m"
@@ -27,7 +30,7 @@ in:pantry:储藏室:里 in:park:公园:里 in:pharmacy:药店:里 in:playground:
 in:restaurant:餐厅:里 in:shed:棚子:里 in:stadium:体育场:里 in:studio:工作室:里 in:swamp:沼泽:里 in:temple:庙:里
 in:theatre:剧院:里 in:tunnel:隧道:里 in:valley:山谷:里 in:vineyard:葡萄园:里 in:warehouse:仓库:里 in:workshop:车间:里
 in:zoo:动物园:里 at:airport:机场:里 at:bank:银行:里 at:crossroads:十字路口:上 at:dock:码头:上 at:fountain:喷泉:边
-at:gate:大门:边 at:lake:湖:边 at:mill:磨坊:里 at:pond:池塘:边 at:river:河:边 at:shore:岸:边 at:spring:泉水:边
+at:gate:大门:边 at:lake:湖:边 at:mill:磨坊:里 at:pond:池塘:边 at:river:河:边 at:shore:岸:边 at:brook:小溪:边
 at:station:车站:里 at:well:水井:边 on:balcony:阳台:上 on:boat:船:上 on:cliff:悬崖:上 on:deck:甲板:上 on:farm:农场:上
 on:hill:小山:上 on:island:岛:上 on:path:小路:上 on:porch:门廊:上 on:square:广场:上 on:stage:舞台:上 on:stairs:楼梯:上
 on:street:街:上 on:terrace:露台:上 on:train:火车:上
@@ -97,8 +100,8 @@ greasy:油腻 handy:方便 hard:硬 hidden:隐蔽 hollow:空心 hot:烫 huge:庞
 lovely:可爱 magnificent:壮观 modern:现代 muddy:泥泞 narrow:窄 neat:整齐 odd:古怪 ordinary:普通 perfect:完美 plain:朴素
 polished:光滑 precious:珍贵 rare:稀有 rotten:腐烂 rough:毛糙 round:圆 rusty:生锈 sacred:神圣 scratched:划痕累累
 shabby:破旧 sharp:锋利 shiny:闪亮 short:短 simple:简单 slippery:滑 small:小 smooth:平滑 soft:软 solid:结实
-splendid:华丽 square:方 sticky:黏 stiff:僵硬 strange:奇怪 strong:牢固 sturdy:坚固 thick:厚 thin:薄 tiny:微小 torn:破烂
-ugly:丑 unusual:不寻常 useful:有用 useless:没用 valuable:贵重 wet:湿 wide:宽 wonderful:奇妙 worn:磨损
+splendid:华丽 angular:有棱角 sticky:黏 stiff:僵硬 strange:奇怪 strong:牢固 sturdy:坚固 thick:厚 thin:薄 tiny:微小
+torn:破烂 ugly:丑 unusual:不寻常 useful:有用 useless:没用 valuable:贵重 wet:湿 wide:宽 wonderful:奇妙 worn:磨损
 """
 
 TABLES["FURNITURE"] = """
@@ -121,7 +124,7 @@ amused:开心 cheerful:愉快 content:满足 delighted:欣喜 elated:兴高采�
 jolly:欢快 joyful:喜悦 merry:欢乐 pleased:满意 relieved:欣慰 satisfied:心满意足 thrilled:激动
 """
 TABLES["SAD_MOODS"] = """
-blue:忧郁 bored:无聊 dejected:沮丧 desperate:绝望 disappointed:失望 discouraged:灰心 downcast:垂头丧气 forlorn:凄凉
+mournful:忧郁 bored:无聊 dejected:沮丧 desperate:绝望 disappointed:失望 discouraged:灰心 downcast:垂头丧气 forlorn:凄凉
 heartbroken:心碎 homesick:想家 melancholy:伤感 miserable:痛苦 sorrowful:悲伤 unhappy:不快乐 wistful:惆怅
 """
 TABLES["ANGRY_MOODS"] = """
@@ -130,7 +133,7 @@ irritated:烦躁 mad:气愤 offended:受伤 outraged:义愤 resentful:不满 sul
 """
 TABLES["GOOD_WEATHER"] = "breeze:微风 dawn:曙光 moonlight:月光 rainbow:彩虹 starlight:星光 warmth:暖意"
 TABLES["BAD_WEATHER"] = """
-blizzard:暴风雪 cold:寒流 darkness:黑暗 downpour:倾盆大雨 drizzle:毛毛雨 drought:旱情 flood:洪水 frost:霜 gale:大风
+blizzard:暴风雪 chill:寒流 darkness:黑暗 downpour:倾盆大雨 drizzle:毛毛雨 drought:旱情 flood:洪水 frost:霜 gale:大风
 hail:冰雹 heat:酷热 lightning:闪电 mist:薄雾 sleet:雨夹雪 smoke:烟 snow:雪 storm:风暴
 """
 
@@ -146,7 +149,7 @@ lamb:frolicked:只:羊羔:嬉戏 lion:roared:头:狮子:咆哮 lizard:basked:只
 monkey:chattered:只:猴子:吱吱叫 mosquito:whined:只:蚊子:嗡鸣 mouse:squeaked:只:老鼠:吱叫 otter:dived:只:水獭:潜水
 owl:hooted:只:猫头鹰:咕噜叫 parrot:squawked:只:鹦鹉:学舌 peacock:strutted:只:孔雀:昂首走 pig:oinked:头:猪:哼叫
 pony:trotted:匹:小马:小跑 puppy:whimpered:只:小狗:呜呜叫 rabbit:hid:只:兔子:躲藏 rat:gnawed:只:鼠:啃咬
-rooster:crowed:只:公鸡:打鸣 sheep:dozed:只:绵羊:打盹 snail:crept:只:蜗牛:慢爬 snake:hissed:条:蛇:嘶嘶叫
+rooster:crowed:只:公鸡:打鸣 sheep:dozed:只:绵羊:打盹 snail:slithered:只:蜗牛:慢爬 snake:hissed:条:蛇:嘶嘶叫
 sparrow:twittered:只:麻雀:叽叽喳喳 spider:lurked:只:蜘蛛:埋伏 squirrel:foraged:只:松鼠:找食
 swallow:swooped:只:燕子:俯冲 swan:glided:只:天鹅:滑行 tiger:prowled:只:老虎:巡游 toad:squatted:只:蟾蜍:蹲着
 turtle:dawdled:只:乌龟:磨蹭 wasp:droned:只:黄蜂:低鸣 whale:spouted:头:鲸:喷水 wolf:howled:只:狼:嚎叫

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from plm_core.data.storyworld.evidence import Evidence
 from plm_core.data.storyworld.kinds import Kind, Values
 from plm_core.data.storyworld.lexicon import Path
 from plm_core.data.storyworld.patterns import Fact, Pattern, Step
@@ -238,6 +239,37 @@ class IdealReader:
         """The choices behind every complete sentence of a text."""
         return self.cursor(words).sentences
 
+    def posterior(self, words: Sequence[str], position: int) -> dict[str, float]:
+        """The exact probability of every word that may stand at a position, given all other words.
+
+        Every word that may follow the words before the position is tried; the words after it weigh or refute it.
+
+        Args:
+            words: a text; the word at the position itself is not looked at.
+            position: index of the masked word.
+
+        Raises:
+            ValueError: a position outside the text.
+            NotOfThisWorld: no word fits there.
+        """
+        if not 0 <= position < len(words):
+            raise ValueError(f"position must lie in 0..{len(words) - 1}, not {position}")
+        before = self.cursor(words[:position])
+        weights: dict[str, float] = {}
+        for word, probability in before.next_word().items():
+            cursor, nats = before.copy(), -math.log(probability)
+            cursor.push(word)
+            try:
+                nats += math.fsum(cursor.push(after) for after in words[position + 1 :])
+            except NotOfThisWorld:
+                continue
+            weights[word] = nats
+        if not weights:
+            raise NotOfThisWorld(position, "[MASK]", {})
+        least = min(weights.values())
+        total = math.fsum(math.exp(least - nats) for nats in weights.values())
+        return {word: math.exp(least - nats) / total for word, nats in weights.items()}
+
     def read(self, words: Sequence[str]) -> list[ReadWord]:
         """Read one or several whole stories and say of every word what settles it, and from how far back.
 
@@ -245,7 +277,7 @@ class IdealReader:
             NotOfThisWorld: no story of this world goes like this.
         """
         cursor, before = Cursor(self.world), State()
-        evidence: dict[Fact, tuple[int, int]] = {}
+        evidence = Evidence()
         read: list[ReadWord] = []
         nats: list[float] = []
         for word in words:
@@ -254,11 +286,11 @@ class IdealReader:
             nats.append(cursor.push(word))
             if word == EOS:
                 read.append(ReadWord(EOS, 0.0, "sentence"))
-                evidence, nats = {}, []
+                evidence, nats = Evidence(), []
             elif word == self.world.full_stop:
                 sentence, start = cursor.sentences[-1], cursor.position - len(nats)
                 read += self._judge(sentence, before, nats, start, len(cursor.sentences), evidence)
-                self._learn(sentence, before, cursor.state, start, len(cursor.sentences), evidence)
+                evidence.learn(sentence, before, cursor.state, start, len(cursor.sentences))
                 nats = []
         return read
 
@@ -269,7 +301,7 @@ class IdealReader:
         nats: list[float],
         start: int,
         number: int,
-        evidence: dict[Fact, tuple[int, int]],
+        evidence: Evidence,
     ) -> list[ReadWord]:
         """What settles each word of a sentence, given where the facts known before it were told."""
         read: list[ReadWord] = []
@@ -283,34 +315,12 @@ class IdealReader:
                 kind = "new" if isinstance(step, Step) and step.open else "choice"
                 read.append(ReadWord(word, surprisal, kind, tag=tag))
             else:
-                known = [evidence[fact] for fact in facts if fact in evidence and fact not in told]
+                known = evidence.latest([fact for fact in facts if fact not in told])
                 if known:
-                    position, sentence_number = max(known)
-                    distance = start + offset - position
-                    read.append(ReadWord(word, 0.0, "memory", distance, number - sentence_number, tag))
+                    distance = start + offset - known[0]
+                    read.append(ReadWord(word, 0.0, "memory", distance, number - known[1], tag))
                 else:
                     read.append(ReadWord(word, 0.0, "sentence", tag=tag))
             if isinstance(step, Step) and step.form in ("name", "he", "noun"):
                 told.update(fact for fact in facts if fact[0] in ("who", "what"))
         return read
-
-    @staticmethod
-    def _learn(
-        sentence: Sentence,
-        before: State,
-        after: State,
-        start: int,
-        number: int,
-        evidence: dict[Fact, tuple[int, int]],
-    ) -> None:
-        """Note where the facts that a sentence tells, or changes, can be read."""
-        last = start
-        for offset, step in enumerate(sentence.pattern.steps):
-            if isinstance(step, Step):
-                last = start + offset
-                for fact in step.facts(before, sentence.values):
-                    evidence[fact] = (last, number)
-        old = before.facts()
-        for fact, value in after.facts().items():
-            if fact not in old or old[fact] != value:
-                evidence[fact] = (last, number)
