@@ -1,0 +1,200 @@
+"""N-gram, LSTM and Transformer of equal size: on StoryWorld against its exact floor, on Python's documentation in bits
+per character, and a character Transformer on tinyshakespeare with nanoGPT's published settings for a CPU.
+
+Every model of a comparison sees the same tokens the same number of times and is scored on the same held-out text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from plm_core.data.batches import PaddedBatches, WindowBatches
+from plm_core.data.corpora import python_documentation
+from plm_core.data.storyworld import IdealReader, Story, StoryWorld
+from plm_core.data.tokenizers import Tokenizer, train_characters
+from plm_core.evaluation.perplexity import text_loss
+from plm_core.models.counting import num_parameters
+from plm_core.models.gpt import Gpt, GptConfig
+from plm_core.models.ngram import KneserNey
+from plm_core.models.recurrent import RecurrentConfig, RecurrentLM
+from plm_core.objectives.causal_lm import CausalLM
+from plm_core.pretraining.texts import story_sentences, word_tokenizer
+from plm_core.training.config import TrainConfig
+from plm_core.training.trainer import Trainer
+
+VARIANTS = [
+    "stories: 5-gram",
+    "stories: LSTM",
+    "stories: Transformer",
+    "documentation: 6-gram",
+    "documentation: LSTM",
+    "documentation: Transformer",
+]
+SEEDS = [0, 1, 2]
+
+TRAIN_STORIES = {"laptop": 9_000, "gpu": 60_000}
+TEST_STORIES = 150
+BATCH_STORIES = 8
+CHARACTER_CONTEXT = 128
+CHARACTER_STEPS = {"laptop": 600, "gpu": 6_000}
+BATCH_WINDOWS = 12
+MAX_CHARACTERS = 128
+
+
+def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
+    """Train one model with one seed and score it on held-out text."""
+    corpus, name = variant.split(": ")
+    return on_stories(name, seed, preset) if corpus == "stories" else on_documentation(name, seed, preset)
+
+
+def make_model(name: str, vocab_size: int, context: int, seed: int) -> nn.Module:
+    """An LSTM or a Transformer with about 400,000 parameters besides the embeddings."""
+    torch.manual_seed(seed)
+    if name == "LSTM":
+        return RecurrentLM(
+            RecurrentConfig(vocab_size=vocab_size, hidden_size=128, num_hidden_layers=3, hidden_dropout_prob=0.0)
+        )
+    return Gpt(
+        GptConfig(
+            vocab_size=vocab_size,
+            hidden_size=128,
+            num_hidden_layers=2,
+            intermediate_size=512,
+            max_position_embeddings=context,
+            position="rope",
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            initializer_range=0.05,
+        )
+    )
+
+
+def train(model: nn.Module, source: Any, valid: list[Any], *, steps: int, peak: float) -> list[dict[str, Any]]:
+    """Train a model and return its log."""
+    config = TrainConfig(
+        steps=steps,
+        learning_rate=peak,
+        warmup_steps=steps // 20,
+        final_fraction=0.02,
+        weight_decay=0.01,
+        eval_every=max(1, steps // 6),
+        log_every=max(1, steps // 30),
+    )
+    trainer = Trainer(model, CausalLM(), source, config, valid_batches=valid, quiet=True)
+    trainer.fit()
+    return trainer.records
+
+
+# StoryWorld: words, a known floor
+
+
+def encode(story: Story, tokenizer: Tokenizer) -> list[int]:
+    """A story as ``[BOS] words [EOS]``: one predicted token for each word that its entropy counts."""
+    return [tokenizer.bos_id, *tokenizer.encode(" ".join(story_sentences(story))), tokenizer.eos_id]
+
+
+def on_stories(name: str, seed: int, preset: str) -> dict[str, Any]:
+    """Train on stories; score every word of unseen stories, and sort the losses by what the ideal reader knows."""
+    world = StoryWorld("small", "en")
+    tokenizer = word_tokenizer(world.vocabulary[1:])  # without <eos>, which is [EOS] here
+    stories = world.stories(seed=seed, split="train", count=TRAIN_STORIES[preset])
+    documents = [encode(story, tokenizer) for story in stories]
+    test = list(world.stories(seed=0, split="test", count=TEST_STORIES))
+    test_ids = [encode(story, tokenizer) for story in test]
+    records: list[dict[str, Any]] = []
+    if name == "5-gram":
+        counter = KneserNey(len(tokenizer), order=5).fit([ids[1:] for ids in documents])
+        losses = [counter.nats(ids[1:]) for ids in test_ids]
+        parameters = None
+    else:
+        longest = max(map(len, [*documents, *test_ids]))
+        model = make_model(name, len(tokenizer), longest, seed)
+        source = PaddedBatches(documents, batch_size=BATCH_STORIES, pad_id=tokenizer.pad_id, seed=seed)
+        valid = PaddedBatches(test_ids[:50], batch_size=25, pad_id=tokenizer.pad_id, seed=0).in_order()
+        records = train(model, source, valid, steps=len(documents) // BATCH_STORIES, peak=4e-3)
+        losses = [word_losses(model, ids) for ids in test_ids]
+        parameters = num_parameters(model)
+    reader = IdealReader(world)
+    words = sum(len(ids) for ids in losses)
+    return {
+        "nats_per_token": float(sum(loss.sum() for loss in losses) / words),
+        "floor": sum(story.nats for story in test) / words,
+        "by_kind": losses_by_kind(reader, test[:60], losses),
+        "parameters": parameters,
+        "train_tokens": sum(map(len, documents)),
+        "curve": learning_curve(records),
+    }
+
+
+@torch.no_grad()
+def word_losses(model: nn.Module, ids: Sequence[int]) -> np.ndarray:
+    """The loss of every token of a document but the first, in nats, (T - 1,)."""
+    tokens = torch.tensor([ids])
+    logits = model.eval()(tokens[:, :-1])[0]
+    return F.cross_entropy(logits, tokens[0, 1:], reduction="none").double().numpy()
+
+
+def losses_by_kind(
+    reader: IdealReader, stories: Sequence[Story], losses: Sequence[np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """For each kind of word that the ideal reader tells apart: its share, its own entropy, and the model's loss."""
+    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    for story, loss in zip(stories, losses, strict=False):
+        for word, nats in zip(reader.read(story.words), loss, strict=True):
+            entry = sums[word.kind]
+            entry[0] += 1
+            entry[1] += word.nats
+            entry[2] += float(nats)
+    total = sum(entry[0] for entry in sums.values())
+    return {
+        kind: {"share": count / total, "floor": floor / count, "nats": nats / count}
+        for kind, (count, floor, nats) in sorted(sums.items())
+    }
+
+
+def learning_curve(records: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
+    """Tokens seen and validation loss, at every evaluation."""
+    tokens, curve = 0, []
+    for record in records:
+        tokens = record.get("tokens", tokens)
+        if "valid/loss" in record:
+            curve.append((tokens, record["valid/loss"]))
+    return curve
+
+
+# Python's documentation: characters, no known floor
+
+
+def on_documentation(name: str, seed: int, preset: str) -> dict[str, Any]:
+    """Train on characters of nine tenths of the documentation; score the rest in bits per character."""
+    texts = [document.text for document in python_documentation()]
+    held_out = texts[9::10]
+    train_text = "\n\n".join(text for number, text in enumerate(texts) if number % 10 != 9)
+    tokenizer = train_characters([train_text], max_vocab_size=MAX_CHARACTERS)
+    ids = np.array(tokenizer.encode(train_text))
+    test_ids = np.array(tokenizer.encode("\n\n".join(held_out)))
+    records: list[dict[str, Any]] = []
+    if name == "6-gram":
+        counter = KneserNey(len(tokenizer), order=6).fit([ids])
+        nats, tokens, parameters = float(counter.nats(test_ids)[1:].sum()), len(test_ids) - 1, None
+    else:
+        model = make_model(name, len(tokenizer), CHARACTER_CONTEXT, seed)
+        source = WindowBatches(ids, context=CHARACTER_CONTEXT, batch_size=BATCH_WINDOWS, seed=seed)
+        valid = WindowBatches(test_ids[:6000], context=CHARACTER_CONTEXT, batch_size=16, seed=0).in_order()
+        records = train(model, source, valid, steps=CHARACTER_STEPS[preset], peak=4e-3)
+        loss = text_loss(model, torch.from_numpy(test_ids), context=CHARACTER_CONTEXT)
+        nats, tokens, parameters = loss.nats, loss.tokens, num_parameters(model)
+    return {
+        "bits_per_character": nats / tokens / math.log(2),
+        "parameters": parameters,
+        "train_tokens": len(ids),
+        "curve": learning_curve(records),
+    }
