@@ -139,6 +139,12 @@ def test_comments_in_the_pinned_set_do_not_matter(tiny) -> None:
     assert tiny.said() == []
 
 
+def test_notebook_of_another_preset_than_the_tests_run(tiny, says) -> None:
+    change_notebook(tiny.path(NOTEBOOK), lambda notebook: notebook.metadata["plm"].update(preset="gpu"))
+    says(tiny.said(), NOTEBOOK, 1, "stale: executed with preset gpu, not laptop")
+    assert tiny.findings()[0].mend == "python -m book execute 01_lines --preset laptop"
+
+
 def test_cell_that_ended_in_an_error(tiny, says) -> None:
     def fail(notebook):
         cell = code_cells(notebook)[3]
