@@ -74,7 +74,7 @@ def _check(options: argparse.Namespace, root: Path) -> int:
 def _html(options: argparse.Namespace, root: Path) -> None:
     from book.site import build_site
 
-    print(f"The site is at {build_site(root) / 'index.html'}")
+    build_site(root)
 
 
 def _classroom(options: argparse.Namespace, root: Path) -> None:
