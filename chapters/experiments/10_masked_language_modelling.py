@@ -157,13 +157,13 @@ def pretrain(variant: str, rt: Runtime) -> tuple[Bert, list[dict[str, float]]]:
     elif variant == "with SOP":
         objective = Joint([MaskedLM(), SentenceOrder()])
     config = TrainConfig(
-        steps=rt.choose(laptop=600, gpu=20_000),
+        steps=rt.choose(laptop=500, gpu=20_000),
         learning_rate=rt.choose(laptop=3e-3, gpu=5e-4),
         warmup_steps=40,
         weight_decay=0.01,
         eval_every=rt.choose(laptop=100, gpu=2000),
     )
-    valid = standard_batches(data.test_rows[:160], data.tokenizer) if variant in MASKINGS else ()
+    valid = standard_batches(data.test_rows[:128], data.tokenizer) if variant in MASKINGS else ()
     trainer = Trainer(
         model, objective, source, config, valid_batches=valid, device=rt.device, autocast=rt.autocast, quiet=True
     )
@@ -201,7 +201,7 @@ class Gap:
 
 
 @lru_cache
-def gaps(train_stories: int, test_stories: int, each: int = 5) -> list[Gap]:
+def gaps(train_stories: int, test_stories: int, each: int = 3) -> list[Gap]:
     """Random gaps in the first row of every test story. What settles a word is the ideal reader's judgement."""
     data = corpus(train_stories, test_stories)
     reader, generator = IdealReader(data.world), np.random.default_rng(7)
@@ -318,7 +318,7 @@ def visible_words(model: Bert, data: Corpus, rt: Runtime) -> dict[str, float]:
     return result
 
 
-def make_pairs(documents: list[list[list[int]]], task: str, *, most: int = 1200) -> list[SentencePair]:
+def make_pairs(documents: list[list[list[int]]], task: str, *, most: int = 600) -> list[SentencePair]:
     pairs = SentencePairs(documents, max_tokens=CONTEXT - 3, task=task, seed=99)  # type: ignore[arg-type]
     return [pairs.pair(number) for number in range(min(most, len(pairs)))]
 
@@ -456,8 +456,8 @@ def mood_examples(data: Corpus, stories: Sequence[Story]) -> tuple[list[list[int
 
 def mood_probe(model: Bert, data: Corpus, rt: Runtime) -> float:
     """Accuracy of a linear classifier of a story's mood on frozen features."""
-    train = mood_examples(data, list(data.world.stories(seed=1, split="train", count=800)))
-    test = mood_examples(data, list(data.world.stories(seed=1, split="test", count=500)))
+    train = mood_examples(data, list(data.world.stories(seed=1, split="train", count=500)))
+    test = mood_examples(data, list(data.world.stories(seed=1, split="test", count=400)))
     features = []
     for rows, _ in (train, test):
         framed = [[data.tokenizer.cls_id, *row, data.tokenizer.sep_id] for row in rows]
