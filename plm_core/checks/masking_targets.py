@@ -15,7 +15,7 @@ Function = Callable[..., Any]
 
 IGNORE = -100
 
-masked_loss = Check("masked_loss: a sum and a count")
+loss_parts = Check("masked_loss: a sum and a count")
 pair_making = Check("make_pairs: next-sentence prediction")
 chain = Check("fill: the exact posterior of a Markov chain")
 
@@ -43,7 +43,7 @@ def _parts(function: Function, logits_BTV: Tensor, labels_BT: Tensor) -> tuple[T
     return expect_tensor(answer[0], (), what="the sum"), int(expect_tensor(answer[1], (), what="the count"))
 
 
-@masked_loss.stage("count")
+@loss_parts.stage("count")
 def _(function: Function, draw: Draw) -> None:
     logits_BTV, labels_BT = _loss_case(draw)
     count, right = _parts(function, logits_BTV, labels_BT)[1], int((labels_BT != IGNORE).sum())
@@ -53,7 +53,7 @@ def _(function: Function, draw: Draw) -> None:
         raise CheckFailed(f"the count is {count}, but {right} positions have a label")
 
 
-@masked_loss.stage("sum")
+@loss_parts.stage("sum")
 def _(function: Function, draw: Draw) -> None:
     logits_BTV, labels_BT = _loss_case(draw)
     right, count = _loss_reference(logits_BTV, labels_BT), int((labels_BT != IGNORE).sum())
@@ -76,7 +76,7 @@ def _(function: Function, draw: Draw) -> None:
     )
 
 
-@masked_loss.stage("padding changes nothing")
+@loss_parts.stage("padding changes nothing")
 def _(function: Function, draw: Draw) -> None:
     logits_BTV, labels_BT = _loss_case(draw)
     logits_BTV.requires_grad_()
@@ -93,7 +93,7 @@ def _(function: Function, draw: Draw) -> None:
         )
 
 
-@masked_loss.stage("no label at all")
+@loss_parts.stage("no label at all")
 def _(function: Function, draw: Draw) -> None:
     total, count = _parts(function, draw.normal(2, 3, 5), torch.full((2, 3), IGNORE))
     if not bool(total.isfinite()):

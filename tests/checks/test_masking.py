@@ -59,7 +59,7 @@ RIGHT = {
     check.prediction: (0.12, 0.015, 0.5),
     check.corruption: (corrupt,),
     check.whole_words: (spread,),
-    targets.masked_loss: (masked_loss,),
+    targets.loss_parts: (masked_loss,),
     targets.pair_making: (make_pairs,),
 }
 
@@ -129,8 +129,8 @@ MISTAKES = [
     (check.corruption, (in_place,), "changed in place"),
     (check.corruption, (two_coins,), "two borders"),
     (check.corruption, (masked_words,), "was not chosen has changed"),
-    (targets.masked_loss, (nan_loss,), "gives NaN"),
-    (targets.masked_loss, (detached_loss,), "carries no gradient"),
+    (targets.loss_parts, (nan_loss,), "gives NaN"),
+    (targets.loss_parts, (detached_loss,), "carries no gradient"),
     (targets.pair_making, (lambda documents, generator: [(d[-1], d[0], 1) for d in documents],), "no successor"),
     (targets.chain, (backwards_fill,), "the wrong way round"),
     (check.whole_words, (lambda starts_T, coins_T: coins_T.float(),), "should be bool"),
@@ -145,4 +145,4 @@ def test_mistakes_meet_the_message_that_names_them(exercise, answers, message):
 
 def test_feedback_is_raised_as_a_failed_check():
     with pytest.raises(CheckFailed, match="all positions"):
-        targets.masked_loss.grade("count", lambda logits, labels: (logits.sum(), labels.numel()))
+        targets.loss_parts.grade("count", lambda logits, labels: (logits.sum(), labels.numel()))
