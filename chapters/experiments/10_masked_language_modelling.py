@@ -158,7 +158,7 @@ def pretrain(variant: str, rt: Runtime) -> tuple[Bert, list[dict[str, float]]]:
         objective = Joint([MaskedLM(), SentenceOrder()])
     config = TrainConfig(
         steps=rt.choose(laptop=500, gpu=20_000),
-        learning_rate=rt.choose(laptop=3e-3, gpu=5e-4),
+        learning_rate=rt.choose(laptop=6e-3, gpu=5e-4),
         warmup_steps=40,
         weight_decay=0.01,
         eval_every=rt.choose(laptop=100, gpu=2000),

@@ -93,7 +93,7 @@ WRONG = [
     {
         "question": "q3_corrupt",
         "mistake": "the label is what is shown",
-        "score": 1,
+        "score": 3,
         "message": "a label must be the original id",
         "code": CORRUPT.format(**RIGHT | {"label": "shown_BT"}),
     },
@@ -174,7 +174,7 @@ def masked_loss(logits_BTV, labels_BT):
     {
         "question": "q6_make_pairs",
         "mistake": "labels exchanged",
-        "score": 2,
+        "score": 1,
         "message": "are the labels exchanged?",
         "code": PAIRS.format(
             body="""if draw(2):
