@@ -53,8 +53,8 @@ unit: $(INSTALLED) ## the tests of library and tools
 
 notebooks: $(INSTALLED) ## run every notebook again and compare its outputs
 	@$(ALONE) PLM_PRESET=laptop TQDM_DISABLE=1 TOKENIZERS_PARALLELISM=false PYTHONHASHSEED=0 \
-	  $(PY) -m pytest -q -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout 1800 \
-	  --nbval-sanitize-with tests/nbval_sanitize.cfg chapters/*.ipynb
+	  $(PY) -m pytest -q -n $(JOBS) --dist loadfile -p tests.nbval_history --nbval --nbval-current-env \
+	  --nbval-cell-timeout 1800 --nbval-sanitize-with tests/nbval_sanitize.cfg chapters/*.ipynb
 
 site-test: html ## open the site in a headless browser
 	@$(PY) -m pytest -q -m browser

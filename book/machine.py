@@ -26,6 +26,7 @@ def kernel_environment(root: Path, *, threads: int, preset: str | None = None) -
     env = dict(os.environ)
     env |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     env |= {"PYTHONHASHSEED": "0", "TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    env["IPYTHONDIR"] = str(root / "_build" / "ipython")  # nobody's own settings
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), env.get("PYTHONPATH")]))
     if preset:
         env["PLM_PRESET"] = preset
