@@ -227,7 +227,7 @@ class StoryWorld:
 
     def write(self, sentences: list[list[str]]) -> str:
         """Sentences of words to one line of text."""
-        return self._tongue.write(sentences, self.names)
+        return self._tongue.write(sentences, self._capitalised)
 
     def split(self, text: str) -> list[str]:
         """Text to words, the inverse of writing: every line is a story, and gets ``<eos>`` at its end."""
@@ -241,6 +241,11 @@ class StoryWorld:
     def names(self) -> frozenset[str]:
         """The names of people, in the world's language."""
         return frozenset(self.lexicons["people"].words(self.language, "name"))
+
+    @cached_property
+    def _capitalised(self) -> frozenset[str]:
+        towns = self.lexicons["towns"].words(self.language, "name") if "towns" in self.lexicons else []
+        return self.names.union(towns)
 
     @cached_property
     def vocabulary(self) -> list[str]:
