@@ -37,12 +37,12 @@ MASKINGS = {
     "15 %": MaskingConfig(),
     "15 %, static": MaskingConfig(dynamic=False),
     "40 %": MaskingConfig(rate=0.4),
-    "spans": MaskingConfig(unit="span"),
     "only [MASK]": MaskingConfig(mask_share=1.0, random_share=0.0),
     "no random words": MaskingConfig(mask_share=0.8, random_share=0.0),
+    "spans": MaskingConfig(unit="span"),
 }
 PAIRS = ("pairs, no second loss", "with NSP", "with SOP")
-VARIANTS = [*MASKINGS, *PAIRS, "untrained"]
+VARIANTS = list(dict.fromkeys(["untrained", "15 %", "40 %", *PAIRS, *MASKINGS]))
 SEEDS = [0, 1, 2]
 
 CONTEXT = 48
