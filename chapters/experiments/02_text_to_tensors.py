@@ -35,7 +35,7 @@ def texts_of(language: str) -> list[str]:
     """English prose (Python's documentation) or Chinese stories."""
     if language == "en":
         return [document.text for document in python_documentation()]
-    return [story.text for story in StoryWorld("small", "zh").stories(seed=0, split="train", count=500)]
+    return [story.text for story in StoryWorld("full", "zh").stories(seed=0, split="train", count=500)]
 
 
 def split(texts: Sequence[str], seed: int) -> tuple[list[str], list[str], list[str]]:
