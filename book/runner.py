@@ -35,6 +35,7 @@ def run_all(chapters: Sequence[Chapter], *, jobs: int | None = None, preset: str
     """Run chapters side by side, each with an equal share of the cores, and write those that succeed."""
     jobs = min(jobs or cores(), len(chapters))
     env = kernel_environment(chapters[0].root, threads=max(1, cores() // jobs), preset=preset)
+    Path(env["IPYTHONDIR"]).mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     failures: dict[str, BaseException] = {}
 
