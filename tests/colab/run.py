@@ -48,8 +48,9 @@ def make_environment(folder: Path) -> Path:
     """Make a virtual environment like Colab's and return its interpreter."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
-    for pin in pins():  # torch first and alone, so that pip takes the wheel that is at hand
-        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", pin]
+    # Colab's pip is at least this new. torch comes first and alone, so that pip takes the wheel that is at hand.
+    for wanted in ("pip>=24.1", *pins()):
+        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wanted]
         subprocess.run(command, check=True)
     return python
 
@@ -103,8 +104,9 @@ def open_alone(chapter: Chapter, python: Path, clone: Path, folder: Path) -> Non
         try:
             client.execute(env=env)
         except CellExecutionError as error:
-            said = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
-            raise BookError(f"{chapter.name}: a cell failed\n" + "\n".join(said[-15:])) from None
+            printed = [output.text for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output]
+            said = re.sub(r"\x1b\[[0-9;]*m", "", "".join(printed[-1:]) + str(error)).strip().splitlines()
+            raise BookError(f"{chapter.name}: a cell failed\n" + "\n".join(said[-25:])) from None
 
 
 def main() -> int:
