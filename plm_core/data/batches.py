@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plm_core.data.labels import IGNORE, next_token_labels
+from plm_core.data.labels import next_token_labels
 from plm_core.data.masking import Masker
 from plm_core.data.packing import Piece, collate_packed, length_groups, pack
 from plm_core.data.sampler import Sampler
@@ -92,11 +92,9 @@ class PackedBatches:
 
     def _collate(self, rows: list[list[Piece]]) -> Batch:
         packed = collate_packed(self.documents, rows, row_length=self.row_length, pad_id=self.pad_id)
-        padding = packed.document_ids < 0
-        labels = next_token_labels(packed.input_ids, document_ids=packed.document_ids).masked_fill(padding, IGNORE)
         return {
             "input_ids": packed.input_ids,
-            "labels": labels,
+            "labels": packed.next_token_labels(),
             "position_ids": packed.position_ids,
             "attention_mask": packed.attention_mask,
         }

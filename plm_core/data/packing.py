@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-IGNORED_LABEL = -100
-"""The label that torch's cross entropy leaves out."""
+from plm_core.data import labels
 
 
 @dataclass(frozen=True)
@@ -118,12 +117,10 @@ class PackedBatch:
     def next_token_labels(self) -> Tensor:
         """What a causal language model must predict at each place, (B, T): the next token of the same document.
 
-        The last token of a document and padding get :data:`IGNORED_LABEL`.
+        The last token of a document and padding get :data:`plm_core.data.labels.IGNORE`.
         """
-        labels = torch.full_like(self.input_ids, IGNORED_LABEL)
-        same = (self.document_ids[:, 1:] == self.document_ids[:, :-1]) & (self.document_ids[:, 1:] >= 0)
-        labels[:, :-1] = torch.where(same, self.input_ids[:, 1:], IGNORED_LABEL)
-        return labels
+        real = self.document_ids >= 0
+        return labels.next_token_labels(self.input_ids, attention_mask=real, document_ids=self.document_ids)
 
 
 def same_document(document_ids_BT: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
+from plm_core.data.labels import IGNORE
 from plm_core.data.packing import (
-    IGNORED_LABEL,
     collate_packed,
     efficiency,
     length_groups,
@@ -79,7 +79,7 @@ def test_masks_labels_and_positions_by_hand():
     assert batch.input_ids.tolist() == [[11, 12, 13, 21, 22, 0]]
     assert batch.document_ids.tolist() == [[0, 0, 0, 1, 1, -1]]
     assert batch.position_ids.tolist() == [[0, 1, 2, 0, 1, 0]]
-    ignored = IGNORED_LABEL
+    ignored = IGNORE
     assert batch.next_token_labels().tolist() == [[12, 13, ignored, 22, ignored, ignored]]
     expected = torch.block_diag(torch.ones(3, 3), torch.ones(2, 2), torch.zeros(1, 1)).bool()
     assert torch.equal(batch.attention_mask[0], expected)
@@ -106,12 +106,12 @@ def test_a_packed_batch_has_the_loss_and_gradients_of_the_padded_one(position):
 
     ids = pad([document.tolist() for document in documents], 0)
     mask = pad([[1] * len(document) for document in documents], 0).bool()
-    labels_padded = torch.where(mask[:, 1:], ids[:, 1:], IGNORED_LABEL)
+    labels_padded = torch.where(mask[:, 1:], ids[:, 1:], IGNORE)
     logits = model(ids, attention_mask=mask)[:, :-1]
     padded_loss = cross_entropy(logits.flatten(0, 1), labels_padded.flatten(), reduction="sum")
     padded_gradients = torch.autograd.grad(padded_loss, list(model.parameters()))
 
-    assert (labels != IGNORED_LABEL).sum() == (labels_padded != IGNORED_LABEL).sum() == sum(map(len, documents)) - 7
+    assert (labels != IGNORE).sum() == (labels_padded != IGNORE).sum() == sum(map(len, documents)) - 7
     torch.testing.assert_close(packed_loss, padded_loss, rtol=1e-6, atol=1e-6)
     for ours, theirs in zip(packed_gradients, padded_gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
