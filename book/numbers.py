@@ -23,7 +23,7 @@ _METRIC = (
 _UNIT = (
     r"(?:ns|µs|μs|us|ms|nanoseconds?|microseconds?|milliseconds?|seconds?|minutes?|hours?|"
     r"[kKMGT]i?B|bytes? per|(?:[KMGTP]|peta|tera|giga)?FLOPS?(?:/s)?|(?:tokens|examples|steps|it|batches|words|"
-    r"sentences)(?:/s| (?:per|a) second)|nats|bits per|perplexity|BLEU|percentage points?)(?![\w])"
+    r"sentences)(?:/s| (?:per|a) second)|percentage points?)(?![\w])"
 )
 _COMPARED = (
     r"(?:fewer|less|more|faster|slower|larger|smaller|bigger|longer|shorter|higher|lower|better|worse|cheaper|as|the)"
@@ -36,7 +36,7 @@ PATTERNS = [
     re.compile(rf"{_NUMBER}\s?[x×](?![\w×])(?!\s*[\d\ufffc])"),
     re.compile(rf"{_NUMBER}(?: times|-fold) {_COMPARED}\b"),
     re.compile(rf"(?i:\b(?:{_METRIC}))\b[^.;:!?\d{CITED}]{{0,40}}{_DECIMAL}"),
-    re.compile(rf"{_DECIMAL}\s(?i:(?:{_METRIC}))\b"),
+    re.compile(rf"{_DECIMAL}\s(?i:(?:{_METRIC}|nats|bits per))\b"),
 ]
 
 

@@ -62,6 +62,7 @@ def test_measurements_are_found(text: str, words: str) -> None:
         "A 3 × 4 matrix, or 3 x 4, or (3×4).",
         "Three times as many heads.",
         "Do it 3 times.",
+        "The product is 1/256: 8 bits, or 2 bits per token.",
         "torch 2.13.0 on Python 3.11",
         "GPT-2, T5 and F1, BLEU and ROUGE-2.",
         "Loss is lower. The next one has 2.5 layers.",
