@@ -37,7 +37,7 @@ def found(text: str) -> list[str]:
         ("The **loss** is then 1.88.", "loss is then 1.88"),
         ("We reach a loss of 1.88 and stop.", "loss of 1.88"),
         ("It ends at 2.31 nats.", "2.31 nats"),
-        ("It ends at 1.47 bits per character.", "1.47 bits per"),
+        ("It ends at 1.47 bits per character.", "1.47 bits per character"),
         ("Perplexity drops from many to 31.7.", "Perplexity drops from many to 31.7"),
         ("A BLEU of 27.3 is what we get.", "BLEU of 27.3"),
         ("> quoted: 12 ms", "12 ms"),
