@@ -2,12 +2,13 @@
 
 Retrieval: a phone book of (name, room) cards and a question (a name); the answer is the room on that name's card. The
 variants differ in how the cards are read, and in nothing else. Text: a causal character model of two layers of
-attention, trained on Python's documentation, and what its heads attend to.
+attention, trained on Python's documentation, what its heads attend to, and what becomes of it with the usual bugs.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,11 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plm_core.data.corpora import python_documentation
-from plm_core.models.attention import MultiHeadAttention
+from plm_core.models.attention import MultiHeadAttention, visible_keys
 from plm_core.models.positions import Rope
 from plm_core.runtime import Runtime, seed_everything, setup
 
+BUGS = ("none", "wrong axis", "no scale", "mask after softmax", "wrong reshape", "padding attended to")
 VARIANTS = ["bag of words", "fixed summary", "hard attention", "attention", "text"]
+VARIANTS += [f"bug: {bug}" for bug in BUGS[:5]]  # the windows of text hold no padding
 SEEDS = [0, 1, 2]
 
 _NAMES = (
@@ -39,6 +42,9 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
     if variant == "text":
         model = train_text(rt)
         return measure_heads(model, held_out(rt, model))
+    if variant.startswith("bug: "):
+        model = train_text(rt, bug=variant.removeprefix("bug: "))
+        return measure_leak(model, held_out(rt, model))
     return measure_recall(*train_recall(variant, rt), rt)
 
 
@@ -148,16 +154,47 @@ def measure_recall(model: Recall, history: dict[str, list[float]], rt: Runtime) 
 # Text
 
 
+class BuggyAttention(MultiHeadAttention):
+    """Causal self-attention with one of the usual bugs, or none."""
+
+    def __init__(self, hidden_size: int, num_heads: int, *, bug: str, **options: Any) -> None:
+        super().__init__(hidden_size, num_heads, **options)
+        self.bug = bug
+
+    def split_heads(self, x_BTD: Tensor) -> Tensor:
+        if self.bug == "wrong reshape":
+            return x_BTD.view(len(x_BTD), self.num_heads, x_BTD.shape[1], -1)  # the right shape, the wrong numbers
+        return super().split_heads(x_BTD)
+
+    def forward(self, x_BTD: Tensor, *, mask: Tensor | None = None, need_weights: bool = False, **_: Any) -> Any:
+        q_BHTK, k_BHTK, v_BHTK = (self.split_heads(linear(x_BTD)) for linear in (self.query, self.key, self.value))
+        if self.position is not None:
+            q_BHTK, k_BHTK = self.position.rotate(q_BHTK, k_BHTK, q_offset=0)
+        T, K = q_BHTK.shape[2:]
+        allowed, _ = visible_keys(None if self.bug == "padding attended to" else mask, True, T, T, x_BTD.device)
+        scores_BHTT = q_BHTK @ k_BHTK.transpose(-2, -1)
+        if self.bug != "no scale":
+            scores_BHTT = scores_BHTT / math.sqrt(K)
+        if self.bug == "mask after softmax":
+            weights_BHTT = scores_BHTT.softmax(-1) * allowed
+        else:
+            axis = -2 if self.bug == "wrong axis" else -1
+            weights_BHTT = scores_BHTT.masked_fill(~allowed, -math.inf).softmax(axis)
+        out_BTD = self.output(self.merge_heads(weights_BHTT @ v_BHTK))
+        return (out_BTD, weights_BHTT) if need_weights else out_BTD
+
+
 class TextModel(nn.Module):
     """A causal character model: embeddings, two layers of attention and nothing between them."""
 
-    def __init__(self, alphabet: str, *, hidden_size: int = 128, num_heads: int = 4, block: int = 64) -> None:
+    def __init__(self, alphabet: str, *, bug: str | None = None, hidden_size: int = 128, num_heads: int = 4) -> None:
         super().__init__()
-        self.alphabet, self.block = alphabet, block
+        attention = MultiHeadAttention if bug is None else partial(BuggyAttention, bug=bug)
+        self.alphabet, self.block = alphabet, 64
         self.embedding = nn.Embedding(len(alphabet) + 1, hidden_size)  # the last one stands for characters never seen
         self.norms = nn.ModuleList(nn.LayerNorm(hidden_size) for _ in range(3))
         rope = Rope(hidden_size // num_heads)  # tells positions apart: the subject of the next chapter
-        self.layers = nn.ModuleList(MultiHeadAttention(hidden_size, num_heads, position=rope) for _ in range(2))
+        self.layers = nn.ModuleList(attention(hidden_size, num_heads, position=rope) for _ in range(2))
         self.unembedding = nn.Linear(hidden_size, len(alphabet) + 1)
 
     def encode(self, text: str) -> Tensor:
@@ -195,14 +232,15 @@ def windows(ids_T: Tensor, count: int, length: int, generator: torch.Generator) 
     return ids_T[starts[:, None] + torch.arange(length)]
 
 
-def train_text(rt: Runtime) -> TextModel:
-    """Train on windows of the documentation."""
+def train_text(rt: Runtime, *, bug: str | None = None) -> TextModel:
+    """Train on windows of the documentation, with a bug for a shorter time."""
     seed_everything(rt.seed)
     text = texts()[0]
-    model = TextModel("".join(sorted(set(text))))
+    model = TextModel("".join(sorted(set(text))), bug=bug)
     ids_T = model.encode(text)
     model.to(rt.device)
-    steps, batch = rt.choose(laptop=400, gpu=4000), rt.choose(laptop=24, gpu=128)
+    batch = rt.choose(laptop=24, gpu=128)
+    steps = rt.choose(laptop=400, gpu=4000) if bug is None else rt.choose(laptop=150, gpu=1500)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps, pct_start=0.1)
     generator = torch.Generator().manual_seed(rt.seed)
@@ -281,3 +319,13 @@ def gain_from_copy(model: TextModel, window_BT: Tensor) -> float:
         logits_BTV = model(torch.cat([context_BT, text_BT], dim=1)[:, :-1])[:, half:]
         costs.append(F.cross_entropy(logits_BTV.flatten(0, 1), text_BT[:, 1:].flatten()).item() / math.log(2))
     return costs[0] - costs[1]
+
+
+@torch.no_grad()
+def measure_leak(model: TextModel, window_BT: Tensor) -> dict[str, float]:
+    """Bits for the character after 16, 24, ... 56 others: with the rest of the window present, and with it cut off."""
+    ends = range(16, model.block, 8)
+    full_BTV = model(window_BT[:, :-1])
+    whole = torch.stack([F.cross_entropy(full_BTV[:, end - 1], window_BT[:, end]) for end in ends])
+    cut = torch.stack([F.cross_entropy(model(window_BT[:, :end])[:, -1], window_BT[:, end]) for end in ends])
+    return {"bits_as_trained": whole.mean().item() / math.log(2), "bits_in_use": cut.mean().item() / math.log(2)}
