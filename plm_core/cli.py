@@ -18,8 +18,9 @@ from plm_core.pretraining import commands as pretraining_commands
 
 app = SubcommandApp()
 app.command(data_commands.app, name="data", help="List and fetch corpora, and turn text into tokens.")
-for command in (pretraining_commands.train, pretraining_commands.evaluate, pretraining_commands.generate):
-    app.command(command)
+app.command(pretraining_commands.train)
+app.command(pretraining_commands.evaluate)
+app.command(pretraining_commands.generate)
 app.command(pretraining_commands.fill_mask, name="fill-mask")
 
 
