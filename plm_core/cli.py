@@ -21,7 +21,7 @@ app.command(data_commands.app, name="data", help="List and fetch corpora, and tu
 app.command(pretraining_commands.train)
 app.command(pretraining_commands.evaluate)
 app.command(pretraining_commands.generate)
-app.command(pretraining_commands.fill_mask, name="fill-mask")
+app.command(name="fill-mask")(pretraining_commands.fill_mask)
 
 
 @app.command
