@@ -184,7 +184,7 @@ def parallel(
         seed: the seed of the corpus.
         split: ``"train"``, ``"valid"`` or ``"test"``.
         count: number of stories; None for an endless stream.
-        parts: ``people`` and ``combinations``, as for :class:`~plm_core.data.storyworld.StoryWorld`.
+        parts: ``people`` and ``combinations``, as for :class:`~plm_core.data.storyworld.world.StoryWorld`.
     """
     worlds = [StoryWorld(size, language, **parts) for language in ("en", "zh")]
     yield from zip(*(world.stories(seed, split, count) for world in worlds), strict=True)
