@@ -80,7 +80,7 @@ def by_transformer(world: StoryWorld, train: list[list[int]], test: list[list[in
     steps = len(train) // BATCH_STORIES
     config = TrainConfig(
         steps=steps,
-        learning_rate=3e-3,
+        learning_rate=4e-3,
         schedule="linear",
         warmup_steps=50,
         final_fraction=0.02,
