@@ -25,7 +25,7 @@ from plm_core.training.trainer import Trainer
 VARIANTS = ["ngram5", "transformer"]
 SEEDS = [0, 1, 2]
 
-TRAIN_STORIES = {"laptop": 13_000, "gpu": 60_000}
+TRAIN_STORIES = {"laptop": 14_000, "gpu": 60_000}
 TEST_STORIES = 300
 READ_STORIES = 100
 BATCH_STORIES = 8
@@ -61,15 +61,15 @@ def by_counting(world: StoryWorld, train: list[list[int]], test: list[list[int]]
 
 
 def by_transformer(world: StoryWorld, train: list[list[int]], test: list[list[int]], seed: int) -> list[np.ndarray]:
-    """The losses of a Transformer of two layers after one pass over the training stories."""
+    """The losses of a Transformer of three narrow layers after one pass over the training stories."""
     torch.manual_seed(seed)
     model = Gpt(
         GptConfig(
             vocab_size=len(world.vocabulary),
             hidden_size=128,
-            num_hidden_layers=2,
+            num_hidden_layers=3,
             num_attention_heads=4,
-            intermediate_size=512,
+            intermediate_size=256,
             max_position_embeddings=None,
             position="rope",
             hidden_dropout_prob=0.0,
