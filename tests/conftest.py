@@ -1,6 +1,8 @@
 """What every test shares."""
 
 import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,10 @@ from hypothesis import settings
 # Side by side, each worker gets its share of the cores; this must stand before torch is imported.
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _WORKERS)))
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every process that they start.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test asserts on time, so neither may hypothesis.
 settings.register_profile("book", deadline=None, print_blob=True)
