@@ -21,8 +21,7 @@ from plm_core.models.positions import Learned, PositionScheme, Rope, Sinusoidal
 from plm_core.models.relative_positions import Alibi, Shaw, T5Bias, TransformerXL
 from plm_core.runtime import Preset, setup
 
-VARIANTS = ["none", "learned", "sinusoidal", "rope", "shaw", "t5", "t5_near", "transformer_xl", "alibi"]
-"""``t5`` spreads its buckets over the paper's 128 tokens, ``t5_near`` over 48, fewer than the trained length."""
+VARIANTS = ["none", "learned", "sinusoidal", "rope", "shaw", "t5", "transformer_xl", "alibi"]
 SEEDS = [0, 1, 2]
 
 LENGTH = 64
@@ -97,7 +96,6 @@ def build_scheme(variant: str, hidden_size: int, num_heads: int) -> PositionSche
         "rope": lambda: Rope(head_size),
         "shaw": lambda: Shaw(head_size, max_distance=16),
         "t5": lambda: T5Bias(num_heads, bidirectional=False),
-        "t5_near": lambda: T5Bias(num_heads, max_distance=48, bidirectional=False),
         "transformer_xl": lambda: TransformerXL(hidden_size, num_heads),
         "alibi": lambda: Alibi(num_heads),
     }[variant]()
