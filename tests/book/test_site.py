@@ -128,14 +128,3 @@ def test_search_finds_a_term(browser, address):
     page.wait_for_selector("#search-results li", timeout=60_000)
     assert page.locator("#search-results a[href*='05_attention']").count() >= 1
     page.close()
-
-
-def test_no_page_is_wider_than_a_phone(browser, address, pages):
-    page = browser.new_page(viewport={"width": 390, "height": 844})
-    wide = []
-    for path in [path for path in pages if not path.startswith("book/api")]:
-        page.goto(address + path, wait_until="load")
-        if page.evaluate("document.documentElement.scrollWidth") > 400:
-            wide.append(path)
-    page.close()
-    assert wide == []
