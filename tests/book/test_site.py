@@ -125,6 +125,6 @@ def test_colab_and_download_point_at_the_notebook(visits):
 def test_search_finds_a_term(browser, address):
     page = browser.new_page()
     page.goto(address + "search.html?q=attention", wait_until="load")
-    page.wait_for_selector("#search-results li", timeout=60_000)
-    assert page.locator("#search-results a[href*='05_attention']").count() >= 1
+    found = page.wait_for_selector("#search-results a[href*='05_attention']", timeout=60_000)  # they come one by one
+    assert found is not None
     page.close()
