@@ -1,0 +1,73 @@
+"""What both sides of a training contest are given: the same numbers, and a folder with the same text and weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from benchmarks.shapes import bert_config, gpt_config
+from benchmarks.text import prepare_text
+from plm_core.data.tokenizers import Tokenizer
+from plm_core.interop.huggingface import save_pretrained
+from plm_core.models.bert import Bert
+from plm_core.models.gpt import Gpt
+
+Task = Literal["mlm+nsp", "causal"]
+
+BATCHES = "batches.pt"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training contest."""
+
+    task: Task
+    folder: Path
+    """Holds the text, the tokenizer and the initial weights."""
+    shape: str
+    batch_size: int
+    length: int
+    """The longest row, in tokens."""
+    blocks: bool = False
+    """Causal only: rows cut from one long text, all full, in place of paragraphs."""
+    device: str = "cpu"
+    precision: str = "fp32"
+    compile: bool = False
+    seed: int = 0
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the initial weights are."""
+        return self.folder / "model"
+
+
+def prepare(job: Job, *, corpus: str, vocab_size: int, dropout: float) -> Tokenizer:
+    """Write what both sides read: text, tokenizer, weights."""
+    tokenizer = prepare_text(job.folder, corpus, vocab_size=vocab_size, length=job.length)
+    make = {"length": job.length, "dropout": dropout, "vocab_size": tokenizer.vocab_size}
+    torch.manual_seed(job.seed)
+    model: Bert | Gpt
+    model = Bert(bert_config(job.shape, **make)) if job.task == "mlm+nsp" else Gpt(gpt_config(job.shape, **make))
+    save_pretrained(model, job.model_folder, tokenizer=tokenizer)
+    return tokenizer
+
+
+def save_batches(job: Job, batches: list[dict[str, Tensor]]) -> None:
+    """Store the batches on which the two sides must agree."""
+    torch.save(batches, job.folder / BATCHES)
+
+
+def load_batches(job: Job) -> list[dict[str, Tensor]]:
+    """The batches of :func:`save_batches`."""
+    return torch.load(job.folder / BATCHES, weights_only=True)
+
+
+def gradient_norm(model: torch.nn.Module) -> float:
+    """The length of all gradients together; they are cleared."""
+    norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    model.zero_grad()
+    return float(norm)
