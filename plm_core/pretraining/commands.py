@@ -37,7 +37,8 @@ def evaluate(run: Positional[Path], text: Path | None = None) -> None:
     """
     import tempfile
 
-    from plm_core.pretraining.run import comparable_floor, evaluate_file, open_run
+    from plm_core.pretraining.floor import known_floor
+    from plm_core.pretraining.run import evaluate_file, open_run, shown
     from plm_core.pretraining.sources import make_sources
     from plm_core.pretraining.texts import load_texts
     from plm_core.training.validation import validate
@@ -53,9 +54,9 @@ def evaluate(run: Positional[Path], text: Path | None = None) -> None:
         sources = make_sources(config, texts, tokenizer, Path(folder))
         for key, value in validate(model, sources.objective, sources.valid).items():
             print(f"{key:<24} {value:.4f}")
-    floor = comparable_floor(config, texts)
+    floor = known_floor(config, texts)
     if floor is not None:
-        print(f"{'floor':<24} {floor:.4f}")
+        print(f"{'floor':<24} {shown(floor)}")
 
 
 def fill_mask(run: Positional[Path], text: Positional[str], top: int = 5) -> None:

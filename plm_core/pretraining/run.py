@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from plm_core.data.storyworld.floor import Rate
 from plm_core.data.texts import read_blocks
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.evaluation.perplexity import TextLoss, text_loss
@@ -17,8 +18,9 @@ from plm_core.models.bert import Bert
 from plm_core.models.counting import num_parameters
 from plm_core.models.gpt import Gpt
 from plm_core.pretraining.config import RunConfig
+from plm_core.pretraining.floor import known_floor
 from plm_core.pretraining.sources import make_sources
-from plm_core.pretraining.texts import Texts, load_texts, train_tokenizer
+from plm_core.pretraining.texts import load_texts, train_tokenizer
 from plm_core.runtime import setup
 from plm_core.training.checkpoint import BEST, LAST, WEIGHTS, complete, newest_checkpoint
 from plm_core.training.logs import plot_learning_curve, read_metrics
@@ -39,26 +41,36 @@ class Report:
     parameters: int
     metrics: dict[str, float]
     """Validation metrics of the best weights."""
-    floor: float | None = None
-    """Entropy of the validation text in nats per token, where it is known and comparable."""
+    floor: Rate | None = None
+    """The best loss that any model could have, in nats per token that was asked for, where it is known."""
 
     def lines(self) -> list[str]:
         """The report for people."""
-        loss = self.metrics["loss"]
+        metrics = self.metrics
         told = [f"{self.parameters:,} parameters, best of {self.steps} steps after step {self.best_step}"]
-        for key, value in self.metrics.items():
+        for key, value in metrics.items():
             if key.endswith("/accuracy"):
                 told.append(f"{key.removesuffix('/accuracy')} accuracy: {value:.1%} on validation text")
-        if "causal_lm/loss" in self.metrics:
-            told.append(f"validation loss: {loss:.3f} nats per token (perplexity {math.exp(loss):.2f})")
+        if "causal_lm/loss" in metrics:
+            loss, unit = metrics["causal_lm/loss"], "nats per token"
+            told.append(f"validation loss: {loss:.3f} {unit} (perplexity {math.exp(loss):.2f})")
+            meaning = "the text's own entropy"
         else:
-            told.append(f"validation loss: {loss:.3f} nats")
+            loss, unit = metrics["masked_lm/loss"], "nats per masked token"
+            both = "" if metrics["loss"] == loss else f" ({metrics['loss']:.3f} nats with the second task)"
+            told.append(f"validation loss: {loss:.3f} {unit}{both}")
+            meaning = "the exact posterior given all other words of the story"
         if self.floor is not None:
             told.append(
-                f"the floor, the text's own entropy: {self.floor:.3f} nats per token; "
-                f"{loss - self.floor:.3f} nats ({loss / self.floor - 1:.0%}) above it"
+                f"the floor, {meaning}: {shown(self.floor)} {unit}; "
+                f"{loss - self.floor.mean:.3f} nats ({loss / self.floor.mean - 1:.0%}) above it"
             )
         return told
+
+
+def shown(floor: Rate) -> str:
+    """A floor for people: with its 95 % interval, where it was estimated from a sample."""
+    return f"{floor.mean:.3f} ± {floor.half_width:.3f}" if floor.half_width else f"{floor.mean:.3f}"
 
 
 def pretrain(config: RunConfig, *, resume: bool = False, quiet: bool = False) -> Report:
@@ -95,7 +107,7 @@ def pretrain(config: RunConfig, *, resume: bool = False, quiet: bool = False) ->
             valid_batches=sources.valid,
             folder=folder,
             device=runtime.device,
-            autocast=runtime.autocast,
+            precision=runtime.precision,
             quiet=quiet,
         )
         if resume:
@@ -106,16 +118,11 @@ def pretrain(config: RunConfig, *, resume: bool = False, quiet: bool = False) ->
             tokenizer.save(folder)
         progress = trainer.fit()
         records = read_metrics(folder)
-        floor = comparable_floor(config, texts)
-        plot_learning_curve(records, folder / CURVE_FILE, floor=floor)
+        floor = known_floor(config, texts)
+        plot_learning_curve(records, folder / CURVE_FILE, floor=None if floor is None else floor.mean)
     best = next(r for r in records if r["step"] == progress.best_step and "valid/loss" in r)
     metrics = {key.removeprefix("valid/"): value for key, value in best.items() if key.startswith("valid/")}
     return Report(progress.step, progress.best_step, num_parameters(model), metrics, floor)
-
-
-def comparable_floor(config: RunConfig, texts: Texts) -> float | None:
-    """The entropy in nats per token, where the model is scored on the very words that the entropy counts."""
-    return texts.floor if config.objective == "causal_lm" else None
 
 
 def build_model(config: RunConfig, tokenizer: Tokenizer) -> Bert | Gpt:

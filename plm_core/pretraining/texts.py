@@ -40,13 +40,6 @@ class Texts:
     """The stories behind the validation documents."""
 
     @property
-    def floor(self) -> float | None:
-        """The entropy of the validation stories in nats per token (end of story included), where it is known."""
-        if not self.valid_stories:
-            return None
-        return sum(story.nats for story in self.valid_stories) / sum(len(story.words) for story in self.valid_stories)
-
-    @property
     def valid_characters(self) -> int:
         """Characters of the validation text, with one for the end of each document."""
         return sum(len(" ".join(document)) + 1 for document in self.valid)

@@ -1,0 +1,107 @@
+"""The loss that no model can beat, for runs on text whose generator is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from plm_core.data.masking import MaskingConfig
+from plm_core.data.storyworld import EOS, IdealReader, Story
+from plm_core.data.storyworld.floor import Rate, ratio
+from plm_core.pretraining.config import RunConfig
+from plm_core.pretraining.texts import Texts
+
+WORDS_PER_STORY = 10
+EXACT_WORLDS = ("small",)
+"""Worlds in which a posterior takes milliseconds. In the full one it may take seconds: it tries thousands of names."""
+
+
+def known_floor(config: RunConfig, texts: Texts) -> Rate | None:
+    """The best mean loss on the validation text, in nats per token that the run's objective asks for.
+
+    For a causal model this is the entropy of the very words that it is scored on, without uncertainty. For a masked one
+    it is estimated by :func:`masked_floor`; the second task of a joint objective is left out.
+
+    Args:
+        config: the run.
+        texts: its documents.
+
+    Returns:
+        None where the text has no known generator, or its posteriors take too long.
+    """
+    stories = texts.valid_stories
+    if not stories:
+        return None
+    if not config.is_masked:
+        words = sum(len(story.words) for story in stories)
+        return Rate(math.fsum(story.nats for story in stories) / words, 0.0, len(stories), words)
+    if stories[0].world.size not in EXACT_WORLDS:
+        return None
+    return masked_floor(stories, config.masking, seed=config.seed)
+
+
+def masked_floor(
+    stories: Sequence[Story], masking: MaskingConfig, *, words_per_story: int | None = None, seed: int = 0
+) -> Rate:
+    """The entropy of a chosen word given *all* other words of its story, in nats per chosen word.
+
+    A model sees less: a part of the story, with other words masked or replaced. What it does not see can only cost it,
+    so in expectation no masked model gets below this number, however it was trained.
+
+    Args:
+        stories: stories of one world.
+        masking: what stands at a chosen place (:func:`chosen_entropy`).
+        words_per_story: how many words of each story to sample, without replacement (``WORDS_PER_STORY``).
+        seed: seed of the sample.
+
+    Returns:
+        The mean with its 95 % interval over stories.
+
+    Raises:
+        ValueError: fewer than two stories.
+    """
+    each = WORDS_PER_STORY if words_per_story is None else words_per_story
+    generator = np.random.default_rng(seed)
+    totals, counts = [], []
+    for story in stories:
+        reader = IdealReader(story.world)
+        words = [word for word in story.words if word != EOS]
+        positions = generator.choice(len(words), size=min(each, len(words)), replace=False)
+        ordinary = len(story.world.vocabulary) - 1  # the end of the story is no ordinary word
+        entropies = [
+            chosen_entropy(reader.posterior(words, position), masking, vocabulary=ordinary)
+            for position in positions.tolist()
+        ]
+        totals.append(math.fsum(entropies))
+        counts.append(len(entropies))
+    return ratio(totals, counts)
+
+
+def chosen_entropy(posterior: Mapping[str, float], masking: MaskingConfig, *, vocabulary: int) -> float:
+    """The mean uncertainty about a chosen word, in nats, for a reader who sees what the corruption put in its place.
+
+    Where ``[MASK]`` stands, the uncertainty is that of the posterior. A word that stands there tells more: it may be
+    the true one, kept, or drawn at random from the vocabulary (Devlin et al. 2019, section 3.1). By Bayes' rule a
+    candidate w is shown as s with the weight ``posterior(w) (keep [w = s] + random / vocabulary)``.
+
+    Args:
+        posterior: the probability of every word that may stand there, given all others.
+        masking: the shares of ``[MASK]`` and of random words; the rest is kept.
+        vocabulary: the number of words that random ones are drawn from.
+
+    >>> chosen_entropy({"left": 0.5, "right": 0.5}, MaskingConfig(mask_share=1.0, random_share=0.0), vocabulary=8)
+    0.6931471805599453
+    >>> chosen_entropy({"left": 0.5, "right": 0.5}, MaskingConfig(mask_share=0.0, random_share=0.0), vocabulary=8)
+    0.0
+    """
+    random = masking.random_share
+    keep = max(0.0, 1.0 - masking.mask_share - random)
+    entropy = -math.fsum(p * math.log(p) for p in posterior.values() if p)
+    total = (masking.mask_share + random * (vocabulary - len(posterior)) / vocabulary) * entropy
+    for shown in posterior:
+        weights = [p * (random / vocabulary + keep * (word == shown)) for word, p in posterior.items()]
+        mass = math.fsum(weights)
+        total -= math.fsum(weight * math.log(weight / mass) for weight in weights if weight)
+    return total

@@ -1,0 +1,91 @@
+"""The floor of a run: exact for causal models, a bound in expectation for masked ones."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plm_core.data.masking import MaskingConfig
+from plm_core.data.storyworld import StoryWorld
+from plm_core.pretraining.config import RunConfig
+from plm_core.pretraining.floor import chosen_entropy, known_floor, masked_floor
+from plm_core.pretraining.texts import Texts, load_texts
+
+ALL_MASKED = MaskingConfig(mask_share=1.0, random_share=0.0)
+posteriors = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=6).map(
+    lambda weights: {f"word {i}": weight / sum(weights) for i, weight in enumerate(weights)}
+)
+
+
+def entropy(distribution):
+    return -math.fsum(p * math.log(p) for p in distribution if p)
+
+
+@pytest.fixture(scope="module")
+def stories():
+    return list(StoryWorld("small", "en").stories(seed=0, split="valid", count=12))
+
+
+def run_config(**changes):
+    return RunConfig.from_dict({"corpus": "storyworld-small-en", "output": "unused", "documents": 2, **changes})
+
+
+@given(posteriors, st.integers(6, 500), st.floats(0, 1), st.floats(0, 1))
+def test_what_stands_at_a_place_can_only_help(posterior, vocabulary, mask_share, random_share):
+    masking = MaskingConfig(mask_share=mask_share, random_share=random_share * (1 - mask_share))
+    found = chosen_entropy(posterior, masking, vocabulary=vocabulary)
+    hidden = entropy(posterior.values())
+    assert masking.mask_share * hidden - 1e-9 <= found <= hidden + 1e-9
+
+
+@given(posteriors, st.integers(6, 50))
+def test_agrees_with_the_table_of_all_words_shown(posterior, vocabulary):
+    """H(W | S) = H(W, S) - H(S), from the table of every true word and everything that may be shown for it."""
+    shares = MaskingConfig()
+    keep = 1 - shares.mask_share - shares.random_share
+    names = [*posterior, *(f"other {i}" for i in range(vocabulary - len(posterior)))]
+    table = {
+        (word, shown): p * (shares.random_share / vocabulary + keep * (word == shown))
+        for word, p in posterior.items()
+        for shown in names
+    } | {(word, "[MASK]"): p * shares.mask_share for word, p in posterior.items()}
+    assert math.fsum(table.values()) == pytest.approx(1)
+    of_shown = [math.fsum(p for (_, s), p in table.items() if s == shown) for shown in [*names, "[MASK]"]]
+    expected = entropy(table.values()) - entropy(of_shown)
+    assert chosen_entropy(posterior, shares, vocabulary=vocabulary) == pytest.approx(expected, abs=1e-9)
+
+
+def test_extremes():
+    coin = {"left": 0.5, "right": 0.5}
+    assert chosen_entropy(coin, ALL_MASKED, vocabulary=8) == pytest.approx(math.log(2))
+    always_kept = MaskingConfig(mask_share=0.0, random_share=0.0)
+    assert chosen_entropy(coin, always_kept, vocabulary=8) == pytest.approx(0)
+    always_random = MaskingConfig(mask_share=0.0, random_share=1.0)
+    assert chosen_entropy(coin, always_random, vocabulary=8) == pytest.approx(math.log(2))
+
+
+def test_is_a_pure_function_of_its_seed_and_lies_below_the_causal_floor(stories):
+    floor = masked_floor(stories, ALL_MASKED, words_per_story=4, seed=1)
+    assert floor == masked_floor(stories, ALL_MASKED, words_per_story=4, seed=1)
+    assert floor != masked_floor(stories, ALL_MASKED, words_per_story=4, seed=2)
+    assert floor.units == 4 * len(stories)
+    causal = known_floor(run_config(), Texts([], [], stories[0].world, tuple(stories)))
+    assert causal.half_width == 0
+    assert 0 < floor.mean < causal.mean  # words after the gap can only help
+
+
+def test_every_word_of_a_story_may_be_sampled(stories):
+    few = stories[:2]
+    floor = masked_floor(few, ALL_MASKED, words_per_story=10_000)
+    assert floor.units == sum(len(story.words) - 1 for story in few)
+
+
+def test_unknown_where_nobody_knows_it(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("one line\nanother line\n\n" * 20, encoding="utf-8")
+    for objective in ("causal_lm", "masked_lm"):
+        config = run_config(corpus=str(text), objective=objective)
+        assert known_floor(config, load_texts(config)) is None
+    full = run_config(corpus="storyworld-full-en", objective="masked_lm")
+    assert known_floor(full, load_texts(full)) is None
