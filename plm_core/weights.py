@@ -6,6 +6,7 @@ copies into two parameters has silently made another model: the copies drift apa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -33,6 +34,12 @@ def tie_weights(model: nn.Module) -> None:
     for alias, source in tied_weights(model).items():
         owner_name, _, attribute = alias.rpartition(".")
         setattr(model.get_submodule(owner_name), attribute, model.get_parameter(source))
+
+
+def redeclare_ties(model: nn.Module) -> None:
+    """Declare the ties that exist now, after modules of a model were replaced by others."""
+    if hasattr(model, "_ties"):
+        model._ties = shared_parameters(model)
 
 
 def check_ties(model: nn.Module) -> None:
@@ -77,11 +84,23 @@ def load_stripped(model: nn.Module, state: dict[str, Tensor]) -> None:
     tie_weights(model)
     aliases = tied_weights(model)
     own = {name: tensor for name, tensor in model.state_dict().items() if name not in aliases}
-    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    check_fit(model, shapes(own), shapes(state))
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+
+
+def check_fit(model: nn.Module, own: Mapping[str, torch.Size], stored: Mapping[str, torch.Size]) -> None:
+    """Compare the shapes of a model's weights with stored ones.
+
+    Raises:
+        ValueError: missing or unexpected names, or other shapes; they are named.
+    """
+    missing, unexpected = sorted(own.keys() - stored.keys()), sorted(stored.keys() - own.keys())
     wrong = [
-        f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in own.keys() & state.keys()
-        if own[name].shape != state[name].shape
+        f"{name} {tuple(stored[name])} instead of {tuple(own[name])}"
+        for name in own.keys() & stored.keys()
+        if own[name] != stored[name]
     ]
     problems = [
         f"{what}: {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
@@ -90,9 +109,11 @@ def load_stripped(model: nn.Module, state: dict[str, Tensor]) -> None:
     ]
     if problems:
         raise ValueError(f"the weights do not fit {type(model).__name__}; " + "; ".join(problems))
-    with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(state[name])
+
+
+def shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """The shape of every tensor in a state; of one that is split among processes, the shape of the whole."""
+    return {name: tensor.shape for name, tensor in state.items()}
 
 
 def save_weights(model: nn.Module, path: str | Path) -> None:

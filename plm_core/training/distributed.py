@@ -1,0 +1,209 @@
+"""A run on several processes: who they are, what they tell each other, and how one of them speaks when it fails.
+
+``torchrun`` starts the processes and tells each its rank by environment variables; without it there is one process
+and every function here is the identity. The collectives are torch's: gloo between CPUs, NCCL between GPUs.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
+
+from plm_core.runtime import resolve_device
+
+T = TypeVar("T")
+
+Strategy = Literal["ddp", "fsdp"]
+Backend = Literal["gloo", "nccl"]
+
+LOST_PEER = re.compile(r"gloo|nccl|connection|socket|broken pipe", re.IGNORECASE)
+
+
+class WorldError(ValueError):
+    """One process of several has failed; the message says which."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run, seen by one of them. The default is a process on its own."""
+
+    rank: int = 0
+    """The number of this process, from 0."""
+    size: int = 1
+    """How many processes there are."""
+    local_rank: int = 0
+    """Its number among the processes on the same machine; on GPUs, the number of its GPU."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Where this process computes."""
+    strategy: Strategy = "ddp"
+    """How the model is shared: ``"ddp"``, every process has all of it; ``"fsdp"``, every process has a part."""
+    store: Store | None = field(default=None, repr=False, compare=False)
+    """A table that all processes can write to, also when collectives no longer work."""
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that logs, saves and prints."""
+        return self.rank == 0
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each process holds a part of every parameter only."""
+        return self.strategy == "fsdp"
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum of a tensor over all processes, in a new tensor; the tensor itself in a world of one."""
+        if self.size == 1:
+            return tensor
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    def sum_counts(self, counts: Mapping[str, int]) -> dict[str, int]:
+        """Integers summed name by name; all processes must use the same names."""
+        if self.size == 1:
+            return dict(counts)
+        names = sorted(counts)
+        totals = self.sum(torch.tensor([counts[name] for name in names], dtype=torch.int64))
+        return dict(zip(names, totals.tolist(), strict=True))
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in at least one process."""
+        return flag if self.size == 1 else bool(self.sum(torch.tensor(int(flag))) > 0)
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all processes, by rank; they travel between the processes and through no file."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def share(self, value: T) -> T:
+        """The main process's value, in every process."""
+        if self.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            self.sum(torch.zeros(()))
+
+    def mine(self, items: Sequence[T]) -> list[T]:
+        """The items dealt to this process: number rank, rank + size, rank + 2 size, and so on."""
+        return list(items[self.rank :: self.size])
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """Run the block in the main process first: what it downloads or writes, the others find."""
+        if not self.is_main:
+            self.barrier()
+        yield
+        if self.is_main:
+            self.barrier()
+
+
+def start_world(strategy: Strategy = "ddp", *, device: str | None = None, backend: Backend | None = None) -> World:
+    """Join the other processes that torchrun started; without torchrun, a world of one.
+
+    Args:
+        strategy: ``"ddp"`` or ``"fsdp"``.
+        device: ``"cpu"`` or ``"cuda"``; see :func:`plm_core.runtime.resolve_device` for the default.
+        backend: ``"gloo"`` or ``"nccl"``; by default NCCL for tensors on GPUs and gloo for those on CPUs.
+
+    Raises:
+        ValueError: an unknown strategy, FSDP without torchrun, NCCL without GPUs, more processes than GPUs.
+    """
+    if strategy not in ("ddp", "fsdp"):
+        raise ValueError(f"unknown strategy {strategy!r}: use 'ddp' or 'fsdp'")
+    here = resolve_device(device)
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        if strategy == "fsdp":
+            raise ValueError(
+                "strategy 'fsdp' splits a model among processes, and this process is alone: start it with "
+                "`torchrun --nproc-per-node N -m plm_core.cli train CONFIG`, or set strategy=ddp"
+            )
+        return World(device=here)
+    rank, size, local_rank = (int(os.environ.get(name, "0")) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    if backend == "nccl" and here.type != "cuda":
+        raise ValueError("the backend 'nccl' connects NVIDIA GPUs, and this run computes on the CPU: use 'gloo'")
+    if here.type == "cuda":
+        if local_rank >= torch.cuda.device_count():
+            raise ValueError(
+                f"process {local_rank} of this machine has no GPU of its own: it has {torch.cuda.device_count()}. "
+                "Start no more processes than GPUs (--nproc-per-node), or compute on the CPU (PLM_DEVICE=cpu)"
+            )
+        here = torch.device("cuda", local_rank)
+        torch.cuda.set_device(here)
+    store, _, _ = next(rendezvous("env://", rank, size))
+    backends = backend or ("cpu:gloo,cuda:nccl" if here.type == "cuda" else "gloo")
+    dist.init_process_group(backends, store=PrefixStore("collectives", store), rank=rank, world_size=size)
+    return World(rank, size, local_rank, here, strategy, PrefixStore("plm", store))
+
+
+@contextmanager
+def one_voice(world: World) -> Iterator[None]:
+    """Leave the world at the end of the block; when a process fails in it, let exactly one process speak.
+
+    The process that fails first says why. The others lose contact with it, which tells nobody anything: they leave
+    in silence. A process that was killed cannot speak, so the first to miss it does.
+
+    Raises:
+        WorldError: for the user's mistakes and for a lost process, in the one process that speaks.
+        SystemExit: in the other processes.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:  # every process was told to stop, and they did so together
+        if world.is_main:
+            raise
+        raise SystemExit(130) from None
+    except (Exception, SystemExit) as error:
+        if world.size == 1:
+            raise
+        if not claim_failure(world):
+            raise SystemExit(1) from None
+        name = f"process {world.rank} of {world.size}"
+        if isinstance(error, RuntimeError) and LOST_PEER.search(str(error)):
+            raise WorldError(
+                f"{name} lost contact with another one, which was killed or ran out of memory; the run has stopped. "
+                "Continue from its newest checkpoint with --resume"
+            ) from error
+        if isinstance(error, ValueError | OSError):
+            raise WorldError(f"{name}: {error}") from error
+        raise
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def claim_failure(world: World) -> bool:
+    """Whether this process is the first to report a failure."""
+    if world.store is None:
+        return True
+    try:
+        return world.store.add("failures", 1) == 1
+    except RuntimeError:  # the store went down with the process that kept it
+        return True
+
+
+def draw_separately(world: World) -> None:
+    """Give every process random numbers of its own, or all would drop the same activations; rank 0 keeps its own."""
+    if world.rank > 0:
+        seed = torch.initial_seed() + world.rank
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)

@@ -1,0 +1,101 @@
+"""One model on several processes: copies with averaged gradients (DDP), or parts of every parameter (FSDP2).
+
+Both engines are torch's. DDP keeps a whole copy on every process and sums gradients while the backward pass still
+runs (Li et al. 2020). FSDP2 keeps a part of every parameter, gradient and optimiser state on each process, and gathers
+a block's parameters only while it computes (Zhao et al. 2023), so that a model may be larger than one GPU.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from plm_core.objectives.base import Batch, LossParts
+from plm_core.training.blocks import repeated_blocks
+from plm_core.training.distributed import World
+from plm_core.training.validation import TermsObjective
+from plm_core.weights import shared_parameters, tied_weights
+
+
+class Terms(nn.Module):
+    """A model and its objective as one module from batch to losses.
+
+    DDP must know which parameters a loss reaches, and searches backwards from what the module returns. From a model's
+    outputs it would find heads that the objective never scores, and wait for their gradients for ever.
+    """
+
+    def __init__(self, model: nn.Module, objective: TermsObjective) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(self, batch: Batch) -> dict[str, LossParts]:
+        """The losses of a batch by name."""
+        return self.objective.terms(self.model, batch)
+
+
+def wrap(model: nn.Module, objective: TermsObjective, world: World) -> nn.Module:
+    """Make a model compute as one of the world's processes.
+
+    In a sharded world the model's parameters are replaced, in place, by each process's part of them: build the
+    optimiser afterwards.
+
+    Args:
+        model: the same in every process; where it differs, the main process's weights count.
+        objective: what is computed from its outputs.
+        world: the processes.
+
+    Returns:
+        A module from batch to :class:`~plm_core.objectives.base.LossParts` by name, whose backward pass leaves the
+        *mean* of the processes' gradients. A loss that is multiplied by the world's size gives their sum.
+    """
+    if world.is_sharded:
+        shard(model, world)
+        return Terms(model, objective)
+    if world.size == 1:
+        return Terms(model, objective)
+    warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
+    return DistributedDataParallel(
+        Terms(model, objective), broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
+    )
+
+
+def shard(model: nn.Module, world: World) -> None:
+    """Split every parameter among the processes, block by block, in place (``fully_shard``).
+
+    A block's parameters are gathered when it computes and freed again after it. Blocks that share parameters with
+    anything outside them are gathered together with the rest of the model.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    if world.size > 1:
+        for tensor in (*model.parameters(), *model.buffers()):
+            torch.distributed.broadcast(tensor.detach(), src=0)
+    mesh = init_device_mesh(world.device.type, (world.size,))
+    shared = {name for tie in {**shared_parameters(model), **tied_weights(model)}.items() for name in tie}
+    names = {module: name for name, module in model.named_modules()}
+    for block in repeated_blocks(model):
+        if not any(name.startswith(names[block] + ".") for name in shared):
+            fully_shard(block, mesh=mesh, reshard_after_forward=True)
+    fully_shard(model, mesh=mesh, reshard_after_forward=True)
+
+
+def local_gradients(module: nn.Module) -> AbstractContextManager[Any]:
+    """A context for the forward and backward passes of all but the last micro-batch: DDP then adds gradients up in the
+    process and sends them once. FSDP sends each time, for what it would add up is the whole gradient that it avoids.
+    """
+    return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor of which each process may hold a part (torch's ``DTensor``), gathered; others as they are.
+
+    All processes must call this together.
+    """
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
