@@ -6,7 +6,6 @@ that no chapter looks at ``torch.cuda`` or an environment variable on its own.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import random
@@ -44,15 +43,6 @@ class Runtime:
     def choose(self, *, laptop: T, gpu: T) -> T:
         """Return the value that belongs to the preset: one visible place for a setting of two sizes."""
         return laptop if self.preset == "laptop" else gpu
-
-    def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """A context in which the forward pass runs in :attr:`precision`; it does nothing for fp32."""
-        import torch
-
-        if self.precision == "fp32":
-            return contextlib.nullcontext()
-        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
-        return torch.autocast(self.device.type, dtype=dtype)
 
     def describe(self) -> str:
         """One line for people: device, precision, preset and seed."""
@@ -141,6 +131,34 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+PEAK_FLOPS: dict[str, dict[Precision, float]] = {
+    "T4": {"fp32": 8.1e12, "fp16": 65e12},
+    "V100": {"fp32": 15.7e12, "fp16": 125e12},
+    "A10": {"fp32": 31.2e12, "bf16": 125e12, "fp16": 125e12},
+    "A100": {"fp32": 19.5e12, "bf16": 312e12, "fp16": 312e12},
+    "L4": {"fp32": 30.3e12, "bf16": 121e12, "fp16": 121e12},
+    "L40S": {"fp32": 91.6e12, "bf16": 362e12, "fp16": 362e12},
+    "RTX 3090": {"fp32": 35.6e12, "bf16": 71e12, "fp16": 71e12},
+    "RTX 4090": {"fp32": 82.6e12, "bf16": 165.2e12, "fp16": 165.2e12},
+    "H100 PCIe": {"fp32": 51e12, "bf16": 756e12, "fp16": 756e12},
+    "H100": {"fp32": 67e12, "bf16": 989e12, "fp16": 989e12},
+    "H200": {"fp32": 67e12, "bf16": 989e12, "fp16": 989e12},
+}
+
+
+def peak_flops(device: torch.device, precision: Precision) -> float | None:
+    """The highest rate of a device, in floating-point operations a second; None where it is not known.
+
+    Dense products, accumulated in fp32, without sparsity and without TF32: as NVIDIA's data sheets and architecture
+    white papers give them, for the SXM variant where there are several.
+    """
+    if device.type != "cuda":
+        return None
+    words = device_name(device).replace("-", " ").split()
+    known = [name for name in PEAK_FLOPS if set(name.split()) <= set(words)]
+    return PEAK_FLOPS[max(known, key=len)].get(precision) if known else None
 
 
 def peak_memory_mib(device: torch.device | None = None) -> float:

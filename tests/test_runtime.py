@@ -80,14 +80,6 @@ def test_auto_precision_by_compute_capability(monkeypatch, capability, expected)
     assert resolve_precision("auto", torch.device("cuda")) == expected
 
 
-def test_autocast_changes_the_matmul_dtype():
-    a = torch.ones(2, 2)
-    with Runtime(CPU, "bf16", "laptop", 0).autocast():
-        assert (a @ a).dtype == torch.bfloat16
-    with Runtime(CPU, "fp32", "laptop", 0).autocast():
-        assert (a @ a).dtype == torch.float32
-
-
 def test_seed_reaches_every_generator():
     def draw():
         return random.random(), float(np.random.random()), torch.rand(2).tolist()

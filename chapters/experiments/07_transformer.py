@@ -21,6 +21,7 @@ from plm_core.models.counting import num_parameters
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.recurrent import Cell, RecurrentConfig, RecurrentLM
 from plm_core.runtime import Runtime, setup
+from plm_core.training.precision import autocast
 
 MEMORY = ["transformer", "lstm"]
 NORMS = ["pre-norm", "post-norm", "post-norm, warm-up", "post-norm, small branches"]
@@ -109,7 +110,7 @@ def train(variant: str, seed: int, preset: str) -> tuple[Gpt | RecurrentLM, list
             rising, falling = min(1.0, (step + 1) / values["warmup"]), max(0.05, 1 - step / steps)
             group["lr"] = values["learning_rate"] * rising * falling
         ids = ids.to(rt.device)
-        with rt.autocast():
+        with autocast(rt.precision, rt.device):
             logits = model(ids[:, :-1].clamp(min=0))  # (B, T, V); padding is on the right, where no token looks
         loss = F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), ignore_index=-1)
         optimizer.zero_grad()

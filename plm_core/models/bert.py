@@ -169,8 +169,9 @@ class Bert(nn.Module):
             attention_mask: bool, True = real, (B, T), or (B, T, T) for packed documents. None: all are real.
             token_type_ids: integers, (B, T): 0 for the first sentence, 1 for the second. None: all 0.
             position_ids: integers, (B, T); see :class:`~plm_core.models.inputs.Embeddings`.
-            masked_positions: bool, (B, T), True where a token is to be predicted. The head runs there only: at 15 % of
-                the tokens it costs 15 % of the time and memory, and ``labels[masked_positions]`` lines up with it.
+            masked_positions: bool, (B, T), True where a token is to be predicted, or integers, (N,): the numbers of
+                these tokens in reading order. The head runs there only: at 15 % of the tokens it costs 15 % of the
+                time and memory, and ``labels[masked_positions]`` lines up with it.
             trace: an empty :class:`~plm_core.models.transformer.Trace`, to be filled.
 
         Raises:
@@ -185,11 +186,13 @@ class Bert(nn.Module):
         )
         prediction_logits = None
         if masked_positions is not None:
-            if masked_positions.dtype != torch.bool or masked_positions.shape != input_ids.shape:
+            is_mask = masked_positions.dtype == torch.bool
+            if masked_positions.shape != input_ids.shape if is_mask else masked_positions.dim() != 1:
                 raise ValueError(
-                    f"masked_positions must be bool of shape {tuple(input_ids.shape)}, got {masked_positions.dtype} of "
-                    f"shape {tuple(masked_positions.shape)}"
+                    f"masked_positions must be bool of shape {tuple(input_ids.shape)} or integers of shape (N,), got "
+                    f"{masked_positions.dtype} of shape {tuple(masked_positions.shape)}"
                 )
-            prediction_logits = self.mlm_head(x_BTD[masked_positions])
+            states_ND = x_BTD[masked_positions] if is_mask else x_BTD.flatten(0, 1)[masked_positions]
+            prediction_logits = self.mlm_head(states_ND)
         pooled_BD = self.pooler(x_BTD)
         return BertOutput(x_BTD, pooled_BD, prediction_logits, self.nsp_head(pooled_BD))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -22,13 +22,23 @@ class LossParts:
 
     Attributes:
         total: the *sum* of the losses in nats, a scalar that carries the gradient.
-        count: the number of summed terms (predicted tokens, pairs, ...).
+        counted: the number of summed terms (predicted tokens, pairs, ...), on the device of the loss.
         metrics: further sums over the same terms, for example ``correct``; dividing by the count gives their mean.
     """
 
     total: Tensor
-    count: int
+    counted: Tensor | int
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """The number of summed terms as a number. On a GPU the host waits for it; a trainer counts the labels instead,
+        before they are moved (:meth:`Objective.count`)."""
+        return int(self.counted)
+
+    def sums(self) -> dict[str, Tensor]:
+        """All sums by name: the loss and the metrics."""
+        return {"loss": self.total, **self.metrics}
 
 
 class Objective(ABC):
@@ -38,6 +48,17 @@ class Objective(ABC):
     """
 
     name: str
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Add to a batch what has to be looked up in its values, while it is on the host; by default nothing.
+
+        A lookup whose result has a size that depends on values makes the host wait for a GPU; done here it does not.
+        """
+        return batch
+
+    def for_evaluation(self) -> Self:
+        """The same task without what serves training only, such as label smoothing."""
+        return self
 
     @abstractmethod
     def inputs(self, batch: Batch) -> dict[str, Any]:
@@ -92,6 +113,17 @@ class Joint:
             raise ValueError(f"expected {len(objectives)} weights >= 0, one for each of {names}; got {weights}")
         self.objectives = list(objectives)
         self.weights = dict(zip(names, weights, strict=True))
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Prepare a batch for every objective."""
+        for objective in self.objectives:
+            batch = objective.prepare(batch)
+        return batch
+
+    def for_evaluation(self) -> Joint:
+        """The same tasks without what serves training only."""
+        tasks = [objective.for_evaluation() for objective in self.objectives]
+        return Joint(tasks, [self.weights[task.name] for task in tasks])
 
     def terms(self, model: nn.Module, batch: Batch) -> dict[str, LossParts]:
         """Run the model once and score its output by every objective."""

@@ -21,13 +21,20 @@ class CausalLM(Objective):
 
     Args:
         label_smoothing: share of the target's probability that is spread over the whole vocabulary
-            (Szegedy et al. 2016). Leave it at 0 where the loss is to be read as nats per token.
+            (Szegedy et al. 2016), in training; evaluation reports the loss without it.
+
+    Raises:
+        ValueError: a share outside [0, 1).
     """
 
     name = "causal_lm"
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = check_smoothing(label_smoothing)
+
+    def for_evaluation(self) -> CausalLM:
+        """The same task without label smoothing."""
+        return CausalLM()
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
         """The ids, with mask and positions where the batch has them."""
@@ -53,7 +60,14 @@ def token_losses(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0
     logits_NV, labels_N = logits.flatten(0, -2).float(), labels.flatten()
     total = F.cross_entropy(logits_NV, labels_N, ignore_index=IGNORE, reduction="sum", label_smoothing=label_smoothing)
     correct = (logits_NV.detach().argmax(dim=-1) == labels_N).sum()
-    return LossParts(total, int((labels_N != IGNORE).sum()), {"accuracy": correct})
+    return LossParts(total, (labels_N != IGNORE).sum(), {"accuracy": correct})
+
+
+def check_smoothing(label_smoothing: float) -> float:
+    """Return the share, or raise ValueError if it lies outside [0, 1)."""
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"label_smoothing is a share of the probability: expected 0 <= it < 1, got {label_smoothing}")
+    return label_smoothing
 
 
 def model_inputs(batch: Batch) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class NextSentence(Objective):
         logits_B2, labels_B = output.seq_relationship_logits.float(), batch["pair_labels"]
         total = F.cross_entropy(logits_B2, labels_B, ignore_index=IGNORE, reduction="sum")
         correct = (logits_B2.detach().argmax(dim=-1) == labels_B).sum()
-        return LossParts(total, self.count(batch), {"accuracy": correct})
+        return LossParts(total, (labels_B != IGNORE).sum(), {"accuracy": correct})
 
     def count(self, batch: Batch) -> int:
         """The number of labelled pairs."""

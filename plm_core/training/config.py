@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from plm_core.config import Config
 from plm_core.training.schedule import Schedule
+
+OptimizerName = Literal["adamw", "adam", "sgd", "muon"]
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,8 @@ class TrainConfig(Config):
     """Number of optimiser steps."""
     micro_batches: int = 1
     """Batches whose gradients are accumulated for one step."""
+    optimizer: OptimizerName = "adamw"
+    """Rule of the update; "muon" takes the matrices of the hidden layers and leaves the rest to AdamW."""
     learning_rate: float = 1e-3
     """Peak of the learning rate."""
     schedule: Schedule = "cosine"
@@ -25,11 +30,15 @@ class TrainConfig(Config):
     final_fraction: float = 0.1
     """Learning rate at the end, as a fraction of the peak."""
     weight_decay: float = 0.1
-    """Decay of the matrices, decoupled from the gradient."""
+    """Decay of the matrices; decoupled from the gradient under "adamw" and "muon", part of it under the others."""
+    layer_decay: float = 1.0
+    """Factor by which each layer learns slower than the one above it; 1 is off."""
     beta1: float = 0.9
-    """AdamW's decay of the mean gradient."""
+    """Adam's and AdamW's decay of the mean gradient."""
     beta2: float = 0.98
-    """AdamW's decay of the mean squared gradient."""
+    """Adam's and AdamW's decay of the mean squared gradient."""
+    momentum: float | None = None
+    """Momentum of "sgd" and "muon"; None is 0.9 for the first and 0.95 for the second."""
     max_grad_norm: float = 1.0
     """Gradients longer than this are shortened to it; 0 switches clipping off."""
     eval_every: int = 200
@@ -52,6 +61,10 @@ class TrainConfig(Config):
         self.require_probability("beta1", "beta2")
         if self.warmup_steps < 0 or self.weight_decay < 0 or self.max_grad_norm < 0:
             raise ValueError("TrainConfig: warmup_steps, weight_decay and max_grad_norm must not be negative")
+        if self.momentum is not None:
+            self.require_probability("momentum")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"TrainConfig.layer_decay must lie in (0, 1], got {self.layer_decay}")
         if not 0 <= self.final_fraction <= 1:
             raise ValueError(f"TrainConfig.final_fraction must lie in [0, 1], got {self.final_fraction}")
         if self.patience is not None and self.patience < 1:

@@ -1,29 +1,88 @@
-"""AdamW with decay groups: matrices decay, gains and biases do not."""
+"""Optimisers and the groups their parameters fall into: what decays, and how fast each layer learns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
+from plm_core.training.config import TrainConfig
 
-def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split the trainable parameters into those that decay (two or more dimensions) and those that do not.
-
-    Decay pulls a matrix towards zero, which limits the function it computes; pulling the gain of a norm or a bias
-    towards zero limits nothing useful. A tied parameter appears once. Embeddings are matrices and decay.
-    """
-    matrices = [parameter for parameter in trainable(model) if parameter.dim() >= 2]
-    others = [parameter for parameter in trainable(model) if parameter.dim() < 2]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+Groups = list[dict[str, Any]]
 
 
 def trainable(model: nn.Module) -> Iterator[nn.Parameter]:
     """The parameters that require a gradient, each once however often it is tied."""
     return (parameter for parameter in model.parameters() if parameter.requires_grad)
+
+
+def decay_groups(model: nn.Module, weight_decay: float, *, layer_decay: float = 1.0) -> Groups:
+    """Split the trainable parameters into those that decay (two or more dimensions) and those that do not.
+
+    Decay pulls a matrix towards zero, which limits the function it computes; pulling the gain of a norm or a bias
+    towards zero limits nothing useful. A tied parameter appears once. Embeddings are matrices and decay.
+
+    Args:
+        model: its trainable parameters are grouped.
+        weight_decay: the decay of the first kind.
+        layer_decay: below 1, each layer learns slower than the one above it by this factor: its groups carry
+            ``lr_scale``, layer_decay to the power of the number of layers above (Clark et al. 2020, section 3.1).
+
+    Raises:
+        ValueError: no trainable parameter, or layer-wise decay of a model without one stack of layers.
+    """
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if not named:
+        raise ValueError("the model has no trainable parameter: every parameter has requires_grad=False")
+    depths = {name: 0 for name, _ in named} if layer_decay == 1.0 else layer_depths(model)
+    groups: Groups = []
+    for depth in sorted({depths[name] for name, _ in named}, reverse=True):
+        scale = {} if layer_decay == 1.0 else {"lr_scale": layer_decay ** (max(depths.values()) - depth)}
+        here = [parameter for name, parameter in named if depths[name] == depth]
+        matrices, others = [p for p in here if p.dim() >= 2], [p for p in here if p.dim() < 2]
+        groups.append({"params": matrices, "weight_decay": weight_decay, **scale})
+        groups.append({"params": others, "weight_decay": 0.0, **scale})
+    return [group for group in groups if group["params"]]
+
+
+def layer_depths(model: nn.Module) -> dict[str, int]:
+    """How deep each parameter lies: 0 before the stack of layers, 1 for its first layer, ..., one more after the last.
+
+    The stack is the model's only outermost ``nn.ModuleList``; what is registered before it lies at the bottom
+    (embeddings), what is registered after it at the top (heads).
+
+    Raises:
+        ValueError: there is no such list, or more than one.
+    """
+    prefix = stack_prefix(model)
+    layers = len(model.get_submodule(prefix))  # type: ignore[arg-type]
+    depths, depth = {}, 0
+    for name, _ in model.named_parameters():
+        if name.startswith(prefix + "."):
+            depth = int(name.removeprefix(prefix + ".").split(".")[0]) + 1
+        elif depth:
+            depth = layers + 1
+        depths[name] = depth
+    return depths
+
+
+def stack_prefix(model: nn.Module) -> str:
+    """The name of the model's stack of layers: its only outermost ``nn.ModuleList``.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    lists = [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
+    outermost = [name for name in lists if not any(name.startswith(other + ".") for other in lists)]
+    if len(outermost) != 1:
+        found = ", ".join(outermost) or "none"
+        raise ValueError(
+            f"layer-wise decay and Muon need a model with one stack of layers (nn.ModuleList); {type(model).__name__} "
+            f"has {found}: use layer_decay=1 and another optimiser"
+        )
+    return outermost[0]
 
 
 def adamw(
@@ -39,7 +98,96 @@ def adamw(
     Raises:
         ValueError: a model without trainable parameters.
     """
-    groups = decay_groups(model, weight_decay)
-    if not groups:
-        raise ValueError("the model has no trainable parameter: every parameter has requires_grad=False")
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=eps, fused=True)
+    return torch.optim.AdamW(decay_groups(model, weight_decay), lr=learning_rate, betas=betas, eps=eps, fused=True)
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser that a configuration names, over :func:`decay_groups`, in torch's fused kernels where it has them.
+
+    ``"adamw"`` decays the weights beside the gradient, ``"adam"`` and ``"sgd"`` add the decay to the gradient, as an L2
+    penalty would. ``"muon"`` is :class:`MuonAdamW`.
+
+    Raises:
+        ValueError: no trainable parameter; Muon or layer-wise decay on a model without one stack of layers; Muon on a
+            torch that lacks it.
+    """
+    groups = decay_groups(model, config.weight_decay, layer_decay=config.layer_decay)
+    rate, betas = config.learning_rate, (config.beta1, config.beta2)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=rate, betas=betas, fused=True)
+    if config.optimizer == "sgd":
+        momentum = 0.9 if config.momentum is None else config.momentum
+        return torch.optim.SGD(groups, lr=rate, momentum=momentum, fused=True)
+    momentum = 0.95 if config.momentum is None else config.momentum
+    return MuonAdamW(groups, hidden_matrices(model), learning_rate=rate, momentum=momentum, betas=betas)
+
+
+def hidden_matrices(model: nn.Module) -> set[nn.Parameter]:
+    """The weights of the linear layers inside the model's stack: what Muon is made for.
+
+    Raises:
+        ValueError: the model has no stack of layers, or several.
+    """
+    stack = model.get_submodule(stack_prefix(model))
+    linear = [module for module in stack.modules() if isinstance(module, nn.Linear)]
+    return {p for module in linear for name, p in module.named_parameters(recurse=False) if name == "weight"}
+
+
+class MuonAdamW(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024) for the matrices of the hidden layers, AdamW for everything else.
+
+    Muon's update is scaled to the size of AdamW's (Liu et al. 2025), so that one learning rate and one weight decay
+    serve both.
+
+    Args:
+        groups: parameter groups as :func:`decay_groups` makes them.
+        matrices: the parameters among them that Muon takes.
+        learning_rate: of both.
+        momentum: Muon's.
+        betas: AdamW's.
+
+    Raises:
+        ValueError: a torch without Muon.
+    """
+
+    def __init__(
+        self,
+        groups: Groups,
+        matrices: set[nn.Parameter],
+        *,
+        learning_rate: float,
+        momentum: float,
+        betas: tuple[float, float],
+    ) -> None:
+        if not hasattr(torch.optim, "Muon"):
+            raise ValueError(f"the optimiser 'muon' needs torch 2.9 or newer, this is {torch.__version__}: use 'adamw'")
+        muon, rest = (split(groups, wanted) for wanted in (lambda p: p in matrices, lambda p: p not in matrices))
+        self.parts: dict[str, torch.optim.Optimizer] = {
+            "muon": torch.optim.Muon(muon, lr=learning_rate, momentum=momentum, adjust_lr_fn="match_rms_adamw"),
+            "adamw": torch.optim.AdamW(rest, lr=learning_rate, betas=betas, fused=True),
+        }
+        super().__init__([group for part in self.parts.values() for group in part.param_groups], {})
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Step both."""
+        assert closure is None
+        for part in self.parts.values():
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of both, by name."""
+        return {name: part.state_dict() for name, part in self.parts.items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put back what :meth:`state_dict` returned."""
+        for name, part in self.parts.items():
+            part.load_state_dict(state_dict[name])
+        self.param_groups = [group for part in self.parts.values() for group in part.param_groups]
+
+
+def split(groups: Groups, wanted: Callable[[nn.Parameter], bool]) -> Groups:
+    """The groups with the wanted parameters only; groups that become empty are left out."""
+    kept = [{**group, "params": [p for p in group["params"] if wanted(p)]} for group in groups]
+    return [group for group in kept if group["params"]]

@@ -40,7 +40,9 @@ class Running:
 
     def add(self, key: str, value: Tensor, count: int) -> None:
         """Add a sum and the number of its terms."""
-        self.totals[key] = self.totals.get(key, torch.zeros((), device=value.device)) + value.detach()
+        if key not in self.totals:
+            self.totals[key] = torch.zeros((), device=value.device)
+        self.totals[key] = self.totals[key] + value.detach()
         self.counts[key] = self.counts.get(key, 0) + count
 
     def means(self) -> dict[str, float]:
@@ -48,11 +50,11 @@ class Running:
         return {key: float(total) / max(1, self.counts[key]) for key, total in self.totals.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """The sums as plain values, so that a resumed run logs what the uninterrupted one would have logged."""
-        totals = {key: float(total) for key, total in self.totals.items()}
+        """The sums, so that a resumed run logs what the uninterrupted one would have logged."""
+        totals = {key: total.cpu() for key, total in self.totals.items()}
         return {"totals": totals, "counts": dict(self.counts), "tokens": self.tokens}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device | str) -> None:
         """Put back what :meth:`state_dict` returned."""
-        self.totals = {key: torch.tensor(total, device=device) for key, total in state["totals"].items()}
+        self.totals = {key: total.to(device) for key, total in state["totals"].items()}
         self.counts, self.tokens = dict(state["counts"]), state["tokens"]

@@ -7,20 +7,16 @@ function of an index, so that the position in the data is a number and resuming 
 from __future__ import annotations
 
 import dataclasses
-import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plm_core.objectives.base import Batch
+from plm_core.runtime import Precision, peak_flops
 from plm_core.training.checkpoint import (
     BEST,
     LAST,
@@ -33,11 +29,16 @@ from plm_core.training.checkpoint import (
     save_checkpoint,
 )
 from plm_core.training.config import TrainConfig
+from plm_core.training.gradients import DivergedError, Gradients, listed
+from plm_core.training.interrupt import Interrupted, deferred_interrupt
 from plm_core.training.logs import RunLog, drop_after
-from plm_core.training.optim import adamw, trainable
+from plm_core.training.optim import make_optimizer
+from plm_core.training.precision import LossScaler, ScaleCollapsedError, autocast
 from plm_core.training.progress import Progress, Running
 from plm_core.training.schedule import learning_rate
 from plm_core.training.validation import TermsObjective, move, validate
+
+Sums = list[tuple[str, Tensor, int]]
 
 
 class BatchSource(Protocol):
@@ -46,10 +47,6 @@ class BatchSource(Protocol):
     def batch(self, index: int) -> Batch:
         """The batch of that number, from 0, without end."""
         ...
-
-
-class DivergedError(ValueError):
-    """The loss or a gradient is not a number; the weights are those before the step."""
 
 
 class Trainer:
@@ -63,8 +60,13 @@ class Trainer:
         valid_batches: batches to evaluate on, used again at every evaluation; none switches evaluation off.
         folder: where checkpoints and logs go; None keeps everything in memory.
         device: where the batches are moved to.
-        autocast: a function that returns the context of the forward pass, for example ``Runtime.autocast``.
+        precision: arithmetic of the forward pass, already resolved (:attr:`~plm_core.runtime.Runtime.precision`).
+        flops_per_token: floating-point operations that training on one real token costs, forward and backward; with it
+            the speed log says how much of the hardware is used.
         quiet: show no progress bar.
+
+    Raises:
+        ValueError: a configuration that does not fit the model, or weights in a low precision under autocast.
     """
 
     def __init__(
@@ -77,23 +79,30 @@ class Trainer:
         valid_batches: Sequence[Batch] = (),
         folder: Path | str | None = None,
         device: torch.device | str = "cpu",
-        autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+        precision: Precision = "fp32",
+        flops_per_token: float | None = None,
         quiet: bool = False,
     ) -> None:
+        if precision != "fp32":
+            check_master_weights(model, precision)
         self.model = model
         self.objective = objective
         self.source = source
         self.config = config
         self.valid_batches = valid_batches
         self.folder = None if folder is None else Path(folder)
-        self.device = device
-        self.autocast = autocast
+        self.device = torch.device(device)
+        self.precision: Precision = precision
+        self.flops_per_token = flops_per_token
         self.quiet = quiet
         self.progress = Progress()
         self.running = Running()
         self.records: list[dict[str, Any]] = []
-        betas = (config.beta1, config.beta2)
-        self.optimizer = adamw(model, learning_rate=config.learning_rate, weight_decay=config.weight_decay, betas=betas)
+        self.optimizer = make_optimizer(model, config)
+        self.gradients = Gradients(model)
+        self.scaler = LossScaler(self.device) if precision == "fp16" else None
+        # On a GPU the optimiser itself skips a bad step, if it can, and the host asks later.
+        self.asks_later = self.device.type != "cpu" and hasattr(self.optimizer, "_step_supports_amp_scaling")
 
     def fit(self) -> Progress:
         """Train until the last step or until patience runs out.
@@ -102,11 +111,13 @@ class Trainer:
             Where the run ended. ``records`` holds the logged metrics.
 
         Raises:
-            DivergedError: a loss or gradient that is not finite; nothing was stepped.
-            KeyboardInterrupt: Ctrl-C; the step under way was finished and the state saved.
+            DivergedError: a loss or gradient that is not finite; the weights are those before that step.
+            ScaleCollapsedError: under fp16, gradients that overflow at every scale.
+            Interrupted: Ctrl-C or SIGTERM; the step under way was finished and the state saved.
         """
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
+            drop_after(self.folder, self.progress.step)
         log = RunLog(
             self.folder,
             total_steps=self.config.steps,
@@ -119,14 +130,16 @@ class Trainer:
         try:
             with deferred_interrupt() as interrupted:
                 while self.progress.step < self.config.steps and not self.out_of_patience():
-                    self.step()
-                    self.report(log)
-                    if self.due(self.config.eval_every) and self.valid_batches:
+                    stepped = self.step()
+                    if stepped:
+                        self.report(log)
+                    if stepped and self.due(self.config.eval_every) and self.valid_batches:
                         self.evaluate(log)
-                    if interrupted():
+                    number = interrupted()
+                    if number is not None:
                         self.save()
-                        raise KeyboardInterrupt
-                    if self.due(self.config.save_every):
+                        raise Interrupted(number)
+                    if stepped and self.due(self.config.save_every):
                         self.save()
             self.save()
         finally:
@@ -134,42 +147,81 @@ class Trainer:
             log.close()
         return self.progress
 
-    def step(self) -> None:
-        """One optimiser step over a window of micro-batches; losses are divided by the counts of the whole window."""
-        config, progress, running = self.config, self.progress, self.running
+    def step(self) -> bool:
+        """One optimiser step over a window of micro-batches.
+
+        Returns:
+            Whether the weights were changed; only an overflow under fp16 leaves them as they are.
+        """
+        config, progress = self.config, self.progress
         first = progress.window * config.micro_batches
-        window = [self.source.batch(index) for index in range(first, first + config.micro_batches)]
-        counts: dict[str, int] = {}
-        for batch in window:
-            for name, count in self.objective.counts(batch).items():
-                counts[name] = counts.get(name, 0) + count
-        for batch in window:
-            with self.autocast():
+        window = [self.objective.prepare(self.source.batch(first + i)) for i in range(config.micro_batches)]
+        loss, sums = self.accumulate(window)
+        progress.window += 1
+        if not self.update(loss, sums):
+            return False
+        for key, value, count in sums:
+            self.running.add(key, value, count)
+        self.running.tokens += sum(num_tokens(batch) for batch in window)
+        progress.step += 1
+        return True
+
+    def accumulate(self, window: Sequence[Batch]) -> tuple[Tensor, Sums]:
+        """Add up the gradients of a window; each loss is divided by its count over the *whole* window.
+
+        Returns:
+            The loss of the window, and the sums and counts to be logged. Nothing here waits for the device.
+        """
+        counts = [self.objective.counts(batch) for batch in window]
+        totals = {name: sum(count[name] for count in counts) for name in counts[0]}
+        whole = torch.zeros((), device=self.device)
+        sums: Sums = []
+        for number, (batch, count) in enumerate(zip(window, counts, strict=True), start=1):
+            with autocast(self.precision, self.device):
                 terms = self.objective.terms(self.model, move(batch, self.device))
             loss = torch.zeros((), device=self.device)
             for name, part in terms.items():
-                loss = loss + self.objective.weights[name] * part.total / max(1, counts[name])
-                for key, value in {"loss": part.total, **part.metrics}.items():
-                    running.add(f"{name}/{key}", value, part.count)
-            loss.backward()
-            running.add("loss", loss, 0)
-            running.tokens += num_tokens(batch)
-        running.counts["loss"] += 1
-        grad_norm = nn.utils.clip_grad_norm_(list(trainable(self.model)), config.max_grad_norm or math.inf)
-        if not torch.isfinite(grad_norm):
-            raise DivergedError(self.describe_divergence())
-        running.add("grad_norm", grad_norm, 1)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        progress.step += 1
-        progress.window += 1
+                loss = loss + self.objective.weights[name] * part.total / max(1, totals[name])
+                sums += [(f"{name}/{key}", value.detach(), count[name]) for key, value in part.sums().items()]
+            (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+            whole = whole + loss.detach()
+            sums.append(("loss", loss.detach(), number // len(window)))  # one loss a window
+        return whole, sums
 
-    def learning_rate(self) -> float:
-        """The rate of the next step."""
+    def update(self, loss: Tensor, sums: Sums) -> bool:
+        """Unscale, clip, step, update the scale, zero the gradients; whether the weights were changed."""
+        step = self.progress.step + 1
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        norms_P = self.gradients.norms()
+        norm = self.gradients.clip(norms_P, self.config.max_grad_norm)
+        sums.append(("grad_norm", norm, 1))
+        rate = self.learning_rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group.get("lr_scale", 1.0)
+        stepped = True
+        if self.scaler is not None:
+            stepped = self.scaler.step(self.optimizer)
+            try:
+                self.scaler.update()
+            except ScaleCollapsedError as error:
+                names = listed(self.gradients.not_finite(norms_P))
+                where = f"step {step}, rank {self.gradients.rank}"
+                raise ScaleCollapsedError(f"{where}: {error}. Not finite at the end: {names}") from None
+        else:
+            found_inf = self.gradients.watch(step, loss, norms_P)
+            if self.asks_later:
+                self.optimizer.found_inf = found_inf  # type: ignore[attr-defined]
+            else:
+                self.gradients.check()
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        return stepped
+
+    def learning_rate(self, step: int | None = None) -> float:
+        """The rate of the step after so many successful ones; by default, of the next step."""
         return learning_rate(
-            self.progress.step,
+            self.progress.step if step is None else step,
             peak=self.config.learning_rate,
             total_steps=self.config.steps,
             warmup_steps=self.config.warmup_steps,
@@ -181,25 +233,56 @@ class Trainer:
         """Whether something that happens every so many steps, and at the end, happens after this step."""
         return self.progress.step % every == 0 or self.progress.step == self.config.steps
 
+    def confirm(self) -> None:
+        """Make sure that every step so far was good, before anything is reported, measured or saved.
+
+        Raises:
+            DivergedError: one was not; the weights and ``progress`` are those before it.
+        """
+        try:
+            self.gradients.check()
+        except DivergedError as error:
+            self.progress.window -= self.progress.step - (error.step - 1)
+            self.progress.step = error.step - 1
+            raise
+
     def report(self, log: RunLog) -> None:
         """Move the bar; when a record is due, write the means since the last one and start new sums."""
         if not self.due(self.config.log_every):
             log.advance()
             return
-        running = self.running
+        self.confirm()
+        running, progress = self.running, self.progress
         means = running.means()
         seconds = time.perf_counter() - running.started
-        self.progress.tokens += running.tokens
-        rates = {"learning_rate": self.optimizer.param_groups[0]["lr"], "tokens": self.progress.tokens}
-        log.metrics(self.progress.step, {f"train/{key}": value for key, value in means.items()} | rates)
-        log.speed(self.progress.step, {"tokens_per_second": running.tokens / seconds, "seconds": seconds})
+        progress.tokens += running.tokens
+        rates = {"learning_rate": self.learning_rate(progress.step - 1), "tokens": progress.tokens}
+        if self.scaler is not None:
+            rates |= {"loss_scale": self.scaler.get_scale(), "skipped_steps": progress.window - progress.step}
+        log.metrics(progress.step, {f"train/{key}": value for key, value in means.items()} | rates)
+        log.speed(progress.step, self.speed(running.tokens, seconds))
         log.advance(loss=f"{means['loss']:.3f}", tokens_per_s=f"{running.tokens / seconds:,.0f}")
         self.running = Running()
 
+    def speed(self, tokens: int, seconds: float) -> dict[str, float]:
+        """Tokens a second; where the cost of a token is known, operations a second; on known hardware, its use (MFU).
+
+        The model FLOP utilisation counts the operations that the model needs, not those that were spent, for example
+        on padding (Chowdhery et al. 2022, appendix B).
+        """
+        rates = {"tokens_per_second": tokens / seconds, "seconds": seconds}
+        if self.flops_per_token is not None:
+            rates["flops_per_second"] = self.flops_per_token * tokens / seconds
+            peak = peak_flops(self.device, self.precision)
+            if peak is not None:
+                rates["mfu"] = rates["flops_per_second"] / peak
+        return rates
+
     def evaluate(self, log: RunLog) -> None:
         """Evaluate, log and keep the best weights."""
+        self.confirm()
         progress = self.progress
-        with self.autocast():
+        with autocast(self.precision, self.device):
             result = validate(self.model, self.objective, self.valid_batches, device=self.device)
         log.metrics(progress.step, {f"valid/{key}": value for key, value in result.items()})
         if result["loss"] < progress.best_loss:
@@ -216,13 +299,15 @@ class Trainer:
 
     def save(self, kind: str = LAST) -> None:
         """Write a checkpoint of the present step and delete those that are no longer kept."""
+        self.confirm()
         if self.folder is None:
             return
-        state = {"progress": dataclasses.asdict(self.progress), "config": self.config.to_dict()}
+        state: dict[str, Any] = {"progress": dataclasses.asdict(self.progress), "config": self.config.to_dict()}
         if kind == LAST:
             state["optimizer"] = self.optimizer.state_dict()
             state["random"] = random_state()
             state["running"] = self.running.state_dict()
+            state["scaler"] = None if self.scaler is None else self.scaler.state_dict()
         save_checkpoint(checkpoint_folder(self.folder, self.progress.step, kind), self.model, state)
         keep_newest(self.folder, self.config.keep_last if kind == LAST else 1, kind)
 
@@ -246,22 +331,10 @@ class Trainer:
         self.progress = Progress(**state["progress"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.running.load_state_dict(state["running"], self.device)
+        if self.scaler is not None and state["scaler"] is not None:
+            self.scaler.load_state_dict(state["scaler"])
         restore_random_state(state["random"])
-        drop_after(self.folder, self.progress.step)
         return problems
-
-    def describe_divergence(self) -> str:
-        """Name the step and the parameters whose gradients are not finite."""
-        names = [
-            name
-            for name, parameter in self.model.named_parameters()
-            if parameter.grad is not None and not torch.isfinite(parameter.grad).all()
-        ]
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        return (
-            f"step {self.progress.step + 1}: the gradient is not finite in {shown or 'its norm'}; nothing was stepped. "
-            "Lower the learning rate, lengthen the warm-up, or look at the batch"
-        )
 
 
 def num_tokens(batch: Batch) -> int:
@@ -270,23 +343,11 @@ def num_tokens(batch: Batch) -> int:
     return batch["input_ids"].numel() if mask is None or mask.dim() != 2 else int(mask.sum())
 
 
-@contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a flag, so that the step under way can end; the second one interrupts at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    seen = False
-    previous = signal.getsignal(signal.SIGINT)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal seen
-        if seen and callable(previous):
-            previous(number, frame)
-        seen = True
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: seen
-    finally:
-        signal.signal(signal.SIGINT, previous)
+def check_master_weights(model: nn.Module, precision: Precision) -> None:
+    """Raise ValueError if weights are in a low precision already: autocast needs fp32 weights to update."""
+    low = [name for name, p in model.named_parameters() if p.dtype in (torch.float16, torch.bfloat16)]
+    if low:
+        raise ValueError(
+            f"precision {precision!r} computes in low precision and keeps the weights in fp32, but the model's are low "
+            f"already: {listed(low)}. Two systems at once lose small updates: leave out model.half() or .to(dtype)"
+        )

@@ -19,6 +19,10 @@ class TermsObjective(Protocol):
     @property
     def weights(self) -> Mapping[str, float]: ...
 
+    def prepare(self, batch: Batch) -> Batch: ...
+
+    def for_evaluation(self) -> TermsObjective: ...
+
     def terms(self, model: nn.Module, batch: Batch) -> dict[str, LossParts]: ...
 
     def counts(self, batch: Batch) -> dict[str, int]: ...
@@ -31,7 +35,7 @@ def validate(
 
     Args:
         model: any module that the objective can run.
-        objective: a plain or joint objective.
+        objective: a plain or joint objective; label smoothing is left out.
         batches: a finite series of batches.
         device: where the batches are moved to.
 
@@ -44,11 +48,14 @@ def validate(
     """
     totals: dict[str, Tensor] = {}
     counts: dict[str, int] = defaultdict(int)
+    objective = objective.for_evaluation()
     with left_as_found(model), torch.no_grad():
         for batch in batches:
+            batch = objective.prepare(batch)
+            for name, count in objective.counts(batch).items():
+                counts[name] += count
             for name, part in objective.terms(model, move(batch, device)).items():
-                counts[name] += part.count
-                for key, value in {"loss": part.total, **part.metrics}.items():
+                for key, value in part.sums().items():
                     key = f"{name}/{key}"
                     totals[key] = totals.get(key, torch.zeros((), device=value.device)) + value.detach().double()
     if not any(counts.values()):
@@ -74,5 +81,7 @@ def left_as_found(model: nn.Module) -> Iterator[None]:
 
 
 def move(batch: Batch, device: torch.device | str) -> Batch:
-    """The batch on a device; copies from pinned memory run beside the computation."""
+    """The batch on a device. For a GPU it is pinned first, so that the copy runs beside the computation."""
+    if torch.device(device).type == "cuda":
+        batch = {key: value if value.is_cuda else value.pin_memory() for key, value in batch.items()}
     return {key: value.to(device, non_blocking=True) for key, value in batch.items()}

@@ -263,7 +263,7 @@ def test_divergence_stops_before_the_step():
             return {**super().batch(index), "input_ids": torch.full((4, LENGTH), 2)}
 
     trainer = make_trainer(model=model, source=Poisoned())
-    with pytest.raises(DivergedError, match=r"step 4: the gradient is not finite in embedding\.weight"):
+    with pytest.raises(DivergedError, match=r"step 4, rank 0: the gradient is not finite in embedding\.weight"):
         trainer.fit()
     assert trainer.progress.step == 3
 

@@ -1,0 +1,51 @@
+"""Ctrl-C and SIGTERM, put off until the step under way has ended and the state is saved."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was asked to stop and has saved its state.
+
+    Attributes:
+        number: the signal, SIGINT or SIGTERM; a program that leaves because of it has the exit code 128 + number.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], int | None]]:
+    """Turn the first SIGINT or SIGTERM into a note that can be asked for; the second one acts at once.
+
+    Only the main thread receives signals; in another thread nothing is put off, and nothing is ever noted.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    seen: list[int] = []
+    previous: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if seen:
+            signal.signal(number, previous[number])
+            signal.raise_signal(number)
+        seen.append(number)
+
+    for number in SIGNALS:
+        signal.signal(number, note)
+    try:
+        yield lambda: seen[0] if seen else None
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
