@@ -7,6 +7,7 @@ window, and the other micro-batches are imagined to be like it. In fp32 this cha
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -40,9 +41,9 @@ def settings(variant: str, rt: Runtime) -> dict[str, Any]:
         "hidden_size": rt.choose(laptop=64, gpu=256),
         "num_hidden_layers": rt.choose(laptop=2, gpu=4),
         "batch_size": rt.choose(laptop=4, gpu=32),
-        "steps": rt.choose(laptop=200 if formats else 400, gpu=4000),
+        "steps": rt.choose(laptop=150 if formats else 300, gpu=4000),
         "learning_rate": rt.choose(laptop=6e-3 if formats else 1e-3, gpu=1e-3 if formats else 3e-4),
-        "init_scale": 2.0**32,
+        "init_scale": 2.0**36,
         "growth_interval": rt.choose(laptop=20, gpu=400),
         "test_stories": rt.choose(laptop=100, gpu=500),
     }
@@ -87,7 +88,7 @@ class Stories:
         return [self.tokenizer.bos_id, *ids, self.tokenizer.eos_id]
 
 
-def autocast(variant: str, device: torch.device) -> AbstractContextManager[object]:
+def arithmetic(variant: str, device: torch.device) -> AbstractContextManager[object]:
     """The arithmetic of a variant's forward pass."""
     if variant == "fp32" or variant in WEIGHTS:
         return nullcontext()
@@ -97,7 +98,7 @@ def autocast(variant: str, device: torch.device) -> AbstractContextManager[objec
 
 def backward(model: Gpt, batch: Batch, variant: str, scaler: torch.amp.GradScaler) -> Tensor:
     """Gradients of one micro-batch of the window, still multiplied by the scale; return its mean loss in nats."""
-    with autocast(variant, next(model.parameters()).device):
+    with arithmetic(variant, next(model.parameters()).device):
         parts = CausalLM()(model, batch)
     mean = parts.total / parts.count
     scaler.scale(mean / WINDOW).backward()
@@ -124,13 +125,11 @@ def store(model: Gpt, variant: str) -> None:
 
 
 def train(variant: str, seed: int, preset: str, *, steps: int | None = None) -> tuple[Gpt, dict[str, Any]]:
-    """Train one variant with one seed; return the model and what was measured on the way."""
+    """Train one variant with one seed, or only its first steps; return the model and what was measured on the way."""
     rt = setup(seed=seed, preset=preset)
     values = settings(variant, rt)
-    total = values["steps"]
-    stories = Stories(
-        seed, train=total * values["batch_size"], test=values["test_stories"], batch_size=values["batch_size"]
-    )
+    total, size = values["steps"], values["batch_size"]
+    stories = Stories(seed, train=total * size, test=values["test_stories"], batch_size=size)
     model = build(len(stories.tokenizer), values).to(rt.device)
     store(model, variant)
     optimizer = adamw(model, learning_rate=values["learning_rate"])
@@ -140,50 +139,55 @@ def train(variant: str, seed: int, preset: str, *, steps: int | None = None) -> 
         growth_interval=values["growth_interval"],
         enabled=variant == "fp16 with scaler",
     )
-    losses, scales, skipped, zeros, done = [], [], [], [], 0
+    losses, scales, skipped, lost, unmoved, done = [], [], [], [], [], 0
     for index in range(total if steps is None else steps):
         batch = {key: value.to(rt.device) for key, value in stories.train.batch(index).items()}
-        losses.append(float(backward(model, batch, variant, scaler)))
+        losses.append(backward(model, batch, variant, scaler))
         scales.append(scaler.get_scale())
+        lost.append(share(parameter.grad == 0 for parameter in matrices(model)))
         scaler.unscale_(optimizer)
-        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-        zeros.append(share_of_zeros(model))
-        torch._foreach_mul_(gradients, WINDOW)  # the other micro-batches of the window
+        torch._foreach_mul_([parameter.grad for parameter in model.parameters()], WINDOW)  # the rest of the window
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(done, peak=values["learning_rate"], total_steps=total, warmup_steps=total // 10)
+        before = [parameter.detach().clone() for parameter in matrices(model)]
         scaler.step(optimizer)
         scaler.update()
-        if scaler.get_scale() < scales[-1]:
-            skipped.append(index)  # the optimiser was not called: nothing advances
-        else:
-            done += 1
-            store(model, variant)
         optimizer.zero_grad()
+        if scaler.get_scale() < scales[-1]:
+            skipped.append(index)  # the optimiser was not called, and nothing advances
+            continue
+        done += 1
+        store(model, variant)
+        unmoved.append(share(old == new for old, new in zip(before, matrices(model), strict=True)))
     result = {
-        "loss": losses,
+        "loss": torch.stack(losses).tolist(),
         "scale": scales,
         "skipped": skipped,
-        "zeros": zeros,
+        "lost": torch.stack(lost).tolist(),
+        "unmoved": torch.stack(unmoved).tolist(),
         "floor": stories.floor,
         "test": validate(model, CausalLM(), stories.test, device=rt.device)["loss"],
     }
     return model, result
 
 
-@torch.no_grad()
-def share_of_zeros(model: Gpt) -> float:
-    """The share of the attention's and feed-forward networks' gradient entries that are exactly zero."""
-    gradients = [parameter.grad for parameter in model.decoder.parameters() if parameter.dim() == 2]
-    zeros = sum(int((gradient == 0).sum()) for gradient in gradients if gradient is not None)
-    return zeros / sum(gradient.numel() for gradient in gradients if gradient is not None)
+def matrices(model: Gpt) -> list[nn.Parameter]:
+    """The matrices of the blocks: every token gives each of them a gradient."""
+    return [parameter for parameter in model.decoder.parameters() if parameter.dim() == 2]
+
+
+def share(conditions: Iterable[Tensor]) -> Tensor:
+    """The share of entries, over all the tensors, for which the condition holds."""
+    flags = [condition.flatten() for condition in conditions]
+    return torch.cat(flags).float().mean()
 
 
 def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
     """Train one variant with one seed; the curves are thinned to 40 points."""
     _, result = train(variant, seed, preset)
     every = max(1, len(result["loss"]) // 40)
-    for key in ("loss", "zeros"):
+    for key in ("loss", "lost", "unmoved"):
         values = result[key]
         result[key] = [sum(values[i : i + every]) / every for i in range(0, len(values) - every + 1, every)]
     return result | {"every": every}
