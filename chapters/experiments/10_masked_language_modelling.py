@@ -7,31 +7,40 @@ posterior of the world, and what the trunk knows: about pairs of texts, moods, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
+from plm_core.experiments.masked_stories import (
+    CONTEXT,
+    Corpus,
+    Document,
+    exact_log_probs,
+    fill,
+    framed,
+    load,
+    log_probs_at,
+    recall,
+    rows_of,
+    score_gaps,
+)
 from torch import Tensor
 
 from plm_core.data.batches import MaskedBatches, MaskedPairBatches, real_tokens
 from plm_core.data.masking import Masker, MaskingConfig
-from plm_core.data.sentence_pairs import SentencePair, SentencePairs, sentence_runs
-from plm_core.data.storyworld import EOS, IdealReader, Story, StoryWorld
-from plm_core.data.storyworld.labels import MOODS, mood
+from plm_core.data.sentence_pairs import SentencePair, SentencePairs, Task
 from plm_core.data.tokenizers import Tokenizer, pad
+from plm_core.evaluation.probes import fit_linear_probe
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.objectives.base import Joint, Objective
 from plm_core.objectives.masked_lm import MaskedLM
 from plm_core.objectives.sentence_pair import NextSentence, SentenceOrder
-from plm_core.pretraining.texts import story_sentences, word_tokenizer
 from plm_core.runtime import Runtime, setup
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
 from plm_core.training.validation import validate
+
+__all__ = ["exact_log_probs", "load"]  # for the chapter, which has the whole experiment under one name
 
 MASKINGS = {
     "15 %": MaskingConfig(),
@@ -41,11 +50,13 @@ MASKINGS = {
     "no random words": MaskingConfig(mask_share=0.8, random_share=0.0),
     "spans": MaskingConfig(unit="span"),
 }
-PAIRS = ("pairs, no second loss", "with NSP", "with SOP")
-VARIANTS = list(dict.fromkeys(["untrained", "15 %", "40 %", *PAIRS, *MASKINGS]))
+SECOND_TASKS: dict[str, Objective | None] = {
+    "pairs, no second loss": None,
+    "with NSP": NextSentence(),
+    "with SOP": SentenceOrder(),
+}
+VARIANTS = list(dict.fromkeys(["untrained", "15 %", "40 %", *SECOND_TASKS, *MASKINGS]))
 SEEDS = [0, 1, 2]
-
-CONTEXT = 48
 
 
 def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
@@ -55,69 +66,11 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
     return {"curve": curve, **measure(model, variant, rt)}
 
 
-# Data
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """The stories of one size of experiment, told, cut and numbered."""
-
-    world: StoryWorld
-    tokenizer: Tokenizer
-    train: list[list[list[int]]]
-    test: list[list[list[int]]]
-    test_stories: list[Story]
-
-    @property
-    def train_rows(self) -> list[list[int]]:
-        return rows_of(self.train)
-
-    @property
-    def test_rows(self) -> list[list[int]]:
-        return rows_of(self.test)
-
-
-@lru_cache
-def corpus(train_stories: int, test_stories: int) -> Corpus:
-    """Stories as documents: lists of sentences of word ids. The words of the world are the vocabulary."""
-    world = StoryWorld("small", "en")
-    tokenizer = word_tokenizer([word for word in world.vocabulary if word != EOS])
-    test = list(world.stories(seed=0, split="test", count=test_stories))
-    train, held_out = (
-        [[tokenizer.encode(sentence) for sentence in story_sentences(story)] for story in stories]
-        for stories in (world.stories(seed=0, split="train", count=train_stories), test)
-    )
-    return Corpus(world, tokenizer, train, held_out, test)
-
-
-def load(rt: Runtime) -> Corpus:
-    return corpus(rt.choose(laptop=400, gpu=20_000), rt.choose(laptop=200, gpu=500))
-
-
-def rows_of(documents: Sequence[Sequence[Sequence[int]]]) -> list[list[int]]:
-    """Runs of whole sentences that fit into a row together with [CLS] and [SEP]."""
-    return [
-        [token for sentence in document[start:end] for token in sentence]
-        for document in documents
-        for start, end in sentence_runs([len(sentence) for sentence in document], CONTEXT - 2)
-    ]
-
-
-def make_masker(tokenizer: Tokenizer, config: MaskingConfig, *, seed: int) -> Masker:
-    return Masker(
-        vocab_size=tokenizer.vocab_size,
-        mask_token_id=tokenizer.mask_id,
-        special_ids=sorted(tokenizer.special_ids),
-        config=config,
-        seed=seed,
-    )
-
-
 # Pretraining
 
 
 def make_model(tokenizer: Tokenizer, rt: Runtime) -> Bert:
-    """A small BERT. It departs from the paper by pre-norm, RoPE and no dropout: all three help it learn in seconds."""
+    """A small BERT. Pre-norm, RoPE, no dropout and larger first weights help it learn in seconds."""
     config = BertConfig(
         vocab_size=tokenizer.vocab_size,
         hidden_size=rt.choose(laptop=64, gpu=256),
@@ -129,54 +82,25 @@ def make_model(tokenizer: Tokenizer, rt: Runtime) -> Bert:
         norm_position="pre",
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
+        initializer_range=0.05,
     )
     torch.manual_seed(rt.seed)
     return Bert(config).to(rt.device)
 
 
-def pretrain(variant: str, rt: Runtime) -> tuple[Bert, list[dict[str, float]]]:
-    """Train one variant; returns the model and how its masked accuracy on unseen stories grew."""
-    data = load(rt)
-    model = make_model(data.tokenizer, rt)
-    if variant == "untrained":
-        return model.eval(), []
-    objective: Objective | Joint = MaskedLM()
-    if variant in MASKINGS:
-        source: MaskedBatches | MaskedPairBatches = masked(data.train_rows, data.tokenizer, MASKINGS[variant], rt)
-    else:
-        pairs = SentencePairs(
-            data.train,
-            max_tokens=CONTEXT - 3,
-            task="sentence_order" if variant == "with SOP" else "next_sentence",
-            seed=rt.seed,
-        )
-        masker = make_masker(data.tokenizer, MaskingConfig(), seed=rt.seed)
-        source = MaskedPairBatches(pairs, tokenizer=data.tokenizer, masker=masker, batch_size=16, seed=rt.seed)
-    if variant == "with NSP":
-        objective = Joint([MaskedLM(), NextSentence()])
-    elif variant == "with SOP":
-        objective = Joint([MaskedLM(), SentenceOrder()])
-    config = TrainConfig(
-        steps=rt.choose(laptop=500, gpu=20_000),
-        learning_rate=rt.choose(laptop=6e-3, gpu=5e-4),
-        warmup_steps=40,
-        weight_decay=0.01,
-        eval_every=rt.choose(laptop=100, gpu=2000),
+def make_masker(tokenizer: Tokenizer, config: MaskingConfig, *, seed: int) -> Masker:
+    """A masker that knows the special tokens."""
+    return Masker(
+        vocab_size=tokenizer.vocab_size,
+        mask_token_id=tokenizer.mask_id,
+        special_ids=sorted(tokenizer.special_ids),
+        config=config,
+        seed=seed,
     )
-    valid = standard_batches(data.test_rows[:128], data.tokenizer) if variant in MASKINGS else ()
-    trainer = Trainer(
-        model, objective, source, config, valid_batches=valid, device=rt.device, autocast=rt.autocast, quiet=True
-    )
-    trainer.fit()
-    curve = [
-        {"step": record["step"], "accuracy": record["valid/masked_lm/accuracy"]}
-        for record in trainer.records
-        if "valid/loss" in record
-    ]
-    return model.eval(), curve
 
 
 def masked(rows: list[list[int]], tokenizer: Tokenizer, config: MaskingConfig, rt: Runtime) -> MaskedBatches:
+    """Rows as training batches."""
     masker = make_masker(tokenizer, config, seed=rt.seed)
     return MaskedBatches(rows, tokenizer=tokenizer, masker=masker, max_length=CONTEXT, batch_size=16, seed=rt.seed)
 
@@ -187,87 +111,40 @@ def standard_batches(rows: list[list[int]], tokenizer: Tokenizer) -> list[dict[s
     return MaskedBatches(rows, tokenizer=tokenizer, masker=masker, max_length=CONTEXT, batch_size=64, seed=0).in_order()
 
 
-# Gaps in unseen stories
-
-
-@dataclass(frozen=True)
-class Gap:
-    """One missing word in the beginning of a story, with the exact posterior given all the other words."""
-
-    words: list[str]
-    position: int
-    posterior: dict[str, float]
-    kind: str
-
-
-@lru_cache
-def gaps(train_stories: int, test_stories: int, each: int = 3) -> list[Gap]:
-    """Random gaps in the first row of every test story. What settles a word is the ideal reader's judgement."""
-    data = corpus(train_stories, test_stories)
-    reader, generator = IdealReader(data.world), np.random.default_rng(7)
-    found = []
-    for story in data.test_stories:
-        kinds = [word.kind for word in reader.read(story.words)]
-        _, end = sentence_runs([len(sentence.words) for sentence in story.sentences], CONTEXT - 2)[0]
-        words = [word for sentence in story.sentences[:end] for word in sentence.words if word != EOS]
-        for position in generator.choice(len(words), size=each, replace=False).tolist():
-            found.append(Gap(words, position, reader.posterior(words, position), kinds[position]))
-    return found
-
-
-def load_gaps(rt: Runtime) -> list[Gap]:
-    return gaps(rt.choose(laptop=400, gpu=20_000), rt.choose(laptop=200, gpu=500))
-
-
-@torch.no_grad()
-def fill(model: Bert, tokenizer: Tokenizer, found: Sequence[Gap]) -> Tensor:
-    """The model's log probabilities of every word at each gap, (N, V)."""
-    device = next(model.parameters()).device
-    log_probs = []
-    for start in range(0, len(found), 64):
-        part = found[start : start + 64]
-        rows = [[tokenizer.cls_id, *tokenizer.encode(" ".join(gap.words)), tokenizer.sep_id] for gap in part]
-        ids_BT = pad(rows, tokenizer.pad_id)
-        gap_BT = torch.zeros_like(ids_BT, dtype=torch.bool)
-        gap_BT[torch.arange(len(part)), torch.tensor([gap.position + 1 for gap in part])] = True
-        ids_BT[gap_BT] = tokenizer.mask_id
-        mask_BT = real_tokens(rows).to(device)
-        output = model(ids_BT.to(device), attention_mask=mask_BT, masked_positions=gap_BT.to(device))
-        log_probs.append(output.prediction_logits.float().log_softmax(-1).cpu())
-    return torch.cat(log_probs)
-
-
-def score_gaps(log_probs_NV: Tensor, tokenizer: Tokenizer, found: Sequence[Gap]) -> dict[str, Any]:
-    """Accuracy and mean surprisal of a model's distributions, over all gaps and by what settles the word."""
-    true_N = torch.tensor([tokenizer.encode(gap.words[gap.position])[0] for gap in found])
-    right_N = log_probs_NV.argmax(-1) == true_N
-    kinds = np.array([gap.kind for gap in found])
-    return {
-        "accuracy": right_N.float().mean().item(),
-        "nats": -log_probs_NV.gather(1, true_N[:, None]).mean().item(),
-        "by_kind": {
-            kind: right_N[torch.from_numpy(kinds == kind)].float().mean().item() for kind in sorted(set(kinds.tolist()))
-        },
-    }
-
-
-def exact_log_probs(tokenizer: Tokenizer, found: Sequence[Gap]) -> Tensor:
-    """The world's own log probabilities of every word at each gap, (N, V)."""
-    probs_NV = torch.zeros(len(found), tokenizer.vocab_size, dtype=torch.float64)
-    for row, gap in zip(probs_NV, found, strict=True):
-        for word, probability in gap.posterior.items():
-            row[tokenizer.encode(word)[0]] = probability
-    return probs_NV.log()
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The beginning of a story, a claim with a masked place, the places told, and which of them is right."""
-
-    words: list[str]
-    claim: str
-    places: list[str]
-    right: int
+def pretrain(variant: str, rt: Runtime, *, learning_rate: float | None = None) -> tuple[Bert, list[dict[str, float]]]:
+    """Train one variant; returns the model and how well it fills masks of BERT's recipe in validation stories."""
+    data = load(rt)
+    model = make_model(data.tokenizer, rt)
+    if variant == "untrained":
+        return model.eval(), []
+    objective: Objective | Joint = MaskedLM()
+    if variant in MASKINGS:
+        source: MaskedBatches | MaskedPairBatches = masked(data.train_rows, data.tokenizer, MASKINGS[variant], rt)
+    else:
+        second = SECOND_TASKS[variant]
+        task: Task = "sentence_order" if isinstance(second, SentenceOrder) else "next_sentence"
+        pairs = SentencePairs(data.train, max_tokens=CONTEXT - 3, task=task, seed=rt.seed)
+        masker = make_masker(data.tokenizer, MaskingConfig(), seed=rt.seed)
+        source = MaskedPairBatches(pairs, tokenizer=data.tokenizer, masker=masker, batch_size=16, seed=rt.seed)
+        objective = Joint([objective, second]) if second else objective
+    config = TrainConfig(
+        steps=rt.choose(laptop=600, gpu=20_000),
+        learning_rate=learning_rate or rt.choose(laptop=5e-3, gpu=5e-4),
+        warmup_steps=40,
+        weight_decay=0.01,
+        eval_every=rt.choose(laptop=100, gpu=2000),
+    )
+    valid = standard_batches(rows_of(data.valid), data.tokenizer) if variant in MASKINGS else ()
+    trainer = Trainer(
+        model, objective, source, config, valid_batches=valid, device=rt.device, precision=rt.precision, quiet=True
+    )
+    trainer.fit()
+    curve = [
+        {"step": record["step"], "accuracy": record["valid/masked_lm/accuracy"], "nats": record["valid/loss"]}
+        for record in trainer.records
+        if "valid/loss" in record
+    ]
+    return model.eval(), curve
 
 
 # Measures
@@ -276,190 +153,123 @@ class Claim:
 def measure(model: Bert, variant: str, rt: Runtime) -> dict[str, Any]:
     """Everything that is measured of a pretrained model, which stays as it is."""
     data = load(rt)
-    tokenizer, found = data.tokenizer, load_gaps(rt)
+    tokenizer = data.tokenizer
     standard = validate(model, MaskedLM(), standard_batches(data.test_rows, tokenizer), device=rt.device)
     result: dict[str, Any] = {
-        "gaps": score_gaps(fill(model, tokenizer, found), tokenizer, found),
+        "gaps": score_gaps(fill(model, tokenizer, data.gaps), tokenizer, data.gaps),
         "masked": {"accuracy": standard["masked_lm/accuracy"], "nats": standard["masked_lm/loss"]},
-        "visible": visible_words(model, data, rt),
+        "visible": visible_words(model, data),
+        "recall": recall(model, data),
+        "probe_mood": mood_accuracy(data, lambda rows: text_features(model, tokenizer, rows)),
     }
     if variant in MASKINGS:
         own = masked(data.train_rows, tokenizer, MASKINGS[variant].replace(dynamic=False), rt).in_order()[:30]
         result["own_masks"] = validate(model, MaskedLM(), own, device=rt.device)["masked_lm/accuracy"]
     for task in ("next_sentence", "sentence_order"):
-        train, test = (make_pairs(documents, task) for documents in (data.train, data.test))
-        if variant == {"next_sentence": "with NSP", "sentence_order": "with SOP"}[task]:
-            result["pair_accuracy"] = pair_head_accuracy(model, tokenizer, test)
-        result[f"probe_{task}"] = probe(model, tokenizer, train, test)
-    result["recall"] = recall(model, data, rt)
-    result["probe_mood"] = mood_probe(model, data, rt)
+        result[f"probe_{task}"] = pair_accuracy(data, task, lambda pairs: pair_features(model, tokenizer, pairs))
+        second = SECOND_TASKS.get(variant)
+        if second is not None and second.name == task:
+            result["pair_accuracy"] = pair_head_accuracy(model, tokenizer, make_pairs(data.test, task))
     return result
 
 
-@torch.no_grad()
-def visible_words(model: Bert, data: Corpus, rt: Runtime) -> dict[str, float]:
-    """The probability that the head gives to a word it can see, where the word is right and where it was exchanged."""
-    generator = torch.Generator().manual_seed(3)
-    tokenizer, result = data.tokenizer, {}
-    rows = [[tokenizer.cls_id, *row, tokenizer.sep_id] for row in data.test_rows[:200]]
-    ids_BT, mask_BT = pad(rows, tokenizer.pad_id), real_tokens(rows)
-    places_B1 = torch.tensor([[int(torch.randint(1, len(row) - 1, (), generator=generator))] for row in rows])
-    chosen_BT = torch.zeros_like(mask_BT).scatter(1, places_B1, True)
-    original_B = ids_BT[chosen_BT]
-    words = torch.randint(len(tokenizer.special_ids), tokenizer.vocab_size, original_B.shape, generator=generator)
-    for name, shown_B in (("right", original_B), ("exchanged", words)):
-        ids_BT[chosen_BT] = shown_B
-        output = model(
-            ids_BT.to(rt.device), attention_mask=mask_BT.to(rt.device), masked_positions=chosen_BT.to(rt.device)
-        )
-        probs_BV = output.prediction_logits.float().softmax(-1).cpu()
-        result[name] = probs_BV.gather(1, shown_B[:, None]).mean().item()
-        result[f"{name}_original"] = probs_BV.gather(1, original_B[:, None]).mean().item()
-    return result
+def words_only(data: Corpus) -> dict[str, float]:
+    """The same probes on counts of words, without any network: what the words give away."""
+    size = data.tokenizer.vocab_size
+
+    def counts(rows: Sequence[Sequence[int]]) -> Tensor:
+        return torch.stack([torch.bincount(torch.tensor(row), minlength=size).float() for row in rows])
+
+    def pair_counts(pairs: Sequence[SentencePair]) -> Tensor:
+        first, second = counts([pair.first for pair in pairs]), counts([pair.second for pair in pairs])
+        return torch.cat([first, second, first * second], dim=-1)
+
+    return {
+        "next_sentence": pair_accuracy(data, "next_sentence", pair_counts),
+        "sentence_order": pair_accuracy(data, "sentence_order", pair_counts),
+        "mood": mood_accuracy(data, counts),
+    }
 
 
-def make_pairs(documents: list[list[list[int]]], task: str, *, most: int = 600) -> list[SentencePair]:
-    pairs = SentencePairs(documents, max_tokens=CONTEXT - 3, task=task, seed=99)  # type: ignore[arg-type]
+def make_pairs(documents: list[Document], task: Task, *, most: int = 600) -> list[SentencePair]:
+    """The same pairs for every variant and seed."""
+    pairs = SentencePairs(documents, max_tokens=CONTEXT - 3, task=task, seed=99)
     return [pairs.pair(number) for number in range(min(most, len(pairs)))]
 
 
-def pair_inputs(tokenizer: Tokenizer, pairs: Sequence[SentencePair]) -> dict[str, Tensor]:
+def pair_accuracy(data: Corpus, task: Task, features: Callable[[Sequence[SentencePair]], Tensor]) -> float:
+    """Accuracy of a linear probe of pairs from unseen stories."""
+    train, test = make_pairs(data.train, task), make_pairs(data.test, task)
+    train_labels, test_labels = (torch.tensor([pair.label for pair in pairs]) for pairs in (train, test))
+    return fit_linear_probe(features(train), train_labels).accuracy(features(test), test_labels)
+
+
+def mood_accuracy(data: Corpus, features: Callable[[Sequence[Sequence[int]]], Tensor]) -> float:
+    """Accuracy of a linear probe of a story's mood."""
+    (train, train_labels), (test, test_labels) = data.moods("train", 500), data.moods("test", 400)
+    return fit_linear_probe(features(train), train_labels).accuracy(features(test), test_labels)
+
+
+def pair_inputs(model: Bert, tokenizer: Tokenizer, pairs: Sequence[SentencePair]) -> dict[str, Tensor]:
     """``[CLS] first [SEP] second [SEP]``, nothing masked."""
     rows = [[tokenizer.cls_id, *p.first, tokenizer.sep_id, *p.second, tokenizer.sep_id] for p in pairs]
     types = [[0] * (len(p.first) + 2) + [1] * (len(p.second) + 1) for p in pairs]
+    device = next(model.parameters()).device
     return {
-        "input_ids": pad(rows, tokenizer.pad_id),
-        "attention_mask": real_tokens(rows),
-        "token_type_ids": pad(types, 0),
+        "input_ids": pad(rows, tokenizer.pad_id).to(device),
+        "attention_mask": real_tokens(rows).to(device),
+        "token_type_ids": pad(types, 0).to(device),
     }
 
 
 @torch.no_grad()
 def pair_head_accuracy(model: Bert, tokenizer: Tokenizer, pairs: Sequence[SentencePair]) -> float:
     """How often the pretrained pair head is right on unseen stories."""
-    device = next(model.parameters()).device
-    inputs = {key: value.to(device) for key, value in pair_inputs(tokenizer, pairs).items()}
-    predicted_B = model(**inputs).seq_relationship_logits.argmax(-1).cpu()
+    predicted_B = model(**pair_inputs(model, tokenizer, pairs)).seq_relationship_logits.argmax(-1).cpu()
     return (predicted_B == torch.tensor([pair.label for pair in pairs])).float().mean().item()
 
 
 @torch.no_grad()
-def features(model: Bert, tokenizer: Tokenizer, pairs: Sequence[SentencePair]) -> Tensor:
+def pair_features(model: Bert, tokenizer: Tokenizer, pairs: Sequence[SentencePair]) -> Tensor:
     """Frozen features of a pair, (N, 4 D): [CLS], the means m and n of both segments, and their product m n."""
-    device = next(model.parameters()).device
-    inputs = {key: value.to(device) for key, value in pair_inputs(tokenizer, pairs).items()}
-    x_BTD = model.hidden_states(**inputs).float()
-    real_BT, second_BT = inputs["attention_mask"], inputs["token_type_ids"].bool()
-    means = []
-    for segment_BT in (real_BT & ~second_BT, real_BT & second_BT):
-        weights_BT1 = segment_BT[..., None].float()
-        means.append((x_BTD * weights_BT1).sum(1) / weights_BT1.sum(1))
-    return torch.cat([x_BTD[:, 0], *means, means[0] * means[1]], dim=-1).cpu()
+    inputs = pair_inputs(model, tokenizer, pairs)
+    x_BTD, real_BT, second_BT = (
+        model.hidden_states(**inputs).float(),
+        inputs["attention_mask"],
+        inputs["token_type_ids"],
+    )
+    first_BD, second_BD = mean_state(x_BTD, real_BT & (second_BT == 0)), mean_state(x_BTD, real_BT & (second_BT == 1))
+    return torch.cat([x_BTD[:, 0], first_BD, second_BD, first_BD * second_BD], dim=-1).cpu()
 
 
 @torch.no_grad()
-def pooled(model: Bert, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+def text_features(model: Bert, tokenizer: Tokenizer, rows: Sequence[Sequence[int]]) -> Tensor:
     """Frozen features of a text, (N, 2 D): [CLS] and the mean."""
     device = next(model.parameters()).device
-    x_BTD = model.hidden_states(ids_BT.to(device), attention_mask=mask_BT.to(device)).float().cpu()
-    weights_BT1 = mask_BT[..., None].float()
-    return torch.cat([x_BTD[:, 0], (x_BTD * weights_BT1).sum(1) / weights_BT1.sum(1)], dim=-1)
+    ids_BT, mask_BT = (tensor.to(device) for tensor in framed(tokenizer, rows))
+    x_BTD = model.hidden_states(ids_BT, attention_mask=mask_BT).float()
+    return torch.cat([x_BTD[:, 0], mean_state(x_BTD, mask_BT)], dim=-1).cpu()
 
 
-def probe(model: Bert, tokenizer: Tokenizer, train: Sequence[SentencePair], test: Sequence[SentencePair]) -> float:
-    """Accuracy of a linear classifier of pairs on frozen features: what the trunk knows without further training."""
-    labels = [torch.tensor([pair.label for pair in pairs]) for pairs in (train, test)]
-    return linear_accuracy(features(model, tokenizer, train), labels[0], features(model, tokenizer, test), labels[1])
+def mean_state(x_BTD: Tensor, chosen_BT: Tensor) -> Tensor:
+    """The mean of the chosen states of each row, (B, D)."""
+    weights_BT1 = chosen_BT[..., None].float()
+    return (x_BTD * weights_BT1).sum(1) / weights_BT1.sum(1)
 
 
-def linear_accuracy(train_ND: Tensor, labels_N: Tensor, test_ND: Tensor, test_labels_N: Tensor) -> float:
-    """Fit a linear classifier by L-BFGS, with a little weight decay, and return its accuracy on the test part."""
-    mean_D, std_D = train_ND.mean(0), train_ND.std(0) + 1e-5
-    train_ND, test_ND = (train_ND - mean_D) / std_D, (test_ND - mean_D) / std_D
-    classes = int(labels_N.max()) + 1
-    weight_DC = torch.zeros(train_ND.shape[1], classes, requires_grad=True)
-    bias_C = torch.zeros(classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight_DC, bias_C], max_iter=60, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(train_ND @ weight_DC + bias_C, labels_N) + 0.01 * weight_DC.square().sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    return ((test_ND @ weight_DC + bias_C).argmax(-1) == test_labels_N).float().mean().item()
-
-
-@lru_cache
-def claims(train_stories: int, test_stories: int) -> list[Claim]:
-    """The beginning of a story, and one person of it; asked is the place where he or she is by then.
-
-    Several places are told, so that words alone do not give the answer away: it must be known who is where.
-    """
-    data = corpus(train_stories, test_stories)
-    generator, found = np.random.default_rng(11), []
-    for story in data.test_stories:
-        told: list[str] = []
-        usable: Claim | None = None
-        for state, sentence in story.replay():
-            if len(state.places) > 1 and state.people and len(told) <= CONTEXT - 9:
-                who = state.people[int(generator.integers(len(state.people)))]
-                forms = [place.forms["en"] for place in state.places]
-                usable = Claim(
-                    list(told),
-                    f"{who.entry.forms['en']['name']} was {forms[who.at]['prep']} the [MASK] .",
-                    [form["noun"] for form in forms],
-                    who.at,
-                )
-            told += sentence.words
-        if usable is not None:
-            found.append(usable)
-    return found
-
-
-@torch.no_grad()
-def recall(model: Bert, data: Corpus, rt: Runtime) -> dict[str, float]:
-    """How often the head prefers the right place to all others that were told, and the chance of a blind choice.
-
-    No training: the claim follows the story, its place is masked.
-    """
-    found, tokenizer = claims(len(data.train), len(data.test)), data.tokenizer
-    rows = []
-    for claim in found:
-        before, after = claim.claim.split(" [MASK] ")
-        ids = [*tokenizer.encode(" ".join(claim.words)), *tokenizer.encode(before), tokenizer.mask_id]
-        rows.append([tokenizer.cls_id, *ids, *tokenizer.encode(after), tokenizer.sep_id])
-    ids_BT, mask_BT = pad(rows, tokenizer.pad_id), real_tokens(rows)
-    output = model(
-        ids_BT.to(rt.device),
-        attention_mask=mask_BT.to(rt.device),
-        masked_positions=(ids_BT == tokenizer.mask_id).to(rt.device),
-    )
-    right = []
-    for logits_V, claim in zip(output.prediction_logits.float().cpu(), found, strict=True):
-        choices = torch.tensor([tokenizer.encode(place)[0] for place in claim.places])
-        right.append(int(logits_V[choices].argmax()) == claim.right)
-    return {"accuracy": float(np.mean(right)), "chance": float(np.mean([1 / len(claim.places) for claim in found]))}
-
-
-def mood_examples(data: Corpus, stories: Sequence[Story]) -> tuple[list[list[int]], Tensor]:
-    """The last row of each story without its last sentence, which would say the mood in so many words."""
-    rows, labels = [], []
-    for story in stories:
-        sentences = [data.tokenizer.encode(sentence) for sentence in story_sentences(story)[:-1]]
-        start, end = sentence_runs([len(sentence) for sentence in sentences], CONTEXT - 2)[-1]
-        rows.append([token for sentence in sentences[start:end] for token in sentence])
-        labels.append(MOODS.index(mood(story)))
-    return rows, torch.tensor(labels)
-
-
-def mood_probe(model: Bert, data: Corpus, rt: Runtime) -> float:
-    """Accuracy of a linear classifier of a story's mood on frozen features."""
-    train = mood_examples(data, list(data.world.stories(seed=1, split="train", count=500)))
-    test = mood_examples(data, list(data.world.stories(seed=1, split="test", count=400)))
-    features = []
-    for rows, _ in (train, test):
-        framed = [[data.tokenizer.cls_id, *row, data.tokenizer.sep_id] for row in rows]
-        features.append(pooled(model, pad(framed, data.tokenizer.pad_id), real_tokens(framed)))
-    return linear_accuracy(features[0], train[1], features[1], test[1])
+def visible_words(model: Bert, data: Corpus) -> dict[str, float]:
+    """The probability that the head gives to a word it can see, where the word is right and where it was exchanged."""
+    generator = torch.Generator().manual_seed(3)
+    tokenizer, result = data.tokenizer, {}
+    rows = data.test_rows[:200]
+    ids_BT, mask_BT = framed(tokenizer, rows)
+    places_B1 = torch.tensor([[int(torch.randint(1, len(row) + 1, (), generator=generator))] for row in rows])
+    chosen_BT = torch.zeros_like(mask_BT).scatter(1, places_B1, True)
+    original_B = ids_BT[chosen_BT]
+    exchanged_B = torch.randint(len(tokenizer.special_ids), tokenizer.vocab_size, original_B.shape, generator=generator)
+    for name, shown_B in (("right", original_B), ("exchanged", exchanged_B)):
+        ids_BT[chosen_BT] = shown_B
+        probs_BV = log_probs_at(model, ids_BT, mask_BT, chosen_BT).exp()
+        result[name] = probs_BV.gather(1, shown_B[:, None]).mean().item()
+        result[f"{name}_original"] = probs_BV.gather(1, original_B[:, None]).mean().item()
+    return result
