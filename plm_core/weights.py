@@ -39,7 +39,7 @@ def tie_weights(model: nn.Module) -> None:
 def redeclare_ties(model: nn.Module) -> None:
     """Declare the ties that exist now, after modules of a model were replaced by others."""
     if hasattr(model, "_ties"):
-        model._ties = shared_parameters(model)
+        model._ties = shared_parameters(model)  # type: ignore[assignment]
 
 
 def check_ties(model: nn.Module) -> None:

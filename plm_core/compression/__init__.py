@@ -1,0 +1,1 @@
+"""Compression: the same model in fewer bytes and less time, behind the same interface."""

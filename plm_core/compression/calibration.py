@@ -1,0 +1,115 @@
+"""Choose the range of a layer's input on sample text, for static quantisation.
+
+A range that holds the largest value ever seen wastes its integers on outliers; a narrower one clips them and is finer
+for all others. Three answers: the whole range, all but a share of the values, or the one of least squared error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from plm_core.compression.integers import round_to, scale_for
+from plm_core.compression.quantize import LAYER_FORMAT, Range
+from plm_core.compression.structure import linear_layers
+
+Method = Literal["minmax", "percentile", "mse"]
+
+SHRINKS = 60
+"""Number of narrower ranges that the least-squares search tries."""
+
+
+@contextmanager
+def recorded_inputs(model: nn.Module, *, values_per_call: int = 4096) -> Iterator[dict[str, list[Tensor]]]:
+    """Record what flows into every linear layer while the block runs.
+
+    Args:
+        model: any model.
+        values_per_call: a layer's input is thinned to that many numbers, evenly spaced; its extremes are always kept.
+
+    Yields:
+        For each layer a list that grows with every forward pass.
+    """
+    seen: dict[str, list[Tensor]] = {name: [] for name in linear_layers(model)}
+    hooks = []
+    for name, layer in linear_layers(model).items():
+
+        def record(module: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
+            values = inputs[0].detach().flatten().float()
+            thinned = values[:: max(1, values.numel() // values_per_call)]
+            seen[name].append(torch.cat((thinned, values.aminmax().min[None], values.aminmax().max[None])))
+
+        hooks.append(layer.register_forward_pre_hook(record))
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def calibrate(
+    model: nn.Module, run: Callable[[nn.Module], object], *, method: Method = "percentile", percentile: float = 99.9
+) -> dict[str, Range]:
+    """Run a model on sample text and choose the input range of every linear layer.
+
+    Args:
+        model: it is run in evaluation mode and left in the mode it was in.
+        run: calls the model on text it will not be judged by; a few hundred sequences are enough.
+        method: ``"minmax"``, ``"percentile"`` or ``"mse"``.
+        percentile: share of the values, in per cent, that ``"percentile"`` does not clip, half of the rest at each end.
+
+    Raises:
+        ValueError: an unknown method or share, or a layer that no input reached.
+    """
+    was_training = model.training
+    try:
+        with torch.no_grad(), recorded_inputs(model.eval()) as seen:
+            run(model)
+    finally:
+        model.train(was_training)
+    if silent := [name for name, values in seen.items() if not values]:
+        raise ValueError(
+            f"no input reached {', '.join(silent)}: calibrate with text that uses the whole model, heads included, "
+            "or leave these layers out (skip)"
+        )
+    return {
+        name: choose_range(torch.cat(values), method=method, percentile=percentile) for name, values in seen.items()
+    }
+
+
+def choose_range(values: Tensor, *, method: Method = "percentile", percentile: float = 99.9) -> Range:
+    """The scale and zero point for a sample of values.
+
+    Raises:
+        ValueError: an unknown method, or a percentile outside (50, 100].
+    """
+    low, high = values.aminmax()
+    if method == "percentile":
+        if not 50 < percentile <= 100:
+            raise ValueError(f"the percentile must lie in (50, 100], got {percentile}")
+        tail = (100 - percentile) / 200
+        low, high = torch.quantile(values, torch.tensor([tail, 1 - tail], dtype=values.dtype, device=values.device))
+    elif method == "mse":
+        errors = [squared_error(values, low * f, high * f) for f in shrink_factors()]
+        best = shrink_factors()[min(range(len(errors)), key=errors.__getitem__)]
+        low, high = low * best, high * best
+    elif method != "minmax":
+        raise ValueError(f"unknown calibration {method!r}: use 'minmax', 'percentile' or 'mse'")
+    scale, zero_point = scale_for(low, high, LAYER_FORMAT)
+    return Range(float(scale), int(zero_point))
+
+
+def shrink_factors() -> list[float]:
+    """The fractions of the whole range that the least-squares search tries, the whole one first."""
+    return [1 - step / (SHRINKS + 1) for step in range(SHRINKS)]
+
+
+def squared_error(values: Tensor, low: Tensor, high: Tensor) -> float:
+    """Mean squared difference between values and what comes back from integers of that range."""
+    scale, zero_point = scale_for(low, high, LAYER_FORMAT)
+    back = round_to(values, scale.view(1, 1), zero_point.view(1, 1), LAYER_FORMAT).dequantize()
+    return float((values - back).square().mean())

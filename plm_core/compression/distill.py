@@ -1,0 +1,238 @@
+"""Distillation: a small model, the student, learns what a large one, the teacher, would say.
+
+The teacher's probabilities say more than the label does: how wrong every other answer is. Softened by a temperature τ,
+they are the target of a second loss beside the usual one (Hinton et al. 2015):
+
+    (1 - w)·CE(label, student) + w·τ²·KL(teacher/τ || student/τ)
+
+τ² keeps the size of the gradient: softened logits have gradients 1/τ² as large. Hidden states and attention weights
+can be matched as well (Jiao et al. 2020), and the student can start from layers of the teacher (Sanh et al. 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from plm_core.config import Config
+from plm_core.data.labels import IGNORE
+from plm_core.models.bert import Bert
+from plm_core.models.gpt import Gpt
+from plm_core.models.transformer import Stack, Trace
+from plm_core.objectives.base import Batch, LossParts, Objective
+
+HasShape = Bert | Gpt
+"""A model with one stack of blocks and a configuration that gives its shape."""
+
+
+@dataclass(frozen=True)
+class DistillConfig(Config):
+    """What the student learns from the teacher."""
+
+    temperature: float = 2.0
+    """τ: 1 keeps the teacher's probabilities; larger ones show more of its second and third choices."""
+    soft_weight: float = 0.5
+    """w: share of the teacher's answers in the loss; 0 is ordinary training."""
+    hidden_weight: float = 0.0
+    """Weight of the mean squared difference of hidden states."""
+    attention_weight: float = 0.0
+    """Weight of the mean squared difference of attention weights; needs equally many heads."""
+
+    def validate(self) -> None:
+        """Refuse a temperature that is not positive and weights that are negative."""
+        self.require_positive("temperature")
+        if not 0 <= self.soft_weight <= 1:
+            raise ValueError(f"DistillConfig.soft_weight is a share: expected 0 to 1, got {self.soft_weight}")
+        if self.hidden_weight < 0 or self.attention_weight < 0:
+            raise ValueError("DistillConfig.hidden_weight and attention_weight must not be negative")
+
+
+class Distillation(Objective):
+    """An objective with a teacher. It is trained with as any other, and evaluated without the teacher.
+
+    Args:
+        objective: the task: a causal or masked language model.
+        teacher: frozen here; its mode is set to evaluation.
+        student: the model to be trained, for the shapes.
+        config: temperature and weights.
+        layers: the teacher's block, from 1, that each block of the student is compared with; default: evenly spaced,
+            the last with the last.
+
+    Raises:
+        ValueError: vocabularies of different size, a wrong list of layers, or hidden states or attention weights of
+            different shape that should be matched.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        teacher: HasShape,
+        student: HasShape,
+        config: DistillConfig,
+        *,
+        layers: Sequence[int] | None = None,
+    ) -> None:
+        self.objective, self.config, self.name = objective, config, objective.name
+        self.teacher = teacher.eval().requires_grad_(False)
+        ours, theirs = student.config, teacher.config
+        if ours.vocab_size != theirs.vocab_size:
+            raise ValueError(
+                f"teacher and student must share a vocabulary: {theirs.vocab_size} ids against {ours.vocab_size}"
+            )
+        if config.attention_weight and ours.num_attention_heads != theirs.num_attention_heads:
+            raise ValueError(
+                f"attention weights can be matched head by head only: {theirs.num_attention_heads} heads against "
+                f"{ours.num_attention_heads}. Set attention_weight to 0"
+            )
+        if config.hidden_weight and ours.hidden_size != theirs.hidden_size:
+            raise ValueError(
+                f"hidden states can be matched at equal width only: {theirs.hidden_size} against {ours.hidden_size}. "
+                "Set hidden_weight to 0, or give the student fewer layers instead of narrower ones"
+            )
+        self.layers = list(layers) if layers else evenly_spaced(ours.num_hidden_layers, theirs.num_hidden_layers)
+        if len(self.layers) != ours.num_hidden_layers or not all(
+            1 <= n <= theirs.num_hidden_layers for n in self.layers
+        ):
+            raise ValueError(
+                f"expected one of the teacher's {theirs.num_hidden_layers} blocks for each of the student's "
+                f"{ours.num_hidden_layers}; got {self.layers}"
+            )
+
+    def prepare(self, batch: Batch) -> Batch:
+        """As the task does."""
+        return self.objective.prepare(batch)
+
+    def for_evaluation(self) -> Objective:  # type: ignore[override]
+        """The task itself."""
+        return self.objective.for_evaluation()
+
+    def count(self, batch: Batch) -> int:
+        """As the task does."""
+        return self.objective.count(batch)
+
+    def inputs(self, batch: Batch) -> dict[str, Any]:
+        """As the task does."""
+        return self.objective.inputs(batch)
+
+    def score(self, output: Any, batch: Batch) -> LossParts:
+        """The task's own score."""
+        return self.objective.score(output, batch)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> LossParts:
+        """Run student and teacher and add up the losses, as a sum over the task's terms."""
+        config, inputs = self.config, self.inputs(batch)
+        compare = bool(config.hidden_weight or config.attention_weight)
+        traces = [Trace(keep_attentions=bool(config.attention_weight)) if compare else None for _ in range(2)]
+        output = model(**inputs, trace=traces[0])
+        parts = self.score(output, batch)
+        if not (config.soft_weight or compare):
+            return parts
+        with torch.no_grad():
+            target = self.teacher(**inputs, trace=traces[1])
+        total = (1 - config.soft_weight) * parts.total
+        if config.soft_weight:
+            student_NV, teacher_NV = self.logits(output, batch), self.logits(target, batch)
+            total = total + config.soft_weight * soft_loss(student_NV, teacher_NV, temperature=config.temperature)
+        if traces[0] is not None and traces[1] is not None:
+            total = total + parts.counted * self.trace_loss(traces[0], traces[1], batch)
+        return LossParts(total, parts.counted, parts.metrics)
+
+    def logits(self, output: Any, batch: Batch) -> Tensor:
+        """The logits of the predicted tokens, (N, V)."""
+        if isinstance(output, Tensor):
+            return output[batch["labels"] != IGNORE]
+        return output.prediction_logits
+
+    def trace_loss(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
+        """Mean squared differences of hidden states and attention weights, averaged over real tokens and blocks."""
+        config, loss = self.config, torch.zeros(())
+        mask = batch.get("attention_mask")
+        real = mask if mask is not None and mask.dim() == 2 else torch.ones_like(batch["input_ids"], dtype=torch.bool)
+        for number, other in enumerate(self.layers, start=1):
+            if config.hidden_weight:
+                difference = student.hidden_states[number] - teacher.hidden_states[other]
+                loss = loss + config.hidden_weight * difference[real].square().mean() / len(self.layers)
+            if config.attention_weight:
+                difference = (student.attentions[number - 1] - teacher.attentions[other - 1]).transpose(1, 2)[real]
+                loss = loss + config.attention_weight * difference.square().sum(-1).mean() / len(self.layers)
+        return loss
+
+
+def soft_loss(student_NV: Tensor, teacher_NV: Tensor, *, temperature: float) -> Tensor:
+    """τ²·KL(teacher/τ || student/τ) in nats, summed over N predictions.
+
+    Source: Hinton et al. (2015), section 2, with the divergence for the cross-entropy: the two differ by the teacher's
+    entropy, which has no gradient.
+    """
+    log_student = F.log_softmax(student_NV / temperature, dim=-1)
+    log_teacher = F.log_softmax(teacher_NV / temperature, dim=-1)
+    return temperature**2 * F.kl_div(log_student, log_teacher, reduction="sum", log_target=True)
+
+
+def evenly_spaced(student_layers: int, teacher_layers: int) -> list[int]:
+    """For each block of the student one of the teacher's, from 1, evenly spaced and ending with the last.
+
+    Raises:
+        ValueError: a student deeper than its teacher.
+    """
+    if student_layers > teacher_layers:
+        raise ValueError(f"a student of {student_layers} blocks is deeper than its teacher of {teacher_layers}")
+    return [round((n + 1) * teacher_layers / student_layers) for n in range(student_layers)]
+
+
+@torch.no_grad()
+def copy_layers(teacher: nn.Module, student: nn.Module, layers: Sequence[int] | None = None) -> list[int]:
+    """Start a student from its teacher: embeddings, heads, and some of the blocks.
+
+    Args:
+        teacher, student: of one class and width; the student has fewer blocks.
+        layers: the teacher's blocks to copy, from 1; default: evenly spaced, ending with the last.
+
+    Returns:
+        The blocks that were copied.
+
+    Raises:
+        ValueError: widths that differ, or a wrong list of blocks.
+    """
+    theirs, ours = stack(teacher).layers, stack(student).layers
+    layers = evenly_spaced(len(ours), len(theirs)) if layers is None else list(layers)
+    if len(layers) != len(ours) or not all(1 <= number <= len(theirs) for number in layers):
+        raise ValueError(f"expected {len(ours)} of the teacher's {len(theirs)} blocks, numbered from 1; got {layers}")
+    source, prefix = teacher.state_dict(), stack_name(student)
+    state = {}
+    for name, tensor in student.state_dict().items():
+        origin = name
+        if name.startswith(f"{prefix}.layers."):
+            number, _, rest = name.removeprefix(f"{prefix}.layers.").partition(".")
+            origin = f"{prefix}.layers.{layers[int(number)] - 1}.{rest}"
+        if origin not in source or source[origin].shape != tensor.shape:
+            raise ValueError(
+                f"{name} cannot be copied: the teacher's differs. Only the number of blocks may be smaller"
+            )
+        state[name] = source[origin]
+    student.load_state_dict(state)
+    return layers
+
+
+def stack_name(model: nn.Module) -> str:
+    """The name of a model's stack of blocks.
+
+    Raises:
+        ValueError: a model with none or several.
+    """
+    names = [name for name, module in model.named_modules() if isinstance(module, Stack)]
+    if len(names) != 1:
+        raise ValueError(f"{type(model).__name__} has {len(names)} stacks of blocks; one is needed")
+    return names[0]
+
+
+def stack(model: nn.Module) -> Stack:
+    """A model's stack of blocks."""
+    found = model.get_submodule(stack_name(model))
+    assert isinstance(found, Stack)
+    return found

@@ -1,0 +1,226 @@
+"""Low rank: a linear layer of m·n weights as the product of two thin ones with r·(m + n).
+
+The truncated singular value decomposition is the best approximation of rank r in squared error of the *weights* (Eckart
+and Young 1936). What matters is the output, and not every row or column matters equally, so the error can be weighted:
+rows by their Fisher information (Hsu et al. 2022), or inputs by their second moments, which makes the decomposition the
+best one for the layer's *output* on the sample text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plm_core.compression.structure import block_linears, linear_layers, replace_modules
+from plm_core.objectives.base import Batch, Objective
+
+DAMPING = 1e-6
+"""Added to second moments, as a fraction of their mean, so that inputs which never vary can be inverted."""
+
+
+class LowRankLinear(nn.Module):
+    """y = up(down(x)): in_features -> rank -> out_features, the bias in ``up``.
+
+    Args:
+        in_features, out_features: sizes of the layer it replaces.
+        rank: width between the two.
+        bias: whether there is a bias.
+    """
+
+    def __init__(self, in_features: int, out_features: int, rank: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.in_features, self.out_features, self.rank = in_features, out_features, rank
+        self.down = nn.Linear(in_features, rank, bias=False)
+        self.up = nn.Linear(rank, out_features, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in_features) -> (..., out_features)."""
+        return self.up(self.down(x))
+
+    @property
+    def weight(self) -> Tensor:
+        """The product of the two, (out_features, in_features)."""
+        return self.up.weight @ self.down.weight
+
+    def description(self) -> dict[str, Any]:
+        """Kind and sizes: see :class:`~plm_core.compression.saved.Compressed`."""
+        return {
+            "kind": "low_rank_linear",
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "rank": self.rank,
+            "bias": self.up.bias is not None,
+        }
+
+
+def break_even_rank(in_features: int, out_features: int) -> float:
+    """The rank m·n/(m + n) below which two thin layers have fewer weights than one. Square: half its width."""
+    return in_features * out_features / (in_features + out_features)
+
+
+def rank_for_share(in_features: int, out_features: int, share: float) -> int:
+    """The largest rank whose two layers have at most that share of the weights, at least 1.
+
+    Raises:
+        ValueError: a share outside (0, 1).
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"the share of the weights to keep must lie in (0, 1), got {share}")
+    return max(1, int(share * break_even_rank(in_features, out_features)))
+
+
+def factorise(
+    layer: nn.Linear,
+    rank: int,
+    *,
+    row_weights: Tensor | None = None,
+    input_moments: Tensor | None = None,
+    allow_growth: bool = False,
+) -> LowRankLinear:
+    """The best product of two thin layers for a linear layer, by a (weighted) singular value decomposition.
+
+    Args:
+        layer: weight (M, K).
+        rank: r.
+        row_weights: (M,) positive: the error of row i counts that much.
+        input_moments: (K, K), the mean of x·xᵀ over inputs x: the error of the *output* is what is minimised.
+        allow_growth: accept a rank that saves nothing, for comparison.
+
+    Raises:
+        ValueError: a rank that saves nothing (see :func:`break_even_rank`) or exceeds what the layer has, or weights of
+            the wrong shape.
+    """
+    rows, columns = layer.weight.shape
+    limit = break_even_rank(columns, rows)
+    if not 1 <= rank <= min(rows, columns):
+        raise ValueError(f"a layer {rows}x{columns} has ranks from 1 to {min(rows, columns)}, got {rank}")
+    if rank >= limit and not allow_growth:
+        raise ValueError(
+            f"rank {rank} saves nothing on a layer {rows}x{columns}: two layers of it have {rank * (rows + columns):,} "
+            f"weights, the layer has {rows * columns:,}. Stay below {limit:.1f}"
+        )
+    left = torch.ones(rows) if row_weights is None else row_weights.double().clamp(min=0).sqrt()
+    if left.shape != (rows,):
+        raise ValueError(f"expected {rows} row weights, got a tensor of shape {tuple(left.shape)}")
+    left = left.double().clamp(min=DAMPING * float(left.max()) if row_weights is not None else 0.0)
+    right, inverse = whitening(columns, input_moments)
+    weight = layer.weight.detach().double()
+    # minimise |diag(left) (W - U D) right|: decompose the weighted matrix, then take the weights off again
+    u, s, vt = torch.linalg.svd(left[:, None] * weight @ right, full_matrices=False)
+    root = s[:rank].sqrt()
+    made = LowRankLinear(columns, rows, rank, bias=layer.bias is not None)
+    with torch.no_grad():
+        made.up.weight.copy_((u[:, :rank] * root) / left[:, None])
+        made.down.weight.copy_((root[:, None] * vt[:rank]) @ inverse)
+        if layer.bias is not None:
+            made.up.bias.copy_(layer.bias)
+    return made.to(layer.weight.device, layer.weight.dtype)
+
+
+def whitening(size: int, moments: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A matrix R with R·Rᵀ = the second moments, and its inverse: |E·R|² is the mean squared output of an error E.
+
+    Raises:
+        ValueError: moments of the wrong shape.
+    """
+    if moments is None:
+        identity = torch.eye(size, dtype=torch.double)
+        return identity, identity
+    if moments.shape != (size, size):
+        raise ValueError(f"expected second moments of shape {(size, size)}, got {tuple(moments.shape)}")
+    moments = moments.double()
+    damped = moments + DAMPING * moments.diagonal().mean() * torch.eye(size, dtype=torch.double)
+    right = torch.linalg.cholesky(damped)
+    return right, torch.linalg.solve_triangular(right, torch.eye(size, dtype=torch.double), upper=False)
+
+
+def input_moments(model: nn.Module, run: Callable[[nn.Module], object]) -> dict[str, Tensor]:
+    """The second moments of the inputs of every linear layer, (K, K), on sample text.
+
+    Args:
+        model: run in evaluation mode and left in the mode it was in.
+        run: calls the model on the text.
+    """
+    layers = linear_layers(model)
+    sums = {
+        name: torch.zeros(layer.in_features, layer.in_features, dtype=torch.double) for name, layer in layers.items()
+    }
+    counts = dict.fromkeys(layers, 0)
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            x = inputs[0].detach().flatten(0, -2).double().cpu()
+            sums[name] += x.T @ x
+            counts[name] += len(x)
+
+        return add
+
+    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            run(model.eval())
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return {name: total / counts[name] for name, total in sums.items() if counts[name]}
+
+
+def fisher_rows(model: nn.Module, objective: Objective, batches: Iterable[Batch]) -> dict[str, Tensor]:
+    """The empirical Fisher information of every row of every linear layer: mean squared gradient, summed over the row.
+
+    Source: Hsu et al. (2022), equation 6 (there for the rows of the transposed weight).
+
+    Args:
+        model: run in evaluation mode and left in the mode it was in; its gradients are cleared.
+        objective: the loss.
+        batches: sample text; the gradient is squared per batch, so small batches estimate it better.
+
+    Raises:
+        ValueError: no batch.
+    """
+    totals = {name: torch.zeros(layer.out_features) for name, layer in linear_layers(model).items()}
+    was_training, steps = model.training, 0
+    model.eval()
+    for batch in batches:
+        parts = objective(model, batch)
+        (parts.total / max(1, parts.count)).backward()
+        for name, layer in linear_layers(model).items():
+            if layer.weight.grad is not None:
+                totals[name] += layer.weight.grad.square().sum(-1).cpu()
+        model.zero_grad()
+        steps += 1
+    model.train(was_training)
+    if steps == 0:
+        raise ValueError("no batch to estimate the Fisher information on")
+    return {name: total / steps for name, total in totals.items()}
+
+
+def factorise_model(
+    model: nn.Module,
+    share: float,
+    *,
+    row_weights: Mapping[str, Tensor] | None = None,
+    moments: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Exchange the layers of attention and feed-forward networks for thin pairs, in place.
+
+    Args:
+        model: any model.
+        share: of each layer's weights, kept at most; see :func:`rank_for_share`.
+        row_weights: of :func:`fisher_rows`; None weights all rows alike.
+        moments: of :func:`input_moments`; None weights all inputs alike.
+    """
+    made: dict[str, nn.Module] = {}
+    for name, layer in block_linears(model).items():
+        made[name] = factorise(
+            layer,
+            rank_for_share(layer.in_features, layer.out_features, share),
+            row_weights=None if row_weights is None else row_weights[name],
+            input_moments=None if moments is None else moments[name],
+        )
+    replace_modules(model, made)

@@ -1,0 +1,58 @@
+"""What of a model can be compressed, how a module is put in the place of another, and how many bytes there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from torch import nn
+
+from plm_core.weights import redeclare_ties, shared_parameters
+
+
+def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
+    """The linear layers whose weight is theirs alone, by name, in the order of the model.
+
+    An output layer that shares the word embeddings is left out: it would change the embeddings with it.
+    """
+    ties = shared_parameters(model)
+    tied = {*ties, *ties.values()}
+    return {name: layer for name, layer in plain_linears(model) if f"{name}.weight" not in tied}
+
+
+def plain_linears(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
+    """Every module that is exactly an ``nn.Linear``, shared ones once."""
+    return ((name, module) for name, module in model.named_modules() if type(module) is nn.Linear)
+
+
+def block_linears(model: nn.Module) -> dict[str, nn.Linear]:
+    """Those of :func:`linear_layers` that belong to attention or to a feed-forward network.
+
+    Raises:
+        ValueError: a model without any.
+    """
+    found = {
+        name: layer
+        for name, layer in linear_layers(model).items()
+        if name.rpartition(".")[0].endswith(("attention", "feed_forward"))
+    }
+    if not found:
+        raise ValueError(f"{type(model).__name__} has no linear layer in an attention or feed-forward module")
+    return found
+
+
+def replace_modules(model: nn.Module, replacements: Mapping[str, nn.Module]) -> None:
+    """Put modules in the place of others, by name, and declare anew which weights are tied."""
+    for name, module in replacements.items():
+        parent, _, attribute = name.rpartition(".")
+        owner = model.get_submodule(parent)
+        module.train(owner.training)
+        setattr(owner, attribute, module)
+    redeclare_ties(model)
+
+
+def stored_bytes(model: nn.Module) -> int:
+    """Bytes of all parameters and buffers that a file would hold, each tensor once."""
+    seen: dict[int, int] = {}
+    for tensor in model.state_dict(keep_vars=True).values():
+        seen[id(tensor)] = tensor.numel() * tensor.element_size()
+    return sum(seen.values())

@@ -1,0 +1,139 @@
+"""Distillation: what its loss is, and where a student may start."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from plm_core.compression.distill import (
+    Distillation,
+    DistillConfig,
+    copy_layers,
+    evenly_spaced,
+    soft_loss,
+)
+from plm_core.data.labels import IGNORE
+from plm_core.models.bert import Bert
+from plm_core.models.gpt import Gpt, GptConfig
+from plm_core.objectives.causal_lm import CausalLM
+from plm_core.objectives.masked_lm import MaskedLM
+
+
+@pytest.fixture
+def student() -> Gpt:
+    torch.manual_seed(7)
+    shape = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1}
+    return Gpt(GptConfig(**shape, position="rope", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+
+
+@pytest.fixture
+def batch(ids):
+    labels = ids.roll(-1, 1)
+    labels[:, -2:] = IGNORE
+    return {"input_ids": ids, "labels": labels, "attention_mask": torch.ones_like(ids, dtype=torch.bool)}
+
+
+def gradients(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return [parameter.grad.clone() for parameter in model.parameters()]
+
+
+def test_weight_zero_at_temperature_one_is_ordinary_training(gpt, student, batch):
+    config = DistillConfig(temperature=1.0, soft_weight=0.0)
+    ours = gradients(student, Distillation(CausalLM(), gpt, student, config)(student, batch).total)
+    plain = gradients(student, CausalLM()(student, batch).total)
+    assert all(torch.equal(a, b) for a, b in zip(ours, plain, strict=True))
+
+
+def test_the_soft_loss_has_the_gradient_of_hintons(gpt):
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (
+        torch.randn(6, 5, generator=generator, requires_grad=True),
+        torch.randn(6, 5, generator=generator),
+    )
+    soft_loss(student, teacher, temperature=3.0).backward()
+    expected = 3.0 * ((student / 3).softmax(-1) - (teacher / 3).softmax(-1)).detach()
+    torch.testing.assert_close(student.grad, expected)
+    assert soft_loss(teacher, teacher, temperature=2.0).abs() < 1e-5
+
+
+def test_a_one_hot_teacher_is_a_label(student, batch):
+    labels = batch["labels"][batch["labels"] != IGNORE]
+    certain = F.one_hot(labels, 40).float() * 1e4
+    logits = student(batch["input_ids"])[batch["labels"] != IGNORE]
+    torch.testing.assert_close(
+        soft_loss(logits, certain, temperature=1.0),
+        F.cross_entropy(logits, labels, reduction="sum"),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_padding_changes_nothing(gpt, batch):
+    student = Gpt(gpt.config.replace(num_hidden_layers=1))
+    task = Distillation(CausalLM(), gpt, student, DistillConfig(hidden_weight=1.0, attention_weight=1.0))
+    padded = {key: F.pad(value, (0, 3), value=IGNORE if key == "labels" else 0) for key, value in batch.items()}
+    short, long = task(student, batch), task(student, padded)
+    assert short.count == long.count
+    torch.testing.assert_close(short.total, long.total, rtol=1e-5, atol=1e-4)
+
+
+def test_a_teacher_that_is_the_student_leaves_the_hidden_loss_at_zero(gpt, batch):
+    twin = Gpt(gpt.config)
+    twin.load_state_dict(gpt.state_dict())
+    config = DistillConfig(soft_weight=0.5, hidden_weight=1.0, attention_weight=1.0)
+    parts = Distillation(CausalLM(), gpt, twin, config)(twin, batch)
+    torch.testing.assert_close(parts.total, 0.5 * CausalLM()(twin, batch).total, rtol=1e-4, atol=1e-4)
+
+
+def test_the_teacher_is_left_alone_and_evaluation_knows_none(gpt, student, batch):
+    gpt.train()
+    task = Distillation(CausalLM(), gpt, student, DistillConfig())
+    task(student, batch).total.backward()
+    assert not gpt.training
+    assert all(parameter.grad is None for parameter in gpt.parameters())
+    assert isinstance(task.for_evaluation(), CausalLM)
+
+
+def test_masked_models_are_distilled_on_the_masked_words(bert, ids):
+    student = Bert(bert.config.replace(num_hidden_layers=1))
+    labels = torch.full_like(ids, IGNORE)
+    labels[:, 3] = ids[:, 3]
+    parts = Distillation(MaskedLM(), bert, student, DistillConfig(soft_weight=1.0))(
+        student, {"input_ids": ids, "labels": labels}
+    )
+    assert parts.count == len(ids)
+    parts.total.backward()
+
+
+def test_a_student_starts_from_its_teachers_blocks(gpt, ids):
+    assert evenly_spaced(3, 12) == [4, 8, 12]
+    deep = Gpt(gpt.config.replace(num_hidden_layers=4))
+    assert copy_layers(deep, gpt) == [2, 4]
+    source = deep.decoder.layers[1].feed_forward.up.weight
+    torch.testing.assert_close(gpt.decoder.layers[0].feed_forward.up.weight, source)
+    torch.testing.assert_close(gpt.lm_head.weight, deep.embeddings.word_embeddings.weight)
+    same = Gpt(deep.config)
+    copy_layers(deep, same)
+    torch.testing.assert_close(same.eval()(ids), deep.eval()(ids))
+
+
+def test_bad_input_is_refused(gpt, student):
+    other = Gpt(gpt.config.replace(vocab_size=41))
+    with pytest.raises(ValueError, match="share a vocabulary: 40 ids against 41"):
+        Distillation(CausalLM(), gpt, other, DistillConfig())
+    two_heads = Gpt(gpt.config.replace(num_attention_heads=2))
+    with pytest.raises(ValueError, match="head by head"):
+        Distillation(CausalLM(), gpt, two_heads, DistillConfig(attention_weight=1.0))
+    with pytest.raises(ValueError, match="equal width"):
+        Distillation(CausalLM(), gpt, student, DistillConfig(hidden_weight=1.0))
+    with pytest.raises(ValueError, match="expected one of the teacher's 2 blocks"):
+        Distillation(CausalLM(), gpt, student, DistillConfig(), layers=[3])
+    with pytest.raises(ValueError, match="deeper than its teacher"):
+        copy_layers(student, gpt)
+    with pytest.raises(ValueError, match="cannot be copied"):
+        copy_layers(gpt, student)
+    with pytest.raises(ValueError, match="share: expected 0 to 1"):
+        DistillConfig(soft_weight=2)

@@ -1,0 +1,94 @@
+"""Low rank: exact at full rank, best at any other, weighted as it says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from plm_core.compression.low_rank import (
+    break_even_rank,
+    factorise,
+    factorise_model,
+    fisher_rows,
+    input_moments,
+    rank_for_share,
+)
+from plm_core.compression.structure import block_linears, stored_bytes
+from plm_core.objectives.causal_lm import CausalLM
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_full_rank_is_exact(weighted):
+    torch.manual_seed(0)
+    layer, x = nn.Linear(12, 9), torch.randn(50, 12)
+    moments = x.T @ x / len(x) if weighted else None
+    rows = torch.rand(9) + 0.1 if weighted else None
+    thin = factorise(layer, 9, row_weights=rows, input_moments=moments, allow_growth=True)
+    torch.testing.assert_close(thin(x), layer(x), rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(rank=st.integers(1, 4), seed=st.integers(0, 10**6))
+def test_the_error_is_the_tail_of_the_spectrum(rank, seed):
+    torch.manual_seed(seed)
+    layer = nn.Linear(12, 9)
+    thin = factorise(layer, rank)
+    tail = torch.linalg.svdvals(layer.weight.detach())[rank:].square().sum()
+    torch.testing.assert_close((thin.weight - layer.weight).detach().square().sum(), tail, rtol=1e-3, atol=1e-6)
+
+
+def test_moments_win_on_the_output_and_rows_on_their_rows():
+    torch.manual_seed(0)
+    layer = nn.Linear(16, 12, bias=False)
+    x = torch.randn(400, 16) * torch.logspace(-2, 1, 16)
+    plain = factorise(layer, 4)
+    aware = factorise(layer, 4, input_moments=x.T @ x / len(x))
+    assert (aware(x) - layer(x)).square().sum() < 0.5 * (plain(x) - layer(x)).square().sum()
+    assert (plain.weight - layer.weight).square().sum() < (aware.weight - layer.weight).square().sum()
+    rows = torch.tensor([100.0] * 2 + [1.0] * 10)
+    fisher = factorise(layer, 4, row_weights=rows)
+    weighted = [(rows[:, None] * (thin.weight - layer.weight).square()).sum() for thin in (fisher, plain)]
+    assert weighted[0] < weighted[1]
+
+
+def test_no_other_factorisation_of_that_rank_has_a_smaller_output_error():
+    torch.manual_seed(0)
+    layer, x = nn.Linear(8, 6, bias=False), torch.randn(300, 8) @ torch.randn(8, 8)
+    thin = factorise(layer, 2, input_moments=x.T @ x / len(x))
+    best = (thin(x) - layer(x)).square().mean().item()
+    optimizer = torch.optim.Adam(thin.parameters(), lr=1e-3)
+    for _ in range(100):
+        loss = (thin(x) - layer(x).detach()).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() > best * (1 - 1e-4)
+
+
+def test_a_rank_that_saves_nothing_is_refused():
+    assert break_even_rank(512, 512) == 256
+    assert rank_for_share(100, 100, 0.5) == 25
+    with pytest.raises(ValueError, match="saves nothing"):
+        factorise(nn.Linear(8, 8), 4)
+    with pytest.raises(ValueError, match="ranks from 1 to 6"):
+        factorise(nn.Linear(8, 6), 7)
+    with pytest.raises(ValueError, match=r"\(0, 1\)"):
+        rank_for_share(8, 8, 1.0)
+    with pytest.raises(ValueError, match="row weights"):
+        factorise(nn.Linear(8, 6), 2, row_weights=torch.ones(8))
+    with pytest.raises(ValueError, match="second moments"):
+        factorise(nn.Linear(8, 6), 2, input_moments=torch.ones(6, 6))
+
+
+def test_a_model_keeps_at_most_the_share_and_its_interface(gpt, ids):
+    weights = sum(layer.weight.numel() for layer in block_linears(gpt).values())
+    size, batch = stored_bytes(gpt), {"input_ids": ids, "labels": ids.roll(-1, 1)}
+    rows = fisher_rows(gpt, CausalLM(), [batch])
+    moments = input_moments(gpt, lambda model: model(ids))
+    factorise_model(gpt, 0.5, row_weights=rows, moments=moments)
+    assert stored_bytes(gpt) <= size - 4 * weights * 0.5
+    CausalLM()(gpt, batch).total.backward()
+    assert all(parameter.grad is not None for parameter in gpt.parameters())
