@@ -8,6 +8,7 @@ an ``OSError`` (a missing file, a full disk): one message on stderr, exit code 2
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -54,7 +55,7 @@ def info(preset: str | None = None, precision: str = "auto", device: str | None 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 2 for a mistake of the user, 130 for an interruption.
+    """Run one command and return its exit code: 0, 2 for a mistake of the user, 130 for Ctrl-C, 143 for SIGTERM.
 
     Args:
         arguments: what follows ``plm`` on the command line; by default what this process was started with.
@@ -62,9 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         app.cli(prog="plm", args=arguments, description="Pretrained language models, built and understood.")
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("plm: interrupted", file=sys.stderr)
-        return 130
+        return 128 + getattr(error, "number", signal.SIGINT)  # a run that was ended by SIGTERM carries that
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -25,10 +25,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], int | None]]:
-    """Turn the first SIGINT or SIGTERM into a note that can be asked for; the second one acts at once.
+def deferred_interrupt(*, insist: bool = True) -> Iterator[Callable[[], int | None]]:
+    """Turn the first SIGINT or SIGTERM into a note that can be asked for.
 
     Only the main thread receives signals; in another thread nothing is put off, and nothing is ever noted.
+
+    Args:
+        insist: whether the second one acts at once. Under torchrun it must not: a Ctrl-C reaches every process twice,
+            from the terminal and from torchrun, which kills those that take longer than half a minute.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
@@ -37,7 +41,7 @@ def deferred_interrupt() -> Iterator[Callable[[], int | None]]:
     previous: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
 
     def note(number: int, frame: FrameType | None) -> None:
-        if seen:
+        if seen and insist:
             signal.signal(number, previous[number])
             signal.raise_signal(number)
         seen.append(number)
@@ -47,5 +51,5 @@ def deferred_interrupt() -> Iterator[Callable[[], int | None]]:
     try:
         yield lambda: seen[0] if seen else None
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for number in SIGNALS:
+            signal.signal(number, previous[number])
