@@ -1,7 +1,7 @@
 """Checkpoints: directories that are complete or not there, and that execute nothing when loaded.
 
 A checkpoint holds the weights (safetensors, ties stripped), the rest of the run's state (loadable with
-``weights_only=True``) and a manifest with the SHA-256 of both, written last. It is built beside its final place,
+``weights_only=True``) and a manifest with the SHA-256 of every file, written last. It is built beside its final place,
 flushed to the disk and renamed, so a kill at any instant leaves either the old state or the new one.
 """
 
@@ -42,16 +42,29 @@ def save_checkpoint(path: Path, model: nn.Module, state: dict[str, Any]) -> None
     """
     if path.exists():
         return
+    temporary = begin_checkpoint(path)
+    save_weights(model, temporary / WEIGHTS)
+    torch.save(state, temporary / STATE)
+    finish_checkpoint(temporary, path)
+
+
+def begin_checkpoint(path: Path) -> Path:
+    """Make an empty directory beside a checkpoint's final place, to build it in."""
     temporary = path.with_name(path.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_weights(model, temporary / WEIGHTS)
-    torch.save(state, temporary / STATE)
-    manifest = {name: file_sha256(temporary / name) for name in (WEIGHTS, STATE)}
+    return temporary
+
+
+def finish_checkpoint(temporary: Path, path: Path) -> None:
+    """Write the manifest of everything in a directory, flush it to the disk and move it to the checkpoint's place."""
+    files = sorted(file for file in temporary.rglob("*") if file.is_file())
+    manifest = {file.relative_to(temporary).as_posix(): file_sha256(file) for file in files}
     (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    for name in (WEIGHTS, STATE, MANIFEST):
-        flush(temporary / name)
-    flush(temporary)
+    for file in (*files, temporary / MANIFEST):
+        flush(file)
+    for folder in {file.parent for file in files} | {temporary}:
+        flush(folder)
     temporary.rename(path)
     flush(path.parent)
 
@@ -76,7 +89,7 @@ def verify(path: Path) -> None:
     """
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        for name in (WEIGHTS, STATE):
+        for name in sorted({WEIGHTS, STATE, *manifest}):
             if file_sha256(path / name) != manifest[name]:
                 raise DamagedCheckpointError(f"{path / name} is damaged: its content does not match the manifest")
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -51,6 +51,10 @@ class TrainConfig(Config):
     """Number of newest checkpoints to keep besides the best one."""
     log_every: int = 20
     """Steps between log records; each is a mean over all steps since the last."""
+    activation_checkpointing: bool = False
+    """Whether to compute each block's activations a second time in the backward pass instead of keeping them."""
+    compile: bool = False
+    """Whether to compile the blocks with torch.compile, which pays off in long runs."""
     tensorboard: bool = False
     """Whether to write TensorBoard events as well."""
 

@@ -78,9 +78,9 @@ class World:
         totals = self.sum(torch.tensor([counts[name] for name in names], dtype=torch.int64))
         return dict(zip(names, totals.tolist(), strict=True))
 
-    def any(self, flag: bool) -> bool:
-        """Whether the flag is set in at least one process."""
-        return flag if self.size == 1 else bool(self.sum(torch.tensor(int(flag))) > 0)
+    def highest(self, number: int) -> int:
+        """The largest of the processes' numbers."""
+        return max(self.gather(number))
 
     def gather(self, value: T) -> list[T]:
         """The values of all processes, by rank; they travel between the processes and through no file."""

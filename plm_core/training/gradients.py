@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from plm_core.training.distributed import World
+
 
 class DivergedError(ValueError):
     """The loss or a gradient is not a number; the weights are those before the step."""
@@ -25,11 +27,11 @@ class Gradients:
 
     Args:
         model: the model.
-        rank: the number of this process, for messages.
+        world: the processes that hold copies or parts of it.
     """
 
-    def __init__(self, model: nn.Module, *, rank: int = 0) -> None:
-        self.model, self.rank = model, rank
+    def __init__(self, model: nn.Module, world: World) -> None:
+        self.model, self.world = model, world
         self.names: list[str] = []
         self.bad_step = torch.zeros((), dtype=torch.int64)
         self.bad_P = torch.zeros(0, dtype=torch.bool)
@@ -37,13 +39,16 @@ class Gradients:
 
     def norms(self) -> Tensor:
         """The Euclidean norm of each parameter's gradient, (P,), P parameters that have one."""
-        named = [(name, p.grad) for name, p in self.model.named_parameters() if p.grad is not None]
+        named = [(name, local(p.grad)) for name, p in self.model.named_parameters() if p.grad is not None]
         names = [name for name, _ in named]
         if not named:
             raise ValueError("no parameter has a gradient: does the loss depend on the model?")
         norms_P = torch.stack(list(torch._foreach_norm([gradient for _, gradient in named])))
+        if self.world.is_sharded:
+            norms_P = self.world.sum(norms_P.double().square()).sqrt().float()
         if names != self.names:
-            self.check()
+            if self.first_bad_step():
+                raise self.diverged("all ranks together")
             self.names = names
             self.bad_step = torch.zeros((), dtype=torch.int64, device=norms_P.device)
             self.bad_P = torch.zeros(len(names), dtype=torch.bool, device=norms_P.device)
@@ -83,32 +88,40 @@ class Gradients:
         self.bad_loss = torch.where(first, loss, self.bad_loss)
         return (self.bad_step > 0).float()
 
-    def check(self) -> None:
-        """Read the flag; this waits for the device.
+    def first_bad_step(self) -> int:
+        """The number of the first bad step, from 1; 0 if there was none. This waits for the device."""
+        return int(self.bad_step)
 
-        Raises:
-            DivergedError: a step was bad.
+    def diverged(self, where: str) -> DivergedError:
+        """The error that says what was not finite in the first bad step; all processes must ask for it together.
+
+        Args:
+            where: the ranks that caused it.
         """
         step = int(self.bad_step)
-        if step:
-            bad = [name for name, flag in zip(self.names, self.bad_P.tolist(), strict=True) if flag]
-            raise DivergedError(self._describe(step, bad, float(self.bad_loss)), step)
+        bad = [name for name, flag in zip(self.names, self.bad_P.tolist(), strict=True) if flag]
+        weights = [name for name, p in self.model.named_parameters() if not bool(local(p).isfinite().all())]
+        weights = sorted({name for names in self.world.gather(weights) for name in names})
+        what = f"the gradient is not finite in {listed(bad)}" if bad else f"the loss is {float(self.bad_loss)}, though"
+        what += "" if bad else " no gradient is"
+        if weights:
+            what += f", nor is the weight {listed(weights)}"
+        return DivergedError(
+            f"step {step}, {where}: {what}; nothing was stepped. Lower the learning rate, lengthen the warm-up, or "
+            "look at the batch",
+            step,
+        )
 
     def not_finite(self, norms_P: Tensor) -> list[str]:
         """The names of the parameters whose gradient is not finite; this waits for the device."""
         return [name for name, fine in zip(self.names, norms_P.isfinite().tolist(), strict=True) if not fine]
 
-    def _describe(self, step: int, bad: list[str], loss: float) -> str:
-        weights = [name for name, p in self.model.named_parameters() if not bool(p.isfinite().all())]
-        what = f"the gradient is not finite in {listed(bad)}" if bad else f"the loss is {loss}, though no gradient is"
-        if weights:
-            what += f", nor is the weight {listed(weights)}"
-        return (
-            f"step {step}, rank {self.rank}: {what}; nothing was stepped. Lower the learning rate, lengthen the "
-            "warm-up, or look at the batch"
-        )
-
 
 def listed(names: list[str]) -> str:
     """The first names of a list, and how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's part of a tensor that is split among processes (torch's ``DTensor``); others as they are."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor

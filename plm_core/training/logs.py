@@ -89,6 +89,28 @@ class RunLog:
                 file.write(json.dumps(record) + "\n")
 
 
+def rates_of(
+    tokens: int, seconds: float, *, flops_per_token: float | None = None, peak: float | None = None
+) -> dict[str, float]:
+    """Tokens a second; where the cost of a token is known, operations a second; on known hardware, its use (MFU).
+
+    The model FLOP utilisation counts the operations that the model needs, not those that were spent, for example on
+    padding (Chowdhery et al. 2022, appendix B).
+
+    Args:
+        tokens: real tokens trained on.
+        seconds: the time it took.
+        flops_per_token: floating-point operations of forward and backward pass.
+        peak: floating-point operations a second that the hardware could do.
+    """
+    rates = {"tokens_per_second": tokens / seconds, "seconds": seconds}
+    if flops_per_token is not None:
+        rates["flops_per_second"] = flops_per_token * tokens / seconds
+        if peak is not None:
+            rates["mfu"] = rates["flops_per_second"] / peak
+    return rates
+
+
 def read_metrics(folder: Path | str) -> list[dict[str, Any]]:
     """The metric records of a run, in order.
 

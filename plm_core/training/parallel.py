@@ -8,6 +8,7 @@ a block's parameters only while it computes (Zhao et al. 2023), so that a model 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -99,3 +100,26 @@ def whole(tensor: Tensor) -> Tensor:
     All processes must call this together.
     """
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def culprits(model: nn.Module, objective: TermsObjective, batches: Iterable[Batch], world: World) -> list[int]:
+    """The ranks whose own batches give a loss or gradient that is not finite.
+
+    The batches are computed once more, each process on its own, because gradients that have been added up do not say
+    whose they were. Of a model that is split among the processes, only the losses can be.
+
+    Args:
+        model: the model, not what :func:`wrap` made of it.
+        objective: the task.
+        batches: those of this process, on its device.
+        world: the processes; all must call this together.
+    """
+    parameters = [] if world.is_sharded else [p for p in model.parameters() if p.requires_grad]
+    fine = True
+    for batch in batches:
+        with torch.set_grad_enabled(bool(parameters)):
+            totals = [part.total.float() for part in objective.terms(model, batch).values()]
+        loss = torch.stack(totals).sum()
+        found = torch.autograd.grad(loss, parameters, allow_unused=True) if parameters else ()
+        fine &= all(bool(value.isfinite().all()) for value in (loss, *found) if value is not None)
+    return [rank for rank, good in enumerate(world.gather(fine)) if not good]

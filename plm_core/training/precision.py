@@ -11,9 +11,10 @@ import contextlib
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from plm_core.runtime import Precision
+from plm_core.training.gradients import listed
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -103,3 +104,13 @@ class LossScaler:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what :meth:`state_dict` returned."""
         self.scaler.load_state_dict(state)
+
+
+def check_master_weights(model: nn.Module, precision: Precision) -> None:
+    """Raise ValueError if weights are in a low precision already: autocast needs fp32 weights to update."""
+    low = [name for name, p in model.named_parameters() if p.dtype in (torch.float16, torch.bfloat16)]
+    if low:
+        raise ValueError(
+            f"precision {precision!r} computes in low precision and keeps the weights in fp32, but the model's are low "
+            f"already: {listed(low)}. Two systems at once lose small updates: leave out model.half() or .to(dtype)"
+        )

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plm_core.training.distributed import World
+
 
 @dataclass
 class Progress:
@@ -44,6 +46,16 @@ class Running:
             self.totals[key] = torch.zeros((), device=value.device)
         self.totals[key] = self.totals[key] + value.detach()
         self.counts[key] = self.counts.get(key, 0) + count
+
+    def summed(self, world: World) -> Running:
+        """The sums over all processes, which must hold the same names."""
+        if world.size == 1:
+            return self
+        names = sorted(self.totals)
+        totals = world.sum(torch.stack([self.totals[name] for name in names]))
+        counts = world.sum_counts({**self.counts, "": self.tokens})
+        tokens = counts.pop("")
+        return Running(dict(zip(names, totals, strict=True)), counts, tokens, self.started)
 
     def means(self) -> dict[str, float]:
         """Every sum divided by its count."""

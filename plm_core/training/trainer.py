@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,24 +18,18 @@ from torch import Tensor, nn
 
 from plm_core.objectives.base import Batch
 from plm_core.runtime import Precision, peak_flops
-from plm_core.training.checkpoint import (
-    BEST,
-    LAST,
-    checkpoint_folder,
-    keep_newest,
-    load_checkpoint,
-    newest_checkpoint,
-    random_state,
-    restore_random_state,
-    save_checkpoint,
-)
+from plm_core.training.blocks import checkpoint_activations, compile_blocks
+from plm_core.training.checkpoint import BEST, LAST, random_state, restore_random_state
 from plm_core.training.config import TrainConfig
+from plm_core.training.distributed import World, draw_separately
 from plm_core.training.gradients import DivergedError, Gradients, listed
 from plm_core.training.interrupt import Interrupted, deferred_interrupt
-from plm_core.training.logs import RunLog, drop_after
+from plm_core.training.logs import RunLog, drop_after, rates_of
 from plm_core.training.optim import make_optimizer
-from plm_core.training.precision import LossScaler, ScaleCollapsedError, autocast
+from plm_core.training.parallel import culprits, local_gradients, wrap
+from plm_core.training.precision import LossScaler, ScaleCollapsedError, autocast, check_master_weights
 from plm_core.training.progress import Progress, Running
+from plm_core.training.saving import Checkpoints
 from plm_core.training.schedule import learning_rate
 from plm_core.training.validation import TermsObjective, move, validate
 
@@ -61,12 +56,15 @@ class Trainer:
         folder: where checkpoints and logs go; None keeps everything in memory.
         device: where the batches are moved to.
         precision: arithmetic of the forward pass, already resolved (:attr:`~plm_core.runtime.Runtime.precision`).
+        world: the processes that train together, each with the same model, source and configuration; by default this
+            one alone. They share the micro-batches of a step, so that the run equals that of one process.
         flops_per_token: floating-point operations that training on one real token costs, forward and backward; with it
             the speed log says how much of the hardware is used.
         quiet: show no progress bar.
 
     Raises:
-        ValueError: a configuration that does not fit the model, or weights in a low precision under autocast.
+        ValueError: a configuration that does not fit the model or the number of processes, or weights in a low
+            precision under autocast.
     """
 
     def __init__(
@@ -80,6 +78,7 @@ class Trainer:
         folder: Path | str | None = None,
         device: torch.device | str = "cpu",
         precision: Precision = "fp32",
+        world: World | None = None,
         flops_per_token: float | None = None,
         quiet: bool = False,
     ) -> None:
@@ -92,14 +91,26 @@ class Trainer:
         self.valid_batches = valid_batches
         self.folder = None if folder is None else Path(folder)
         self.device = torch.device(device)
+        self.world = World(device=self.device) if world is None else world
         self.precision: Precision = precision
         self.flops_per_token = flops_per_token
         self.quiet = quiet
         self.progress = Progress()
         self.running = Running()
         self.records: list[dict[str, Any]] = []
+        if config.micro_batches % self.world.size:
+            raise ValueError(
+                f"{self.world.size} processes cannot share {config.micro_batches} micro-batches evenly: set "
+                f"train.micro_batches to a multiple of {self.world.size}"
+            )
+        draw_separately(self.world)
+        if config.activation_checkpointing:
+            checkpoint_activations(model)
+        if config.compile:
+            compile_blocks(model, device=self.device)
+        self.terms = wrap(model, objective, self.world)
         self.optimizer = make_optimizer(model, config)
-        self.gradients = Gradients(model)
+        self.gradients = Gradients(model, self.world)
         self.scaler = LossScaler(self.device) if precision == "fp16" else None
         # On a GPU the optimiser itself skips a bad step, if it can, and the host asks later.
         self.asks_later = self.device.type != "cpu" and hasattr(self.optimizer, "_step_supports_amp_scaling")
@@ -115,28 +126,29 @@ class Trainer:
             ScaleCollapsedError: under fp16, gradients that overflow at every scale.
             Interrupted: Ctrl-C or SIGTERM; the step under way was finished and the state saved.
         """
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            drop_after(self.folder, self.progress.step)
+        folder = self.folder if self.world.is_main else None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            drop_after(folder, self.progress.step)
         log = RunLog(
-            self.folder,
+            folder,
             total_steps=self.config.steps,
             first_step=self.progress.step,
-            tensorboard=self.config.tensorboard,
-            quiet=self.quiet,
+            tensorboard=self.config.tensorboard and self.world.is_main,
+            quiet=self.quiet or not self.world.is_main,
         )
         self.running.started = time.perf_counter()
         self.model.train()
         try:
-            with deferred_interrupt() as interrupted:
+            with deferred_interrupt(insist=self.world.size == 1) as interrupted:
                 while self.progress.step < self.config.steps and not self.out_of_patience():
                     stepped = self.step()
                     if stepped:
                         self.report(log)
                     if stepped and self.due(self.config.eval_every) and self.valid_batches:
                         self.evaluate(log)
-                    number = interrupted()
-                    if number is not None:
+                    number = self.world.highest(interrupted() or 0)
+                    if number:
                         self.save()
                         raise Interrupted(number)
                     if stepped and self.due(self.config.save_every):
@@ -153,9 +165,8 @@ class Trainer:
         Returns:
             Whether the weights were changed; only an overflow under fp16 leaves them as they are.
         """
-        config, progress = self.config, self.progress
-        first = progress.window * config.micro_batches
-        window = [self.objective.prepare(self.source.batch(first + i)) for i in range(config.micro_batches)]
+        progress = self.progress
+        window = self.window(progress.window)
         loss, sums = self.accumulate(window)
         progress.window += 1
         if not self.update(loss, sums):
@@ -166,27 +177,39 @@ class Trainer:
         progress.step += 1
         return True
 
+    def window(self, number: int) -> list[Batch]:
+        """The micro-batches of a window that fall to this process."""
+        first = number * self.config.micro_batches
+        mine = self.world.mine(range(first, first + self.config.micro_batches))
+        return [self.objective.prepare(self.source.batch(index)) for index in mine]
+
     def accumulate(self, window: Sequence[Batch]) -> tuple[Tensor, Sums]:
-        """Add up the gradients of a window; each loss is divided by its count over the *whole* window.
+        """Add up the gradients of a window; each loss is divided by its count over the *whole* window, that is over all
+        micro-batches in all processes.
 
         Returns:
-            The loss of the window, and the sums and counts to be logged. Nothing here waits for the device.
+            The loss of the window over all processes, and this process's sums and counts to be logged. Nothing here
+            waits for the device.
         """
         counts = [self.objective.counts(batch) for batch in window]
-        totals = {name: sum(count[name] for count in counts) for name in counts[0]}
+        totals = self.world.sum_counts({name: sum(count[name] for count in counts) for name in counts[0]})
         whole = torch.zeros((), device=self.device)
         sums: Sums = []
         for number, (batch, count) in enumerate(zip(window, counts, strict=True), start=1):
-            with autocast(self.precision, self.device):
-                terms = self.objective.terms(self.model, move(batch, self.device))
-            loss = torch.zeros((), device=self.device)
-            for name, part in terms.items():
-                loss = loss + self.objective.weights[name] * part.total / max(1, totals[name])
-                sums += [(f"{name}/{key}", value.detach(), count[name]) for key, value in part.sums().items()]
-            (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+            is_last = number == len(window)
+            with nullcontext() if is_last else local_gradients(self.terms):
+                with autocast(self.precision, self.device):
+                    terms = self.terms(move(batch, self.device))
+                loss = torch.zeros((), device=self.device)
+                for name, part in terms.items():
+                    loss = loss + self.objective.weights[name] * part.total / max(1, totals[name])
+                    sums += [(f"{name}/{key}", value.detach(), count[name]) for key, value in part.sums().items()]
+                # The processes average their gradients; what is wanted is the sum.
+                scaled = loss if self.world.size == 1 else loss * self.world.size
+                (scaled if self.scaler is None else self.scaler.scale(scaled)).backward()
             whole = whole + loss.detach()
-            sums.append(("loss", loss.detach(), number // len(window)))  # one loss a window
-        return whole, sums
+            sums.append(("loss", loss.detach(), int(is_last and self.world.is_main)))  # one loss a window
+        return self.world.sum(whole), sums
 
     def update(self, loss: Tensor, sums: Sums) -> bool:
         """Unscale, clip, step, update the scale, zero the gradients; whether the weights were changed."""
@@ -206,14 +229,14 @@ class Trainer:
                 self.scaler.update()
             except ScaleCollapsedError as error:
                 names = listed(self.gradients.not_finite(norms_P))
-                where = f"step {step}, rank {self.gradients.rank}"
+                where = f"step {step}, {self.culprits(self.progress.window - 1)}"
                 raise ScaleCollapsedError(f"{where}: {error}. Not finite at the end: {names}") from None
         else:
             found_inf = self.gradients.watch(step, loss, norms_P)
             if self.asks_later:
                 self.optimizer.found_inf = found_inf  # type: ignore[attr-defined]
             else:
-                self.gradients.check()
+                self.check()
             self.optimizer.step()
         self.optimizer.zero_grad()
         return stepped
@@ -240,11 +263,26 @@ class Trainer:
             DivergedError: one was not; the weights and ``progress`` are those before it.
         """
         try:
-            self.gradients.check()
+            self.check()
         except DivergedError as error:
             self.progress.window -= self.progress.step - (error.step - 1)
             self.progress.step = error.step - 1
             raise
+
+    def check(self) -> None:
+        """Raise DivergedError if a step was bad, which all processes notice together; name those that caused it."""
+        step = self.gradients.first_bad_step()
+        if step:
+            raise self.gradients.diverged(self.culprits(step - 1))  # without a scaler no window is skipped
+
+    def culprits(self, number: int) -> str:
+        """The ranks whose part of a window gives a loss or gradient that is not finite, in words."""
+        if self.world.size == 1:
+            return "rank 0"
+        batches = (move(batch, self.device) for batch in self.window(number))
+        with autocast(self.precision, self.device):
+            ranks = culprits(self.model, self.objective, batches, self.world)
+        return f"rank {' and '.join(map(str, ranks))}" if ranks else "all ranks together"
 
     def report(self, log: RunLog) -> None:
         """Move the bar; when a record is due, write the means since the last one and start new sums."""
@@ -252,7 +290,7 @@ class Trainer:
             log.advance()
             return
         self.confirm()
-        running, progress = self.running, self.progress
+        running, progress = self.running.summed(self.world), self.progress
         means = running.means()
         seconds = time.perf_counter() - running.started
         progress.tokens += running.tokens
@@ -260,30 +298,18 @@ class Trainer:
         if self.scaler is not None:
             rates |= {"loss_scale": self.scaler.get_scale(), "skipped_steps": progress.window - progress.step}
         log.metrics(progress.step, {f"train/{key}": value for key, value in means.items()} | rates)
-        log.speed(progress.step, self.speed(running.tokens, seconds))
+        peak = peak_flops(self.device, self.precision)
+        peak = None if peak is None else peak * self.world.size
+        log.speed(progress.step, rates_of(running.tokens, seconds, flops_per_token=self.flops_per_token, peak=peak))
         log.advance(loss=f"{means['loss']:.3f}", tokens_per_s=f"{running.tokens / seconds:,.0f}")
         self.running = Running()
-
-    def speed(self, tokens: int, seconds: float) -> dict[str, float]:
-        """Tokens a second; where the cost of a token is known, operations a second; on known hardware, its use (MFU).
-
-        The model FLOP utilisation counts the operations that the model needs, not those that were spent, for example
-        on padding (Chowdhery et al. 2022, appendix B).
-        """
-        rates = {"tokens_per_second": tokens / seconds, "seconds": seconds}
-        if self.flops_per_token is not None:
-            rates["flops_per_second"] = self.flops_per_token * tokens / seconds
-            peak = peak_flops(self.device, self.precision)
-            if peak is not None:
-                rates["mfu"] = rates["flops_per_second"] / peak
-        return rates
 
     def evaluate(self, log: RunLog) -> None:
         """Evaluate, log and keep the best weights."""
         self.confirm()
         progress = self.progress
         with autocast(self.precision, self.device):
-            result = validate(self.model, self.objective, self.valid_batches, device=self.device)
+            result = validate(self.model, self.objective, self.valid_batches, device=self.device, world=self.world)
         log.metrics(progress.step, {f"valid/{key}": value for key, value in result.items()})
         if result["loss"] < progress.best_loss:
             progress.best_loss, progress.best_step, progress.evaluations_without_gain = result["loss"], progress.step, 0
@@ -303,19 +329,18 @@ class Trainer:
         if self.folder is None:
             return
         state: dict[str, Any] = {"progress": dataclasses.asdict(self.progress), "config": self.config.to_dict()}
-        if kind == LAST:
-            state["optimizer"] = self.optimizer.state_dict()
-            state["random"] = random_state()
-            state["running"] = self.running.state_dict()
-            state["scaler"] = None if self.scaler is None else self.scaler.state_dict()
-        save_checkpoint(checkpoint_folder(self.folder, self.progress.step, kind), self.model, state)
-        keep_newest(self.folder, self.config.keep_last if kind == LAST else 1, kind)
+        if kind == BEST:
+            self.checkpoints(self.folder).save_best(self.progress.step, state)
+            return
+        state["scaler"] = None if self.scaler is None else self.scaler.state_dict()
+        own = {"random": random_state(), "running": self.running.state_dict()}
+        self.checkpoints(self.folder).save(self.progress.step, state, own)
 
     def resume(self) -> list[str]:
         """Continue from the newest complete checkpoint of the output folder.
 
         Returns:
-            A message for each damaged checkpoint that was passed over.
+            A message for each damaged checkpoint that was passed over, and for a changed number of processes.
 
         Raises:
             FileNotFoundError: the folder holds no complete checkpoint.
@@ -323,31 +348,21 @@ class Trainer:
         """
         if self.folder is None:
             raise ValueError("a run without an output folder cannot be resumed")
-        path, problems = newest_checkpoint(self.folder)
-        if path is None:
-            damaged = f" ({'; '.join(problems)})" if problems else ""
-            raise FileNotFoundError(f"{self.folder} holds no complete checkpoint to resume from{damaged}")
-        state = load_checkpoint(path, self.model)
+        state, own, problems = self.checkpoints(self.folder).load()
         self.progress = Progress(**state["progress"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.running.load_state_dict(state["running"], self.device)
         if self.scaler is not None and state["scaler"] is not None:
             self.scaler.load_state_dict(state["scaler"])
-        restore_random_state(state["random"])
+        if own is not None:
+            self.running.load_state_dict(own["running"], self.device)
+            restore_random_state(own["random"])
         return problems
+
+    def checkpoints(self, folder: Path) -> Checkpoints:
+        """The checkpoints in a folder."""
+        return Checkpoints(folder, self.model, self.optimizer, self.world, keep_last=self.config.keep_last)
 
 
 def num_tokens(batch: Batch) -> int:
     """The number of real tokens in a batch: of its mask, or of its ids where there is no mask."""
     mask = batch.get("attention_mask")
     return batch["input_ids"].numel() if mask is None or mask.dim() != 2 else int(mask.sum())
-
-
-def check_master_weights(model: nn.Module, precision: Precision) -> None:
-    """Raise ValueError if weights are in a low precision already: autocast needs fp32 weights to update."""
-    low = [name for name, p in model.named_parameters() if p.dtype in (torch.float16, torch.bfloat16)]
-    if low:
-        raise ValueError(
-            f"precision {precision!r} computes in low precision and keeps the weights in fp32, but the model's are low "
-            f"already: {listed(low)}. Two systems at once lose small updates: leave out model.half() or .to(dtype)"
-        )
