@@ -86,15 +86,17 @@ class CountingSchedule:
         self.steps += 1
 
 
-def attempt(train_step: Callable[..., Any], gradient: Tensor, *, max_norm: float = 1.0) -> tuple[Tensor, int, float]:
-    """Run a student's step on a loss of known gradient; return the change of the weights, the schedule and the scale.
+def attempt(train_step: Callable[..., Any], *gradients: Tensor) -> tuple[Tensor, int, float]:
+    """Run a student's step on losses of known gradients; return the weights, the schedule's count and the scale.
 
-    The optimiser is plain gradient descent with rate 1, so the weights change by minus the gradient that it saw.
+    The optimiser is plain gradient descent with rate 1 from zero, so the weights are minus the sum of the gradients
+    that it saw.
     """
-    weight = nn.Parameter(torch.zeros_like(gradient))
+    weight = nn.Parameter(torch.zeros_like(gradients[0]))
     optimizer, schedule = torch.optim.SGD([weight], lr=1.0), CountingSchedule()
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
-    train_step((weight * gradient).sum(), [weight], optimizer, scaler, schedule, max_norm)
+    for gradient in gradients:
+        train_step((weight * gradient).sum(), [weight], optimizer, scaler, schedule, 1.0)
     return weight.detach(), schedule.steps, scaler.get_scale()
 
 
@@ -129,13 +131,17 @@ def _(train_step: Callable[..., Any], draw: Draw) -> None:
 
 @training_step.stage("an overflow changes nothing but the scale")
 def _(train_step: Callable[..., Any], draw: Draw) -> None:
-    gradient = draw.normal(6)
-    gradient[draw.integer(0, 5)] = float("inf")
-    change, _, scale = attempt(train_step, gradient)
-    if bool((change != 0).any()):
+    overflow, gradient = draw.normal(6), draw.normal(6)
+    overflow[draw.integer(0, 5)] = float("inf")
+    gradient = 0.5 * gradient / gradient.norm()
+    weight, _, scale = attempt(train_step, overflow)
+    if bool((weight != 0).any()):
         raise CheckFailed("the gradient was infinite and the weights moved: let the scaler step, not the optimiser")
     if scale != 2.0**9:
         raise CheckFailed(f"after an overflow the scale is {scale:g}, not half of 1024: is update called?")
+    weight, _, _ = attempt(train_step, overflow, gradient)
+    message = "Are the gradients cleared after a skipped step, too? Is this one clipped in its true size?"
+    expect_close(weight, -gradient, what="the good step after an overflow", message=message, tolerance=1e-5)
 
 
 @training_step.stage("the schedule waits")
