@@ -12,7 +12,7 @@ from benchmarks import ours, theirs
 from benchmarks.contest import Side, ratios, require_equal_losses, started, take_turns
 from benchmarks.job import Job, prepare, save_batches
 from benchmarks.results import describe_run, save_result, summary
-from benchmarks.text import pair_batches, padding_share
+from benchmarks.text import padding_share, pair_batches
 
 OPPONENTS: dict[str, Side] = {"hf": theirs.train_as_documented, "hf-tuned": theirs.train_tuned}
 

@@ -14,6 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plm_core.models.dropout import dropout as drop
+from plm_core.models.segments import Segments
+
 if TYPE_CHECKING:
     from plm_core.models.positions import PositionScheme
 
@@ -25,7 +28,7 @@ def attend(
     k_BHSK: Tensor,
     v_BHSK: Tensor,
     *,
-    mask: Tensor | None = None,
+    mask: Tensor | Segments | None = None,
     is_causal: bool = False,
     bias: Tensor | None = None,
     dropout: float = 0.0,
@@ -42,7 +45,7 @@ def attend(
         k_BHSK: keys, (B, H, S, K).
         v_BHSK: values, (B, H, S, any width).
         mask: bool, broadcastable to (B, H, T, S); True = may be attended. A padding mask of shape (B, S) enters as
-            ``mask[:, None, None, :]``.
+            ``mask[:, None, None, :]``. Or sequences end to end in one row, of which each attends to itself.
         is_causal: the last query sits at the last key, so query t sees the keys up to S - T + t. (torch's flag of the
             same name aligns the *first* query with the first key; the two agree for T = S only.)
         bias: finite float scores, broadcastable to (B, H, T, S), added to the scaled scores.
@@ -50,7 +53,8 @@ def attend(
         scale: factor on the scores; 1/sqrt(K) if None.
         need_weights: also return the weights. Only the explicit implementation ever holds them.
         implementation: ``"fused"`` (torch's kernel: never stores the T x S matrix), ``"explicit"`` (two matrix
-            products and a softmax) or ``"auto"``: fused unless the weights are needed.
+            products and a softmax) or ``"auto"``: fused, unless the weights are needed or are to be dropped on a CPU,
+            for which torch has no fused kernel.
 
     Returns:
         The output (B, H, T, width of v), and the weights (B, H, T, S) or None. The weights are those really used, that
@@ -61,6 +65,12 @@ def attend(
 
     Source: Vaswani et al. (2017), equation 1; the fused kernel: Dao et al. (2022).
     """
+    if isinstance(mask, Segments):
+        assert bias is None
+        assert not need_weights
+        options = {"is_causal": is_causal, "dropout": dropout, "scale": scale, "implementation": implementation}
+        sequences = zip(mask.split(q_BHTK), mask.split(k_BHSK), mask.split(v_BHSK), strict=True)
+        return mask.join([attend(q, k, v, **options)[0] for q, k, v in sequences]), None  # type: ignore[arg-type]
     check_shapes(q_BHTK, k_BHSK, v_BHSK, mask, bias)
     if implementation not in ("auto", "fused", "explicit"):
         raise ValueError(f"unknown implementation {implementation!r}: use 'auto', 'fused' or 'explicit'")
@@ -68,7 +78,8 @@ def attend(
         raise ValueError("the fused kernel never holds the weights: use 'auto' or 'explicit' to see them")
     scale = 1 / math.sqrt(q_BHTK.shape[-1]) if scale is None else scale
     T, S = q_BHTK.shape[2], k_BHSK.shape[2]
-    fused = implementation == "fused" or (implementation == "auto" and not need_weights)
+    has_kernel = dropout == 0 or q_BHTK.device.type != "cpu"
+    fused = implementation == "fused" or (implementation == "auto" and has_kernel and not need_weights)
     kernel_causal = fused and is_causal and mask is None and bias is None and T == S  # no T x S mask needed
     allowed, live = visible_keys(mask, is_causal and not kernel_causal, T, S, q_BHTK.device)
 
@@ -106,7 +117,7 @@ def explicit_attention(
     weights_BHTS = scores_BHTS.softmax(dim=-1, dtype=at_least_fp32).to(v_BHSK.dtype)
     if live is not None:
         weights_BHTS = weights_BHTS.masked_fill(~live, 0.0)
-    weights_BHTS = F.dropout(weights_BHTS, dropout)
+    weights_BHTS = drop(weights_BHTS, dropout)
     return weights_BHTS @ v_BHSK, weights_BHTS
 
 
@@ -274,7 +285,7 @@ class MultiHeadAttention(nn.Module):
         x_BTD: Tensor,
         context_BSD: Tensor | None = None,
         *,
-        mask: Tensor | None = None,
+        mask: Tensor | Segments | None = None,
         is_causal: bool = False,
         cache: KVCache | None = None,
         need_weights: bool = False,

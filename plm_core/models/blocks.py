@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plm_core.models.attention import KVCache, MultiHeadAttention
+from plm_core.models.dropout import Dropout
 
 if TYPE_CHECKING:
     from plm_core.models.positions import PositionScheme
+    from plm_core.models.segments import Segments
 
 Activation = Literal["relu", "gelu", "gelu_new", "swiglu", "geglu"]
 Norm = Literal["layernorm", "rmsnorm"]
@@ -140,13 +142,13 @@ class Block(nn.Module):
             self.cross_attention_norm = make_norm(hidden_size, norm=norm, eps=norm_eps)
         self.feed_forward = FeedForward(hidden_size, intermediate_size, activation=activation, bias=bias)
         self.feed_forward_norm = make_norm(hidden_size, norm=norm, eps=norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
         x_BTD: Tensor,
         *,
-        mask: Tensor | None = None,
+        mask: Tensor | Segments | None = None,
         is_causal: bool = False,
         cache: KVCache | None = None,
         context_BSD: Tensor | None = None,
@@ -158,7 +160,8 @@ class Block(nn.Module):
 
         Args:
             x_BTD: the stream, (B, T, D).
-            mask: bool, broadcastable to (B, H, T, S); True = may be attended. S counts cached tokens.
+            mask: bool, broadcastable to (B, H, T, S); True = may be attended. S counts cached tokens. Or sequences in
+                one row (B = 1).
             is_causal: each token sees itself and earlier ones only.
             cache: keys and values of earlier tokens for self-attention.
             context_BSD: the encoder's output; needed exactly if the block has cross attention.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from plm_core.models.blocks import make_norm
 from plm_core.models.config import TransformerConfig, acts_on_embeddings
+from plm_core.models.dropout import Dropout
 from plm_core.models.positions import PositionScheme, Sinusoidal
 
 
@@ -38,7 +39,7 @@ class Embeddings(nn.Module):
         self.position = position if acts_on_embeddings(position) else None
         self.scale = math.sqrt(config.hidden_size) if isinstance(position, Sinusoidal) else 1.0
         self.norm = make_norm(config.hidden_size, norm=config.norm, eps=config.layer_norm_eps) if norm else None
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(
         self,

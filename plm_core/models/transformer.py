@@ -18,6 +18,7 @@ from plm_core.models.blocks import Block, make_norm
 from plm_core.models.config import TransformerConfig, acts_in_attention
 from plm_core.models.inputs import Embeddings
 from plm_core.models.positions import Learned, PositionScheme
+from plm_core.models.segments import Segments
 
 
 class Cache:
@@ -80,8 +81,8 @@ class Stack(nn.Module):
     ) -> None:
         super().__init__()
         num_layers = config.num_hidden_layers if num_layers is None else num_layers
-        in_attention = acts_in_attention(position)
-        schemes = position.per_layer(num_layers) if in_attention and num_layers else [None] * num_layers
+        self.position_in_attention = acts_in_attention(position)
+        schemes = position.per_layer(num_layers) if self.position_in_attention and num_layers else [None] * num_layers
         self.layers = nn.ModuleList(
             Block(
                 config.hidden_size,
@@ -116,6 +117,9 @@ class Stack(nn.Module):
     ) -> Tensor:
         """Run the blocks one after the other.
 
+        Padding is taken out before the first block and put back, as zeros, after the last, where that saves time
+        (:class:`~plm_core.models.segments.Segments`) and nobody looks inside.
+
         Args:
             x_BTD: embeddings, (B, T, D).
             mask: bool, broadcastable to (B, H, T, S); see :func:`plm_core.models.inputs.expand_mask`.
@@ -129,12 +133,16 @@ class Stack(nn.Module):
             The last state, (B, T, D).
         """
         need_weights = trace is not None and trace.keep_attentions
+        segments = None
+        if not self.position_in_attention and cache is None and context_BSD is None and trace is None:
+            segments = Segments.find(mask, (x_BTD.shape[0], x_BTD.shape[1]))
+            x_BTD = x_BTD if segments is None else segments.lay_out(x_BTD)
         if trace is not None:
             trace.hidden_states.append(x_BTD)
         for number, block in enumerate(self.layers):
             x_BTD, weights, cross_weights = block(
                 x_BTD,
-                mask=mask,
+                mask=mask if segments is None else segments,
                 is_causal=is_causal,
                 cache=cache.self_attention[number] if cache is not None else None,
                 context_BSD=context_BSD,
@@ -148,7 +156,8 @@ class Stack(nn.Module):
                     trace.attentions.append(weights)
                 if cross_weights is not None:
                     trace.cross_attentions.append(cross_weights)
-        return x_BTD if self.final_norm is None else self.final_norm(x_BTD)
+        x_BTD = x_BTD if self.final_norm is None else self.final_norm(x_BTD)
+        return x_BTD if segments is None else segments.put_back(x_BTD)
 
 
 @torch.no_grad()

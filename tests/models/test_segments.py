@@ -1,0 +1,135 @@
+"""Leaving padding out changes nothing: neither states, nor losses, nor gradients; and masks are read rightly."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plm_core.data.packing import same_document
+from plm_core.models import segments
+from plm_core.models.attention import attend
+from plm_core.models.bert import Bert, BertConfig
+from plm_core.models.gpt import Gpt, GptConfig
+from plm_core.models.inputs import expand_mask
+from plm_core.models.segments import Segments
+
+SHAPE = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 24,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "initializer_range": 0.2,
+}
+
+
+@pytest.fixture(autouse=True)
+def _short_sequences_too(monkeypatch) -> None:
+    monkeypatch.setattr(segments, "SHORTEST_MEAN", 1)
+    torch.manual_seed(0)
+
+
+def find(mask: torch.Tensor) -> Segments | None:
+    batch, tokens = mask.shape[:2]
+    return Segments.find(expand_mask(mask, batch=batch, queries=tokens, keys=tokens), (batch, tokens))
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=7, max_size=7), min_size=1, max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_rows_of_a_padding_mask_are_found(rows) -> None:
+    mask = torch.tensor(rows)
+    found = find(mask)
+    if mask.all() or not mask.any():
+        assert found is None
+        return
+    assert found is not None
+    assert found.lengths == [int(n) for n in mask.sum(dim=1) if n]
+    assert torch.equal(found.places, mask.flatten().nonzero()[:, 0])
+    x_BTD = torch.randn(*mask.shape, 3)
+    assert torch.equal(found.put_back(found.lay_out(x_BTD)), x_BTD * mask[:, :, None])
+
+
+@given(st.lists(st.lists(st.integers(1, 4), max_size=4), min_size=1, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_blocks_of_packed_documents_are_found(rows) -> None:
+    ids = torch.full((len(rows), 16), -1)
+    for row, lengths in enumerate(rows):
+        names = [name for name, length in enumerate(lengths) for _ in range(length)]
+        ids[row, : len(names)] = torch.tensor(names)
+    found = find(same_document(ids))
+    lengths = [length for row in rows for length in row]
+    assert (found.lengths if found else []) == lengths
+
+
+@pytest.mark.parametrize("damage", ["hole", "leak", "two pieces"])
+def test_a_mask_that_is_not_block_diagonal_stays_a_mask(damage: str) -> None:
+    ids = torch.tensor([[0, 0, 0, 1, 1, 1, -1]])
+    if damage == "two pieces":
+        ids = torch.tensor([[0, 0, 1, 1, 0, 0, -1]])
+    mask = same_document(ids)
+    if damage == "hole":
+        mask[0, 1, 2] = False
+    if damage == "leak":
+        mask[0, 4, 0] = True
+    assert find(mask) is None
+
+
+def losses_and_gradients(model, inputs, real):
+    model.zero_grad()
+    states = model.hidden_states(**inputs)
+    (states[real] ** 3).sum().backward()
+    return states[real].detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt"])
+@pytest.mark.parametrize("mask_kind", ["padding", "padding on the left", "packed"])
+@pytest.mark.parametrize("position", ["learned", "none", "sinusoidal"])
+def test_states_and_gradients_are_those_of_the_padded_batch(kind, mask_kind, position, monkeypatch) -> None:
+    make, config = (Bert, BertConfig) if kind == "bert" else (Gpt, GptConfig)
+    model = make(config(**SHAPE, position=position)).double()
+    ids = torch.randint(40, (3, 12))
+    real = torch.arange(12) < torch.tensor([[5], [12], [9]])
+    if mask_kind == "padding on the left":
+        real = real.flip(1)
+    mask = real
+    if mask_kind == "packed":
+        documents = torch.tensor([[0] * 5 + [-1] * 7, [0] * 4 + [1] * 8, [0] * 2 + [1] * 3 + [2] * 4 + [-1] * 3])
+        mask = same_document(documents)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    ragged = losses_and_gradients(model, inputs, real)
+    seen = Segments.find
+    monkeypatch.setattr(Segments, "find", lambda *_: None)
+    padded = losses_and_gradients(model, inputs, real)
+    assert seen(expand_mask(mask, batch=3, queries=12, keys=12), (3, 12)) is not None
+    torch.testing.assert_close(ragged, padded, atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("implementation", ["fused", "explicit"])
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_attention_to_each_sequence_alone(implementation, is_causal) -> None:
+    lengths = [3, 1, 6]
+    q, k, v = (torch.randn(1, 2, 10, 4) for _ in range(3))
+    mask = Segments(lengths, torch.arange(10), (1, 10))
+    out, _ = attend(q, k, v, mask=mask, is_causal=is_causal, implementation=implementation)
+    ids = torch.tensor([[0] * 3 + [1] + [2] * 6])
+    dense, _ = attend(q, k, v, mask=same_document(ids)[:, None], is_causal=is_causal, implementation="explicit")
+    torch.testing.assert_close(out, dense, atol=1e-6, rtol=1e-5)
+
+
+def test_who_looks_inside_sees_the_padded_stream() -> None:
+    from plm_core.models.transformer import Trace
+
+    model = Bert(BertConfig(**SHAPE)).eval()
+    trace = Trace(keep_attentions=True)
+    real = torch.arange(12) < torch.tensor([[5], [12]])
+    model.hidden_states(torch.randint(40, (2, 12)), attention_mask=real, trace=trace)
+    assert all(state.shape == (2, 12, 16) for state in trace.hidden_states)
+    assert all(weights.shape == (2, 2, 12, 12) for weights in trace.attentions)
+
+
+def test_short_sequences_stay_in_their_rows(monkeypatch) -> None:
+    monkeypatch.setattr(segments, "SHORTEST_MEAN", 10)
+    assert find(torch.arange(12) < torch.tensor([[5], [12]])) is None
+    assert find(torch.arange(24) < torch.tensor([[5], [24]])) is not None
