@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -282,6 +282,25 @@ def quantized_tables(model: nn.Module) -> dict[str, nn.Module]:
                 output.bias = nn.Parameter(layer.bias.detach().clone())
             made[owner] = output
     return made
+
+
+def plain_weights(model: nn.Module) -> None:
+    """Exchange integer layers for ordinary ones that hold what the integers stand for, in place."""
+    made: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, QuantizedLinear | TiedOutput):
+            weight = module.weight
+            layer = nn.Linear(weight.shape[1], weight.shape[0], bias=module.bias is not None)
+            layer.weight = nn.Parameter(weight)
+            if module.bias is not None:
+                layer.bias = nn.Parameter(module.bias.detach().clone())
+            made[name] = layer
+        elif isinstance(module, QuantizedEmbedding):
+            made[name] = nn.Embedding.from_pretrained(module.weight, freeze=False)
+    tied = {name: module.table_name for name, module in model.named_modules() if isinstance(module, TiedOutput)}
+    for output, table in tied.items():
+        cast(nn.Linear, made[output]).weight = cast(nn.Embedding, made[table]).weight
+    replace_modules(model, made)
 
 
 def error_bound(layer: nn.Linear, x: Tensor, quantized: QuantizedLinear) -> Tensor:

@@ -1,0 +1,257 @@
+"""Models as ONNX files, for programs without torch, and their int8 forms for ONNX Runtime's integer kernels.
+
+The graph takes any batch and any length up to the model's. BERT's runs both heads at every position; GPT's takes the
+keys and values of earlier tokens and returns them with the new ones, so that one graph serves both the first pass (an
+empty past) and every further token.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plm_core.compression.quantize import plain_weights
+from plm_core.models.attention import KVCache, MultiHeadAttention
+from plm_core.models.bert import Bert
+from plm_core.models.gpt import Gpt
+from plm_core.models.transformer import Cache
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class BertGraph(nn.Module):
+    """What the exported graph of a :class:`Bert` computes."""
+
+    inputs = ("input_ids", "attention_mask", "token_type_ids")
+    outputs = ("last_hidden_state", "prediction_logits", "seq_relationship_logits")
+
+    def __init__(self, model: Bert) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T) each -> states (B, T, D), word logits (B, T, V), sentence logits (B, 2)."""
+        model = self.model
+        x_BTD = model.hidden_states(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+        return x_BTD, model.mlm_head(x_BTD), model.nsp_head(model.pooler(x_BTD))
+
+    def example(self) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
+        """Inputs to trace with, and which of their axes may vary."""
+        ids = torch.zeros(2, 5, dtype=torch.long)
+        varies = torch.export.Dim.DYNAMIC
+        return (ids, torch.ones_like(ids, dtype=torch.bool), ids.clone()), ({0: varies, 1: varies},) * 3
+
+
+class GptGraph(nn.Module):
+    """What the exported graph of a :class:`Gpt` computes."""
+
+    inputs = ("input_ids", "attention_mask", "past")
+    outputs = ("logits", "present")
+
+    def __init__(self, model: Gpt) -> None:
+        super().__init__()
+        heads = {layer.num_heads for layer in model.modules() if isinstance(layer, MultiHeadAttention)}
+        if len(heads) > 1:
+            raise ValueError(
+                f"the blocks have {sorted(heads)} heads: their keys and values do not fit one tensor. Remove "
+                "equally many heads from every block before an export"
+            )
+        self.model, self.heads = model, heads.pop()
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """Ids (B, T), mask (B, P + T), past (L, 2, B, H, P, K) -> logits (B, T, V), present (L, 2, B, H, P + T, K)."""
+        layers = [JoinedCache(*past[number]) for number in range(past.shape[0])]
+        cache = Cache(0)
+        cache.self_attention, cache.cross_attention = list(layers), [KVCache() for _ in layers]
+        logits = self.model(input_ids, attention_mask=attention_mask, cache=cache)
+        return logits, torch.stack([torch.stack((layer.keys, layer.values)) for layer in layers])
+
+    def example(self) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
+        """Inputs to trace with, and which of their axes may vary."""
+        varies = torch.export.Dim.DYNAMIC
+        past = self.empty_past(2, length=3)
+        ids = torch.zeros(2, 5, dtype=torch.long)
+        mask = torch.ones(2, 8, dtype=torch.bool)
+        return (ids, mask, past), ({0: varies, 1: varies}, {0: varies, 1: varies}, {2: varies, 4: varies})
+
+    def empty_past(self, batch: int, *, length: int = 0) -> Tensor:
+        """Zeros in the shape of the past, (L, 2, B, H, length, K)."""
+        shape = self.model.config
+        return torch.zeros(shape.num_hidden_layers, 2, batch, self.heads, length, shape.head_size)
+
+
+class JoinedCache(KVCache):
+    """A cache that starts from given tensors and joins new ones to them: a graph has no buffer to write into."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self._k, self._v, self.length = keys, values, keys.shape[2]
+
+    def append(self, k_BHTK: Tensor, v_BHTK: Tensor) -> tuple[Tensor, Tensor]:
+        """All keys and values, old and new."""
+        assert self._k is not None and self._v is not None  # noqa: PT018
+        self._k, self._v = torch.cat((self._k, k_BHTK), dim=2), torch.cat((self._v, v_BHTK), dim=2)
+        self.length = self._k.shape[2]
+        return self._k, self._v
+
+
+def graph(model: nn.Module) -> BertGraph | GptGraph:
+    """The module that is exported for a model: a copy in evaluation mode, on the CPU, integer weights read back.
+
+    Raises:
+        ValueError: a model that is neither a Bert nor a Gpt.
+    """
+    if not isinstance(model, Bert | Gpt):
+        raise ValueError(f"a {type(model).__name__} cannot be exported: only Bert and Gpt have a graph")
+    model = copy.deepcopy(model).cpu().float().eval()
+    plain_weights(model)
+    return BertGraph(model) if isinstance(model, Bert) else GptGraph(model)
+
+
+def export_onnx(model: nn.Module, path: Path | str) -> None:
+    """Write a model as an ONNX file with dynamic batch and length, by torch's exporter.
+
+    Args:
+        model: a Bert or Gpt, compressed or not. Integer weights are read back; :func:`quantize_onnx` makes them anew.
+        path: the file to write.
+
+    Raises:
+        ValueError: another kind of model, or blocks with different numbers of heads in a Gpt.
+    """
+    module = graph(model)
+    arguments, shapes = module.example()
+    with torch.no_grad(), quiet_exporter():
+        program = torch.onnx.export(
+            module,
+            arguments,
+            dynamo=True,
+            dynamic_shapes=shapes,
+            input_names=list(module.inputs),
+            output_names=list(module.outputs),
+            verbose=False,
+        )
+    assert program is not None
+    program.save(str(path))
+
+
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Keep the exporter's notes on optional packages and on its own internals off the screen."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def open_onnx(path: Path | str, *, threads: int | None = None) -> onnxruntime.InferenceSession:
+    """Open an ONNX file with ONNX Runtime on the CPU.
+
+    Args:
+        path: the file.
+        threads: cores to use; torch's number by default.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that is damaged or no ONNX model.
+    """
+    import onnxruntime
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no ONNX file {path}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the classes of ONNX Runtime's errors are not public
+        raise ValueError(f"{path} is damaged or no ONNX model: {str(error).splitlines()[0][:200]}") from error
+
+
+def quantize_onnx(source: Path | str, target: Path | str, *, calibration: Iterable[Arrays] | None = None) -> None:
+    """Write the int8 form of an ONNX file: integer weights with a scale for each row, and integer activations.
+
+    Args:
+        source: a file of :func:`export_onnx`.
+        target: the file to write.
+        calibration: inputs by name, to choose the ranges of activations on (static); None rounds them as they come
+            (dynamic).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no calibration input.
+    """
+    import onnx
+    from onnxruntime import quantization
+
+    if not Path(source).is_file():
+        raise FileNotFoundError(f"no ONNX file {source}")
+    samples = [dict(inputs) for inputs in calibration or ()]
+    if calibration is not None and not samples:
+        raise ValueError("static quantisation needs at least one input to choose the ranges on")
+    model = onnx.load(source)
+    del model.graph.value_info[:]  # shapes of the exporter's intermediate names confuse the quantiser's own inference
+    prepared = Path(target).with_suffix(".prepared.onnx")
+    int8 = quantization.QuantType.QInt8
+    try:
+        onnx.save(model, prepared)
+        if calibration is None:
+            quantization.quantize_dynamic(prepared, target, per_channel=True, weight_type=int8)
+            return
+        quantization.quantize_static(
+            prepared,
+            target,
+            Samples(samples),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            weight_type=int8,
+            op_types_to_quantize=["MatMul", "Gemm"],
+        )
+    finally:
+        prepared.unlink(missing_ok=True)
+
+
+class Samples:
+    """Calibration inputs as ONNX Runtime's quantiser reads them: one after the other, then None."""
+
+    def __init__(self, samples: list[dict[str, np.ndarray]]) -> None:
+        self.left = iter(samples)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next input."""
+        return next(self.left, None)
+
+    def __iter__(self) -> Samples:
+        return self
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        return next(self.left)
+
+
+def runner(session: onnxruntime.InferenceSession) -> Callable[[Mapping[str, Tensor]], list[Tensor]]:
+    """A function from named tensors to the list of a session's outputs as tensors."""
+
+    def run(inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
+        return [torch.from_numpy(array) for array in session.run(None, arrays)]
+
+    return run

@@ -1,0 +1,122 @@
+"""ONNX files compute what the models compute, at any batch and length, with padding and with a cache."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from plm_core.compression.export import GptGraph, export_onnx, graph, open_onnx, quantize_onnx, runner
+from plm_core.compression.low_rank import factorise_model
+from plm_core.compression.quantize import QuantizeConfig, quantize_model
+from plm_core.compression.structured import attentions, remove_heads
+from plm_core.models.bert import Bert, BertConfig
+from plm_core.models.gpt import Gpt, GptConfig
+
+SHAPE = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "initializer_range": 0.2}
+
+
+@pytest.fixture(scope="module")
+def bert_files(tmp_path_factory):
+    """A BERT with its ONNX file."""
+    torch.manual_seed(0)
+    model, path = Bert(BertConfig(**SHAPE)).eval(), tmp_path_factory.mktemp("onnx") / "bert.onnx"
+    export_onnx(model, path)
+    return model, path
+
+
+def bert_inputs(batch: int, tokens: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(batch * tokens)
+    mask = torch.ones(batch, tokens, dtype=torch.bool)
+    mask[-1, tokens // 2 + 1 :] = False
+    return {
+        "input_ids": torch.randint(0, 40, (batch, tokens), generator=generator),
+        "attention_mask": mask,
+        "token_type_ids": torch.randint(0, 2, (batch, tokens), generator=generator),
+    }
+
+
+def test_bert_agrees_at_every_batch_and_length(bert_files):
+    model, path = bert_files
+    run, module = runner(open_onnx(path)), graph(model)
+    for batch in (1, 2, 7):
+        for tokens in (2, 17, 128):
+            inputs = bert_inputs(batch, tokens)
+            with torch.no_grad():
+                expected = module(*inputs.values())
+            real = inputs["attention_mask"]
+            states, words, sentences = run(inputs)
+            torch.testing.assert_close(states[real], expected[0][real], rtol=0, atol=1e-4)
+            torch.testing.assert_close(words[real], expected[1][real], rtol=0, atol=1e-4)
+            torch.testing.assert_close(sentences, expected[2], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("position", ["learned", "rope"])
+def test_gpt_agrees_with_and_without_a_past(position, tmp_path):
+    torch.manual_seed(0)
+    model = Gpt(GptConfig(**SHAPE, position=position)).eval()
+    export_onnx(model, tmp_path / "gpt.onnx")
+    run, module = runner(open_onnx(tmp_path / "gpt.onnx")), GptGraph(model)
+    for batch in (1, 2, 7):
+        for tokens in (2, 17, 128):
+            ids = torch.randint(0, 40, (batch, tokens))
+            mask = torch.ones_like(ids, dtype=torch.bool)
+            mask[-1, : tokens // 3] = False  # padding on the left, as generation has it
+            inputs = {"input_ids": ids, "attention_mask": mask, "past": module.empty_past(batch)}
+            with torch.no_grad():
+                full = model(ids, attention_mask=mask)
+            logits, _ = run(inputs)
+            torch.testing.assert_close(logits[mask], full[mask], rtol=0, atol=1e-4)
+            cut = tokens // 2
+            _, past = run(
+                {"input_ids": ids[:, :cut], "attention_mask": mask[:, :cut], "past": module.empty_past(batch)}
+            )
+            last, _ = run({"input_ids": ids[:, cut : cut + 1], "attention_mask": mask[:, : cut + 1], "past": past})
+            torch.testing.assert_close(last[:, 0], full[:, cut], rtol=0, atol=1e-4)
+
+
+def test_a_compressed_model_is_exported_as_it_is(tmp_path):
+    torch.manual_seed(0)
+    model = Gpt(GptConfig(**SHAPE, position="rope")).eval()
+    remove_heads(model, {name: [0] for name in attentions(model)})
+    factorise_model(model, 0.6)
+    quantize_model(model, QuantizeConfig())
+    export_onnx(model, tmp_path / "small.onnx")
+    ids = torch.randint(0, 40, (2, 9))
+    mask, past = torch.ones_like(ids, dtype=torch.bool), graph(model).empty_past(2)
+    logits, present = runner(open_onnx(tmp_path / "small.onnx"))(
+        {"input_ids": ids, "attention_mask": mask, "past": past}
+    )
+    torch.testing.assert_close(logits, model(ids).detach(), rtol=0, atol=1e-4)
+    assert present.shape == (2, 2, 2, 3, 9, 8)
+
+
+def test_integer_files_are_smaller_and_close(bert_files, tmp_path):
+    path, inputs = bert_files[1], bert_inputs(4, 30)
+    real = inputs["attention_mask"]
+    exact = runner(open_onnx(path))(inputs)[0][real]
+    samples = [{name: tensor.numpy() for name, tensor in bert_inputs(4, tokens).items()} for tokens in (9, 30)]
+    for name, calibration in (("dynamic", None), ("static", samples)):
+        quantize_onnx(path, tmp_path / f"{name}.onnx", calibration=calibration)
+        states = runner(open_onnx(tmp_path / f"{name}.onnx"))(inputs)[0][real]
+        error = (states - exact).square().mean() / exact.square().mean()
+        assert error < 0.01, name
+        assert not (tmp_path / f"{name}.prepared.onnx").exists()
+
+
+def test_bad_input_is_refused(bert_files, tmp_path):
+    with pytest.raises(ValueError, match="only Bert and Gpt"):
+        export_onnx(torch.nn.Linear(2, 2), tmp_path / "x.onnx")
+    with pytest.raises(FileNotFoundError, match="no ONNX file"):
+        open_onnx(tmp_path / "nothing.onnx")
+    with pytest.raises(FileNotFoundError, match="no ONNX file"):
+        quantize_onnx(tmp_path / "nothing.onnx", tmp_path / "y.onnx")
+    with pytest.raises(ValueError, match="at least one input"):
+        quantize_onnx(bert_files[1], tmp_path / "y.onnx", calibration=[])
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(bert_files[1].read_bytes()[:1000])
+    with pytest.raises(ValueError, match="is damaged or no ONNX model"):
+        open_onnx(damaged)
+    uneven = Gpt(GptConfig(**SHAPE))
+    remove_heads(uneven, {next(iter(attentions(uneven))): [0]})
+    with pytest.raises(ValueError, match="heads from every block"):
+        graph(uneven)
