@@ -23,7 +23,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(PY) || $(PYTHON) -m venv .venv || { \
 	  echo "No virtual environment could be made; on Debian and Ubuntu: apt-get install python3-venv"; exit 2; }
 	$(PY) -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test,dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,export,test,dev]'
 	@touch $@
 
 book: $(INSTALLED) ## bring stale chapters up to date and build the site to _build/html

@@ -8,6 +8,7 @@ empty past) and every further token.
 from __future__ import annotations
 
 import copy
+import importlib.util
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -130,8 +131,9 @@ def export_onnx(model: nn.Module, path: Path | str) -> None:
         path: the file to write.
 
     Raises:
-        ValueError: another kind of model, or blocks with different numbers of heads in a Gpt.
+        ValueError: another kind of model, blocks with different numbers of heads in a Gpt, or a missing package.
     """
+    require("onnx", "onnxscript")
     module = graph(model)
     arguments, shapes = module.example()
     with torch.no_grad(), quiet_exporter():
@@ -146,6 +148,12 @@ def export_onnx(model: nn.Module, path: Path | str) -> None:
         )
     assert program is not None
     program.save(str(path))
+
+
+def require(*packages: str) -> None:
+    """Raise ValueError with the command that mends it if a package of the extra "export" is not installed."""
+    if missing := [package for package in packages if importlib.util.find_spec(package) is None]:
+        raise ValueError(f"ONNX files need {', '.join(missing)}: pip install 'plm-core[export]'")
 
 
 @contextmanager
@@ -173,6 +181,7 @@ def open_onnx(path: Path | str, *, threads: int | None = None) -> onnxruntime.In
         FileNotFoundError: no such file.
         ValueError: a file that is damaged or no ONNX model.
     """
+    require("onnxruntime")
     import onnxruntime
 
     if not Path(path).is_file():
@@ -200,6 +209,7 @@ def quantize_onnx(source: Path | str, target: Path | str, *, calibration: Iterab
         FileNotFoundError: no such file.
         ValueError: no calibration input.
     """
+    require("onnx", "onnxruntime")
     import onnx
     from onnxruntime import quantization
 
