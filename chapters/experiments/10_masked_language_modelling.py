@@ -199,15 +199,22 @@ def make_pairs(documents: list[Document], task: Task, *, most: int = 600) -> lis
 
 def pair_accuracy(data: Corpus, task: Task, features: Callable[[Sequence[SentencePair]], Tensor]) -> float:
     """Accuracy of a linear probe of pairs from unseen stories."""
-    train, test = make_pairs(data.train, task), make_pairs(data.test, task)
-    train_labels, test_labels = (torch.tensor([pair.label for pair in pairs]) for pairs in (train, test))
-    return fit_linear_probe(features(train), train_labels).accuracy(features(test), test_labels)
+    parts = [make_pairs(documents, task) for documents in (data.train, data.valid, data.test)]
+    labels = [torch.tensor([pair.label for pair in pairs]) for pairs in parts]
+    return probe_accuracy([features(pairs) for pairs in parts], labels)
 
 
 def mood_accuracy(data: Corpus, features: Callable[[Sequence[Sequence[int]]], Tensor]) -> float:
     """Accuracy of a linear probe of a story's mood."""
-    (train, train_labels), (test, test_labels) = data.moods("train", 500), data.moods("test", 400)
-    return fit_linear_probe(features(train), train_labels).accuracy(features(test), test_labels)
+    rows, labels = zip(*[data.moods("train", 500), data.moods("valid", 200), data.moods("test", 400)], strict=True)
+    return probe_accuracy([features(part) for part in rows], labels)
+
+
+def probe_accuracy(features: Sequence[Tensor], labels: Sequence[Tensor]) -> float:
+    """Test accuracy of a probe whose weight decay is chosen on validation stories; parts: train, valid, test."""
+    probes = [fit_linear_probe(features[0], labels[0], weight_decay=decay) for decay in (0.003, 0.01, 0.03, 0.1, 0.3)]
+    best = max(probes, key=lambda probe: probe.accuracy(features[1], labels[1]))
+    return best.accuracy(features[2], labels[2])
 
 
 def pair_inputs(model: Bert, tokenizer: Tokenizer, pairs: Sequence[SentencePair]) -> dict[str, Tensor]:
