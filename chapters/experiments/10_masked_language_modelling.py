@@ -206,8 +206,7 @@ def pair_accuracy(data: Corpus, task: Task, features: Callable[[Sequence[Sentenc
 
 def mood_accuracy(data: Corpus, features: Callable[[Sequence[Sequence[int]]], Tensor]) -> float:
     """Accuracy of a linear probe of a story's mood."""
-    rows, labels = zip(*[data.moods("train", 500), data.moods("valid", 200), data.moods("test", 400)], strict=True)
-    return probe_accuracy([features(part) for part in rows], labels)
+    return probe_accuracy([features(rows) for rows, _ in data.moods], [labels for _, labels in data.moods])
 
 
 def probe_accuracy(features: Sequence[Tensor], labels: Sequence[Tensor]) -> float:

@@ -5,7 +5,7 @@ The ground truth is what the world knows about its own stories. N gaps, B rows, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -77,15 +77,13 @@ class Corpus:
     def claims(self) -> list[Claim]:
         return find_claims(self)
 
-    def moods(self, split: str, count: int) -> tuple[list[list[int]], Tensor]:
-        """The last row of each of ``count`` fresh stories, without the sentence that says the mood, and the moods."""
-        rows, labels = [], []
-        for story in self.world.stories(seed=1, split=split, count=count):
-            sentences = encode(self.tokenizer, story)[:-1]
-            start, end = sentence_runs([len(sentence) for sentence in sentences], CONTEXT - 2)[-1]
-            rows.append([token for sentence in sentences[start:end] for token in sentence])
-            labels.append(MOODS.index(mood(story)))
-        return rows, torch.tensor(labels)
+    @cached_property
+    def moods(self) -> list[tuple[list[list[int]], Tensor]]:
+        """Rows and moods of fresh stories, for training, validation and test."""
+        sizes = {"train": 500, "valid": 200, "test": 400}
+        return [
+            mood_rows(self.world.stories(seed=1, split=split, count=sizes[split]), self.tokenizer) for split in sizes
+        ]
 
 
 @lru_cache
@@ -116,6 +114,17 @@ def rows_of(documents: Sequence[Document]) -> list[list[int]]:
         for document in documents
         for start, end in sentence_runs([len(sentence) for sentence in document], CONTEXT - 2)
     ]
+
+
+def mood_rows(stories: Iterable[Story], tokenizer: Tokenizer) -> tuple[list[list[int]], Tensor]:
+    """The last row of each story, without the sentence that says the mood in so many words, and the moods."""
+    rows, labels = [], []
+    for story in stories:
+        sentences = encode(tokenizer, story)[:-1]
+        start, end = sentence_runs([len(sentence) for sentence in sentences], CONTEXT - 2)[-1]
+        rows.append([token for sentence in sentences[start:end] for token in sentence])
+        labels.append(MOODS.index(mood(story)))
+    return rows, torch.tensor(labels)
 
 
 def framed(tokenizer: Tokenizer, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
