@@ -128,7 +128,7 @@ def pretrain(variant: str, rt: Runtime, *, learning_rate: float | None = None) -
         source = MaskedPairBatches(pairs, tokenizer=data.tokenizer, masker=masker, batch_size=16, seed=rt.seed)
         objective = Joint([objective, second]) if second else objective
     config = TrainConfig(
-        steps=rt.choose(laptop=600, gpu=20_000),
+        steps=rt.choose(laptop=500, gpu=20_000),
         learning_rate=learning_rate or rt.choose(laptop=5e-3, gpu=5e-4),
         warmup_steps=40,
         weight_decay=0.01,
