@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from plm_core.config import Config
-from plm_core.training.schedule import Schedule
+from plm_core.training.schedule import Schedule, learning_rate
 
 OptimizerName = Literal["adamw", "adam", "sgd", "muon"]
 
@@ -57,6 +57,17 @@ class TrainConfig(Config):
     """Whether to compile the blocks with torch.compile, which pays off in long runs."""
     tensorboard: bool = False
     """Whether to write TensorBoard events as well."""
+
+    def rate(self, step: int) -> float:
+        """:func:`~plm_core.training.schedule.learning_rate` of the step after so many successful ones."""
+        return learning_rate(
+            step,
+            peak=self.learning_rate,
+            total_steps=self.steps,
+            warmup_steps=self.warmup_steps,
+            schedule=self.schedule,
+            floor=self.learning_rate * self.final_fraction,
+        )
 
     def validate(self) -> None:
         """Refuse sizes below one and fractions outside [0, 1]."""

@@ -21,9 +21,10 @@ class RunLog:
     """The logs of one run.
 
     Args:
-        folder: where the files go; None keeps the records in memory only.
+        folder: where the files go; None keeps the records in memory only. Records there of later steps than the first
+            one are dropped: the run will write them again.
         total_steps: length of the progress bar.
-        first_step: where the bar starts, for a resumed run.
+        first_step: the steps before this run, if it is a resumed one.
         tensorboard: also write TensorBoard events.
         quiet: show no progress bar.
 
@@ -44,6 +45,8 @@ class RunLog:
         self.records: list[dict[str, Any]] = []
         self.bar = tqdm(total=total_steps, initial=first_step, unit="step", disable=quiet, dynamic_ncols=True)
         self._writer: Any = None
+        if folder is not None:
+            drop_after(folder, first_step)
         if tensorboard:
             if folder is None:
                 raise ValueError("TensorBoard events need an output folder")

@@ -102,8 +102,8 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
-def culprits(model: nn.Module, objective: TermsObjective, batches: Iterable[Batch], world: World) -> list[int]:
-    """The ranks whose own batches give a loss or gradient that is not finite.
+def culprits(model: nn.Module, objective: TermsObjective, batches: Iterable[Batch], world: World) -> str:
+    """The ranks whose own batches give a loss or gradient that is not finite, in words.
 
     The batches are computed once more, each process on its own, because gradients that have been added up do not say
     whose they were. Of a model that is split among the processes, only the losses can be.
@@ -114,6 +114,8 @@ def culprits(model: nn.Module, objective: TermsObjective, batches: Iterable[Batc
         batches: those of this process, on its device.
         world: the processes; all must call this together.
     """
+    if world.size == 1:
+        return "rank 0"
     parameters = [] if world.is_sharded else [p for p in model.parameters() if p.requires_grad]
     fine = True
     for batch in batches:
@@ -122,4 +124,5 @@ def culprits(model: nn.Module, objective: TermsObjective, batches: Iterable[Batc
         loss = torch.stack(totals).sum()
         found = torch.autograd.grad(loss, parameters, allow_unused=True) if parameters else ()
         fine &= all(bool(value.isfinite().all()) for value in (loss, *found) if value is not None)
-    return [rank for rank, good in enumerate(world.gather(fine)) if not good]
+    ranks = [str(rank) for rank, good in enumerate(world.gather(fine)) if not good]
+    return f"rank {' and '.join(ranks)}" if ranks else "all ranks together"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plm_core.objectives.base import Batch
 from plm_core.training.distributed import World
 
 
@@ -29,6 +30,14 @@ class Progress:
     """The step it was measured after."""
     evaluations_without_gain: int = 0
     """Evaluations since then."""
+
+    def is_best(self, loss: float) -> bool:
+        """Note a validation loss of the present step; whether it is the lowest so far."""
+        if loss < self.best_loss:
+            self.best_loss, self.best_step, self.evaluations_without_gain = loss, self.step, 0
+            return True
+        self.evaluations_without_gain += 1
+        return False
 
 
 @dataclass
@@ -70,3 +79,14 @@ class Running:
         """Put back what :meth:`state_dict` returned."""
         self.totals = {key: total.to(device) for key, total in state["totals"].items()}
         self.counts, self.tokens = dict(state["counts"]), state["tokens"]
+
+
+def num_tokens(batch: Batch) -> int:
+    """The number of real tokens in a batch: those of its mask, or all ids where there is no mask.
+
+    In a packed batch, whose mask says for each token which others it may see, a real token sees itself.
+    """
+    mask = batch.get("attention_mask")
+    if mask is None:
+        return batch["input_ids"].numel()
+    return int((mask if mask.dim() == 2 else mask.diagonal(dim1=1, dim2=2)).sum())

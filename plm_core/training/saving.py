@@ -16,11 +16,14 @@ from plm_core.training.checkpoint import (
     WEIGHTS,
     begin_checkpoint,
     checkpoint_folder,
+    exists_complete,
     finish_checkpoint,
     keep_newest,
     load_checkpoint,
+    load_state,
     newest_checkpoint,
     save_checkpoint,
+    save_state,
     verify,
 )
 from plm_core.training.distributed import World
@@ -96,7 +99,7 @@ class Checkpoints:
         if world.is_sharded:
             verify(path)
             load_whole_weights(self.model, path)
-            state = torch.load(path / STATE, map_location="cpu", weights_only=True)
+            state = load_state(path / STATE)
         else:
             state = load_checkpoint(path, self.model)
         if "optimizer" not in state:
@@ -119,7 +122,8 @@ class Checkpoints:
             if world.is_main:
                 save_checkpoint(path, self.model, state)
             return
-        temporary = world.share(None if path.exists() or not world.is_main else begin_checkpoint(path))
+        done = not world.is_main or exists_complete(path)
+        temporary = world.share(None if done else begin_checkpoint(path))
         if temporary is None:
             return
         if with_optimizer:
@@ -127,5 +131,5 @@ class Checkpoints:
         weights = whole_weights(self.model, keep=world.is_main)
         if world.is_main:
             save_file(weights, str(temporary / WEIGHTS), metadata={"format": "pt"})
-            torch.save(state, temporary / STATE)
+            save_state(state, temporary / STATE)
             finish_checkpoint(temporary, path)

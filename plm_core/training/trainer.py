@@ -19,18 +19,17 @@ from torch import Tensor, nn
 from plm_core.objectives.base import Batch
 from plm_core.runtime import Precision, peak_flops
 from plm_core.training.blocks import checkpoint_activations, compile_blocks
-from plm_core.training.checkpoint import BEST, LAST, random_state, restore_random_state
+from plm_core.training.checkpoint import BEST, LAST, batch_digest, begin_run, random_state, restore_random_state
 from plm_core.training.config import TrainConfig
 from plm_core.training.distributed import World, draw_separately
 from plm_core.training.gradients import DivergedError, Gradients, listed
 from plm_core.training.interrupt import Interrupted, deferred_interrupt
-from plm_core.training.logs import RunLog, drop_after, rates_of
+from plm_core.training.logs import RunLog, rates_of
 from plm_core.training.optim import make_optimizer
 from plm_core.training.parallel import culprits, local_gradients, wrap
 from plm_core.training.precision import LossScaler, ScaleCollapsedError, autocast, check_master_weights
-from plm_core.training.progress import Progress, Running
+from plm_core.training.progress import Progress, Running, num_tokens
 from plm_core.training.saving import Checkpoints
-from plm_core.training.schedule import learning_rate
 from plm_core.training.validation import TermsObjective, move, validate
 
 Sums = list[tuple[str, Tensor, int]]
@@ -98,6 +97,7 @@ class Trainer:
         self.progress = Progress()
         self.running = Running()
         self.records: list[dict[str, Any]] = []
+        self.newest: Batch = {}  # the last window's first batch, by which a resumed run knows its data again
         if config.micro_batches % self.world.size:
             raise ValueError(
                 f"{self.world.size} processes cannot share {config.micro_batches} micro-batches evenly: set "
@@ -128,8 +128,7 @@ class Trainer:
         """
         folder = self.folder if self.world.is_main else None
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            drop_after(folder, self.progress.step)
+            begin_run(folder, self.progress.step)
         log = RunLog(
             folder,
             total_steps=self.config.steps,
@@ -167,6 +166,7 @@ class Trainer:
         """
         progress = self.progress
         window = self.window(progress.window)
+        self.newest = window[0]
         loss, sums = self.accumulate(window)
         progress.window += 1
         if not self.update(loss, sums):
@@ -219,7 +219,7 @@ class Trainer:
         norms_P = self.gradients.norms()
         norm = self.gradients.clip(norms_P, self.config.max_grad_norm)
         sums.append(("grad_norm", norm, 1))
-        rate = self.learning_rate()
+        rate = self.config.rate(self.progress.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
         stepped = True
@@ -241,19 +241,8 @@ class Trainer:
         self.optimizer.zero_grad()
         return stepped
 
-    def learning_rate(self, step: int | None = None) -> float:
-        """The rate of the step after so many successful ones; by default, of the next step."""
-        return learning_rate(
-            self.progress.step if step is None else step,
-            peak=self.config.learning_rate,
-            total_steps=self.config.steps,
-            warmup_steps=self.config.warmup_steps,
-            schedule=self.config.schedule,
-            floor=self.config.learning_rate * self.config.final_fraction,
-        )
-
     def due(self, every: int) -> bool:
-        """Whether something that happens every so many steps, and at the end, happens after this step."""
+        """Whether something that happens every so many steps, and at the end, is due now."""
         return self.progress.step % every == 0 or self.progress.step == self.config.steps
 
     def confirm(self) -> None:
@@ -277,12 +266,9 @@ class Trainer:
 
     def culprits(self, number: int) -> str:
         """The ranks whose part of a window gives a loss or gradient that is not finite, in words."""
-        if self.world.size == 1:
-            return "rank 0"
         batches = (move(batch, self.device) for batch in self.window(number))
         with autocast(self.precision, self.device):
-            ranks = culprits(self.model, self.objective, batches, self.world)
-        return f"rank {' and '.join(map(str, ranks))}" if ranks else "all ranks together"
+            return culprits(self.model, self.objective, batches, self.world)
 
     def report(self, log: RunLog) -> None:
         """Move the bar; when a record is due, write the means since the last one and start new sums."""
@@ -294,7 +280,7 @@ class Trainer:
         means = running.means()
         seconds = time.perf_counter() - running.started
         progress.tokens += running.tokens
-        rates = {"learning_rate": self.learning_rate(progress.step - 1), "tokens": progress.tokens}
+        rates = {"learning_rate": self.config.rate(progress.step - 1), "tokens": progress.tokens}
         if self.scaler is not None:
             rates |= {"loss_scale": self.scaler.get_scale(), "skipped_steps": progress.window - progress.step}
         log.metrics(progress.step, {f"train/{key}": value for key, value in means.items()} | rates)
@@ -311,11 +297,8 @@ class Trainer:
         with autocast(self.precision, self.device):
             result = validate(self.model, self.objective, self.valid_batches, device=self.device, world=self.world)
         log.metrics(progress.step, {f"valid/{key}": value for key, value in result.items()})
-        if result["loss"] < progress.best_loss:
-            progress.best_loss, progress.best_step, progress.evaluations_without_gain = result["loss"], progress.step, 0
+        if progress.is_best(result["loss"]):
             self.save(BEST)
-        else:
-            progress.evaluations_without_gain += 1
         log.say(f"step {progress.step}: validation loss {result['loss']:.4f} nats")
 
     def out_of_patience(self) -> bool:
@@ -332,6 +315,7 @@ class Trainer:
         if kind == BEST:
             self.checkpoints(self.folder).save_best(self.progress.step, state)
             return
+        state["data"] = batch_digest(self.newest)
         state["scaler"] = None if self.scaler is None else self.scaler.state_dict()
         own = {"random": random_state(), "running": self.running.state_dict()}
         self.checkpoints(self.folder).save(self.progress.step, state, own)
@@ -344,7 +328,7 @@ class Trainer:
 
         Raises:
             FileNotFoundError: the folder holds no complete checkpoint.
-            ValueError: the checkpoint belongs to another model.
+            ValueError: the checkpoint belongs to another model or to other training data.
         """
         if self.folder is None:
             raise ValueError("a run without an output folder cannot be resumed")
@@ -355,14 +339,15 @@ class Trainer:
         if own is not None:
             self.running.load_state_dict(own["running"], self.device)
             restore_random_state(own["random"])
+        if self.progress.window and self.world.is_main:
+            self.newest = self.window(self.progress.window - 1)[0]
+            if batch_digest(self.newest) != state["data"]:
+                raise ValueError(
+                    f"the saved run saw other data at step {self.progress.step}: resume it with the same corpus, "
+                    "tokenizer, batch size, micro_batches and seed, or start a new run in another folder"
+                )
         return problems
 
     def checkpoints(self, folder: Path) -> Checkpoints:
         """The checkpoints in a folder."""
         return Checkpoints(folder, self.model, self.optimizer, self.world, keep_last=self.config.keep_last)
-
-
-def num_tokens(batch: Batch) -> int:
-    """The number of real tokens in a batch: of its mask, or of its ids where there is no mask."""
-    mask = batch.get("attention_mask")
-    return batch["input_ids"].numel() if mask is None or mask.dim() != 2 else int(mask.sum())

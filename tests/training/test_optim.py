@@ -44,14 +44,15 @@ REFERENCES = {
 def test_equals_torch_unfused(name):
     model, reference = gpt().double().eval(), gpt().double().eval()
     optimizer = REFERENCES[name](decay_groups(reference, 0.1))
-    trainer = Trainer(model, CausalLM(), Source(), TrainConfig(optimizer=name, learning_rate=0.01), quiet=True)
+    config = TrainConfig(
+        optimizer=name, learning_rate=0.01, schedule="constant", warmup_steps=0, max_grad_norm=0.0, weight_decay=0.1
+    )
+    trainer = Trainer(model, CausalLM(), Source(), config, quiet=True)
     for index in range(4):
         part = CausalLM()(reference, Source().batch(index))
         optimizer.zero_grad()
         (part.total / part.count).backward()
         optimizer.step()
-        trainer.learning_rate = lambda: 0.01
-        trainer.config = trainer.config.replace(max_grad_norm=0.0)
         trainer.step()
     for a, b in zip(model.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
