@@ -10,6 +10,8 @@ from tyro.conf import Positional
 def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (), /, resume: bool = False) -> None:
     """Pretrain a model as a configuration file says; Ctrl-C saves the state and leaves.
 
+    On several GPUs or processes: torchrun --nproc-per-node 2 -m plm_core.cli train CONFIG train.micro_batches=2
+
     Args:
         config: a YAML file, such as configs/gpt_tiny.yaml.
         overrides: values to replace, as key=value: train.steps=100 model.hidden_size=64 output=runs/other.
@@ -17,15 +19,21 @@ def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (),
     """
     from plm_core.pretraining.config import read_run_config
     from plm_core.pretraining.run import pretrain
+    from plm_core.training.distributed import first_speaks, one_voice, start_world
 
-    run = read_run_config(config, overrides)
-    try:
-        report = pretrain(run, resume=resume)
-    except KeyboardInterrupt:
-        print(f"\nstate saved in {run.output}; continue with: plm train {config} --resume")
-        raise
-    print("\n".join(report.lines()))
-    print(f"model, tokenizer, logs and learning curve: {run.output}")
+    with first_speaks():
+        run = read_run_config(config, overrides)
+        world = start_world(run.strategy)
+    with one_voice(world):
+        try:
+            report = pretrain(run, resume=resume, world=world)
+        except KeyboardInterrupt:
+            if world.is_main:
+                print(f"\nstate saved in {run.output}; continue with: plm train {config} --resume")
+            raise
+    if report is not None:
+        print("\n".join(report.lines()))
+        print(f"model, tokenizer, logs and learning curve: {run.output}")
 
 
 def evaluate(run: Positional[Path], text: Path | None = None) -> None:

@@ -14,6 +14,7 @@ from plm_core.data.masking import MaskingConfig
 from plm_core.models.bert import BertConfig
 from plm_core.models.gpt import GptConfig
 from plm_core.training.config import TrainConfig
+from plm_core.training.distributed import Strategy
 
 ObjectiveName = Literal["causal_lm", "masked_lm", "masked_lm+next_sentence", "masked_lm+sentence_order"]
 TokenizerName = Literal["characters", "words", "bpe", "wordpiece"]
@@ -43,6 +44,8 @@ class RunConfig(Config):
     """Seed of weights, order and corruption."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the forward pass."""
+    strategy: Strategy = "ddp"
+    """What the processes that torchrun starts hold: all of the model (ddp) or a part of every parameter (fsdp)."""
     model: dict[str, Any] = field(default_factory=dict)
     """Fields of BertConfig or GptConfig other than vocab_size."""
     masking: MaskingConfig = field(default_factory=MaskingConfig)

@@ -23,6 +23,7 @@ from plm_core.pretraining.sources import make_sources
 from plm_core.pretraining.texts import load_texts, train_tokenizer
 from plm_core.runtime import setup
 from plm_core.training.checkpoint import BEST, LAST, WEIGHTS, complete, newest_checkpoint
+from plm_core.training.distributed import World, start_world
 from plm_core.training.logs import plot_learning_curve, read_metrics
 from plm_core.training.trainer import Trainer
 from plm_core.weights import load_weights
@@ -73,13 +74,20 @@ def shown(floor: Rate) -> str:
     return f"{floor.mean:.3f} ± {floor.half_width:.3f}" if floor.half_width else f"{floor.mean:.3f}"
 
 
-def pretrain(config: RunConfig, *, resume: bool = False, quiet: bool = False) -> Report:
+def pretrain(
+    config: RunConfig, *, resume: bool = False, quiet: bool = False, world: World | None = None
+) -> Report | None:
     """Train as the configuration says, into its output folder.
 
     Args:
         config: the run.
         resume: continue from the newest complete checkpoint in the output folder.
         quiet: show no progress bar.
+        world: the processes that train together, as :func:`~plm_core.training.distributed.start_world` makes it; by
+            default those of torchrun, or this one alone. The output folder must be one that all of them see.
+
+    Returns:
+        What the run reached; None in all processes but the main one.
 
     Raises:
         FileExistsError: the output folder holds a run and ``resume`` is not set, or another process is using it.
@@ -92,15 +100,22 @@ def pretrain(config: RunConfig, *, resume: bool = False, quiet: bool = False) ->
         raise FileExistsError(
             f"{folder} already holds a run: continue it with --resume, or choose another folder (output=...)"
         )
-    runtime = setup(seed=config.seed, precision=config.precision)
-    texts = load_texts(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    with only_user(folder):
-        tokenizer = Tokenizer.load(folder) if resume else train_tokenizer(config, texts)
-        model = build_model(config, tokenizer).to(runtime.device)
-        sources = make_sources(config, texts, tokenizer, folder)
+    world = start_world(config.strategy) if world is None else world
+    runtime = setup(seed=config.seed, precision=config.precision, device=str(world.device))
+    with world.main_first():
+        texts = load_texts(config)
+    with only_user(folder) if world.is_main else contextlib.nullcontext():
+        with world.main_first():
+            if resume or not world.is_main:
+                tokenizer = Tokenizer.load(folder)
+            else:
+                tokenizer = train_tokenizer(config, texts)
+                tokenizer.save(folder)
+                config.save(folder / CONFIG_FILE)
+            sources = make_sources(config, texts, tokenizer, folder, write=world.is_main)
+        model = build_model(config, tokenizer)
         trainer = Trainer(
-            model,
+            model if world.is_sharded else model.to(runtime.device),
             sources.objective,
             sources.train,
             config.train,
@@ -108,15 +123,15 @@ def pretrain(config: RunConfig, *, resume: bool = False, quiet: bool = False) ->
             folder=folder,
             device=runtime.device,
             precision=runtime.precision,
+            world=world,
             quiet=quiet,
         )
-        if resume:
-            for problem in trainer.resume():
-                print(problem)
-        else:
-            config.save(folder / CONFIG_FILE)
-            tokenizer.save(folder)
+        problems = trainer.resume() if resume else []
+        if world.is_main:
+            print("".join(f"{problem}\n" for problem in problems), end="")
         progress = trainer.fit()
+        if not world.is_main:
+            return None
         records = read_metrics(folder)
         floor = known_floor(config, texts)
         plot_learning_curve(records, folder / CURVE_FILE, floor=None if floor is None else floor.mean)
@@ -177,6 +192,7 @@ def only_user(folder: Path) -> Iterator[None]:
     except ImportError:  # no advisory locks on this system
         yield
         return
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK_FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -44,7 +44,7 @@ class Sources:
     valid: list[dict[str, Tensor]]
 
 
-def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: Path) -> Sources:
+def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: Path, *, write: bool = True) -> Sources:
     """Build the objective and the batches of a run.
 
     Args:
@@ -52,13 +52,14 @@ def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: 
         texts: its documents.
         tokenizer: turns them into ids.
         folder: where token files go.
+        write: whether to write them; else another process of the run has.
 
     Raises:
         ValueError: a corpus too small for the context, the batch or the objective.
     """
     if config.objective == "causal_lm":
         train, valid = (
-            causal_source(config, documents, tokenizer, folder / f"{name}.tokens")
+            causal_source(config, documents, tokenizer, folder / f"{name}.tokens", write=write)
             for name, documents in (("train", texts.train), ("valid", texts.valid))
         )
         return Sources(CausalLM(), train, valid.in_order()[:MAX_VALIDATION_BATCHES])
@@ -88,20 +89,15 @@ def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: 
     return Sources(joint, pairs[0], pairs[1].in_order()[:MAX_VALIDATION_BATCHES])
 
 
-def causal_source(config: RunConfig, documents: Documents, tokenizer: Tokenizer, path: Path) -> Source:
+def causal_source(
+    config: RunConfig, documents: Documents, tokenizer: Tokenizer, path: Path, *, write: bool = True
+) -> Source:
     """Packed rows where every document fits into one, else windows of the whole text through a token file.
 
     A document is framed as ``[BOS] text [EOS]``, so that its first word is predicted as well, and its end.
     """
-    with TokenFileWriter(
-        path, vocab_size=tokenizer.vocab_size, tokenizer=tokenizer.fingerprint, overwrite=True
-    ) as writer:
-        for document in documents:
-            writer.write([tokenizer.bos_id])
-            for block in text_blocks(document):
-                writer.write(tokenizer.encode(block))
-            writer.write([tokenizer.eos_id])
-            writer.end_document()
+    if write:
+        write_tokens(documents, tokenizer, path)
     file = TokenFile(path)
     if path.stem == "train" and len(file.tokens) <= config.context:
         raise ValueError(
@@ -118,6 +114,19 @@ def causal_source(config: RunConfig, documents: Documents, tokenizer: Tokenizer,
             seed=config.seed,
         )
     return WindowBatches(file.tokens, context=config.context, batch_size=config.batch_size, seed=config.seed)
+
+
+def write_tokens(documents: Documents, tokenizer: Tokenizer, path: Path) -> None:
+    """Write documents to a token file, each as ``[BOS] text [EOS]``."""
+    with TokenFileWriter(
+        path, vocab_size=tokenizer.vocab_size, tokenizer=tokenizer.fingerprint, overwrite=True
+    ) as writer:
+        for document in documents:
+            writer.write([tokenizer.bos_id])
+            for block in text_blocks(document):
+                writer.write(tokenizer.encode(block))
+            writer.write([tokenizer.eos_id])
+            writer.end_document()
 
 
 def masked_source(

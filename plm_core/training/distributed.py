@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -142,10 +143,11 @@ def start_world(strategy: Strategy = "ddp", *, device: str | None = None, backen
     if backend == "nccl" and here.type != "cuda":
         raise ValueError("the backend 'nccl' connects NVIDIA GPUs, and this run computes on the CPU: use 'gloo'")
     if here.type == "cuda":
-        if local_rank >= torch.cuda.device_count():
+        processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", local_rank + 1)), torch.cuda.device_count()
+        if processes > gpus:
             raise ValueError(
-                f"process {local_rank} of this machine has no GPU of its own: it has {torch.cuda.device_count()}. "
-                "Start no more processes than GPUs (--nproc-per-node), or compute on the CPU (PLM_DEVICE=cpu)"
+                f"{processes} processes need a GPU each, and this machine has {gpus}: start no more processes than "
+                "GPUs (--nproc-per-node), or compute on the CPU (PLM_DEVICE=cpu)"
             )
         here = torch.device("cuda", local_rank)
         torch.cuda.set_device(here)
@@ -153,6 +155,22 @@ def start_world(strategy: Strategy = "ddp", *, device: str | None = None, backen
     backends = backend or ("cpu:gloo,cuda:nccl" if here.type == "cuda" else "gloo")
     dist.init_process_group(backends, store=PrefixStore("collectives", store), rank=rank, world_size=size)
     return World(rank, size, local_rank, here, strategy, PrefixStore("plm", store))
+
+
+@contextmanager
+def first_speaks() -> Iterator[None]:
+    """Before there is a world: of a mistake that all processes make, such as a wrong option, let the first one of each
+    machine tell.
+
+    Raises:
+        SystemExit: in the other processes.
+    """
+    try:
+        yield
+    except (ValueError, OSError):
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            raise SystemExit(1) from None
+        raise
 
 
 @contextmanager
@@ -168,10 +186,10 @@ def one_voice(world: World) -> Iterator[None]:
     """
     try:
         yield
-    except KeyboardInterrupt:  # every process was told to stop, and they did so together
+    except KeyboardInterrupt as error:  # they agreed to stop, and did so together
         if world.is_main:
             raise
-        raise SystemExit(130) from None
+        raise SystemExit(128 + getattr(error, "number", signal.SIGINT)) from None
     except (Exception, SystemExit) as error:
         if world.size == 1:
             raise

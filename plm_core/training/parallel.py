@@ -7,8 +7,8 @@ a block's parameters only while it computes (Zhao et al. 2023), so that a model 
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -24,11 +24,7 @@ from plm_core.weights import shared_parameters, tied_weights
 
 
 class Terms(nn.Module):
-    """A model and its objective as one module from batch to losses.
-
-    DDP must know which parameters a loss reaches, and searches backwards from what the module returns. From a model's
-    outputs it would find heads that the objective never scores, and wait for their gradients for ever.
-    """
+    """A model and its objective as one module from batch to losses, for DDP only sees calls of what it wraps."""
 
     def __init__(self, model: nn.Module, objective: TermsObjective) -> None:
         super().__init__()
@@ -40,7 +36,7 @@ class Terms(nn.Module):
         return self.objective.terms(self.model, batch)
 
 
-def wrap(model: nn.Module, objective: TermsObjective, world: World) -> nn.Module:
+def wrap(model: nn.Module, objective: TermsObjective, world: World, example: Callable[[], Batch]) -> nn.Module:
     """Make a model compute as one of the world's processes.
 
     In a sharded world the model's parameters are replaced, in place, by each process's part of them: build the
@@ -48,8 +44,9 @@ def wrap(model: nn.Module, objective: TermsObjective, world: World) -> nn.Module
 
     Args:
         model: the same in every process; where it differs, the main process's weights count.
-        objective: what is computed from its outputs.
+        objective: what is computed from its outputs; it must reach the same parameters for every batch.
         world: the processes.
+        example: gives some batch, on the device; asked for only if there are copies to be kept equal.
 
     Returns:
         A module from batch to :class:`~plm_core.objectives.base.LossParts` by name, whose backward pass leaves the
@@ -57,13 +54,21 @@ def wrap(model: nn.Module, objective: TermsObjective, world: World) -> nn.Module
     """
     if world.is_sharded:
         shard(model, world)
+    if world.is_sharded or world.size == 1:
         return Terms(model, objective)
-    if world.size == 1:
-        return Terms(model, objective)
-    warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
-    return DistributedDataParallel(
-        Terms(model, objective), broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
-    )
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with torch.random.fork_rng():
+        _, found = loss_and_gradients(model, objective, example(), parameters)
+    unreached = [parameter for parameter, gradient in zip(parameters, found, strict=True) if gradient is None]
+    # DDP would wait for their gradients, or look for them after every step; it passes over what needs none.
+    for parameter in unreached:
+        parameter.requires_grad_(False)
+    newer = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    once: dict[str, Any] = {"forward_sync_buffers" if newer else "broadcast_buffers": False}
+    wrapped = DistributedDataParallel(Terms(model, objective), gradient_as_bucket_view=True, **once)
+    for parameter in unreached:
+        parameter.requires_grad_(True)
+    return wrapped
 
 
 def shard(model: nn.Module, world: World) -> None:
@@ -119,10 +124,16 @@ def culprits(model: nn.Module, objective: TermsObjective, batches: Iterable[Batc
     parameters = [] if world.is_sharded else [p for p in model.parameters() if p.requires_grad]
     fine = True
     for batch in batches:
-        with torch.set_grad_enabled(bool(parameters)):
-            totals = [part.total.float() for part in objective.terms(model, batch).values()]
-        loss = torch.stack(totals).sum()
-        found = torch.autograd.grad(loss, parameters, allow_unused=True) if parameters else ()
+        loss, found = loss_and_gradients(model, objective, batch, parameters)
         fine &= all(bool(value.isfinite().all()) for value in (loss, *found) if value is not None)
     ranks = [str(rank) for rank, good in enumerate(world.gather(fine)) if not good]
     return f"rank {' and '.join(ranks)}" if ranks else "all ranks together"
+
+
+def loss_and_gradients(
+    model: nn.Module, objective: TermsObjective, batch: Batch, parameters: Sequence[nn.Parameter]
+) -> tuple[Tensor, Sequence[Tensor | None]]:
+    """The sum of a batch's losses and its gradients, None where a parameter is not reached; nothing is accumulated."""
+    with torch.set_grad_enabled(bool(parameters)):
+        loss = torch.stack([part.total.float() for part in objective.terms(model, batch).values()]).sum()
+    return loss, torch.autograd.grad(loss, parameters, allow_unused=True) if parameters else ()

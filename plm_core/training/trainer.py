@@ -108,7 +108,7 @@ class Trainer:
             checkpoint_activations(model)
         if config.compile:
             compile_blocks(model, device=self.device)
-        self.terms = wrap(model, objective, self.world)
+        self.terms = wrap(model, objective, self.world, lambda: move(self.window(0)[0], self.device))
         self.optimizer = make_optimizer(model, config)
         self.gradients = Gradients(model, self.world)
         self.scaler = LossScaler(self.device) if precision == "fp16" else None
