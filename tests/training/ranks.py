@@ -219,6 +219,19 @@ def command(world, *, arguments):
     return code, lines.getvalue(), errors.getvalue()
 
 
+def stopped_command(world, *, arguments, step, number):
+    """The command line, while rank 1 is sent a signal after a step."""
+    original = Trainer.report
+
+    def report(trainer, log):
+        if trainer.progress.step == step and os.environ["RANK"] == "1":
+            signal.raise_signal(number)
+        original(trainer, log)
+
+    Trainer.report = report
+    return command(world, arguments=arguments)
+
+
 def send(answer, outcome):
     """Send an outcome as bytes: tensors must outlive the process that made them."""
     buffer = io.BytesIO()
@@ -232,8 +245,8 @@ def run(task, environment, strategy, arguments, answer):
     torch.set_num_threads(1)
     function = globals()[task]
     try:
-        if function is command:
-            send(answer, ("returned", command(World(), **arguments)))
+        if function in (command, stopped_command):
+            send(answer, ("returned", function(World(), **arguments)))
             return
         world = start_world(strategy, device="cpu")
         with one_voice(world):
