@@ -1,0 +1,31 @@
+"""Killed at any instant, also during a save, and resumed: a run ends with the bits of the one that nobody killed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEATHS = 30
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system cannot fork, and has no SIGKILL")
+def test_killed_and_resumed_to_the_same_bits(tmp_path):
+    program = Path(__file__).with_name("mortal_runs.py")
+    root = program.parents[2]
+    done = subprocess.run(
+        [sys.executable, str(program), str(tmp_path), str(DEATHS)], capture_output=True, text=True, cwd=root
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    whole = {line["mode"]: line["remains"] for line in lines if "killed" not in line}
+    runs = [line for line in lines if "killed" in line]
+    assert len(runs) == DEATHS
+    for remains in whole.values():
+        assert {"metrics.jsonl", "step-000000012/state.pt", "step-000000012/weights.safetensors"} <= remains.keys()
+        assert any(name.startswith("best-") for name in remains)
+    for number, run in enumerate(runs):
+        assert run["remains"] == whole[run["mode"]], f"run {number}"
+    assert all(run["killed"] for run in runs if not run["outside"]), "those that count their own instants all die"
+    assert sum(run["half_saved"] for run in runs) >= 5, "many of them in the middle of a save"
