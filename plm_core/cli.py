@@ -16,6 +16,7 @@ from tyro.extras import SubcommandApp
 
 from plm_core.data import commands as data_commands
 from plm_core.pretraining import commands as pretraining_commands
+from plm_core.pretraining import compression_commands
 
 app = SubcommandApp()
 app.command(data_commands.app, name="data", help="List and fetch corpora, and turn text into tokens.")
@@ -23,6 +24,9 @@ app.command(pretraining_commands.train)
 app.command(pretraining_commands.evaluate)
 app.command(pretraining_commands.generate)
 app.command(name="fill-mask")(pretraining_commands.fill_mask)
+app.command(compression_commands.compress)
+app.command(compression_commands.export)
+app.command(compression_commands.benchmark)
 
 
 @app.command

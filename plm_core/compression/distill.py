@@ -78,6 +78,7 @@ class Distillation(Objective):
         layers: Sequence[int] | None = None,
     ) -> None:
         self.objective, self.config, self.name = objective, config, objective.name
+        self.trace: Trace | None = None
         self.teacher = teacher.eval().requires_grad_(False)
         ours, theirs = student.config, teacher.config
         if ours.vocab_size != theirs.vocab_size:
@@ -116,30 +117,30 @@ class Distillation(Objective):
         return self.objective.count(batch)
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
-        """As the task does."""
-        return self.objective.inputs(batch)
+        """As the task does; where states are compared, with an empty trace that the student's pass fills."""
+        inputs = self.objective.inputs(batch)
+        self.trace = self.new_trace()
+        return inputs if self.trace is None else {**inputs, "trace": self.trace}
+
+    def new_trace(self) -> Trace | None:
+        """An empty trace if states or attention weights are compared."""
+        compares = self.config.hidden_weight or self.config.attention_weight
+        return Trace(keep_attentions=bool(self.config.attention_weight)) if compares else None
 
     def score(self, output: Any, batch: Batch) -> LossParts:
-        """The task's own score."""
-        return self.objective.score(output, batch)
-
-    def __call__(self, model: nn.Module, batch: Batch) -> LossParts:
-        """Run student and teacher and add up the losses, as a sum over the task's terms."""
-        config, inputs = self.config, self.inputs(batch)
-        compare = bool(config.hidden_weight or config.attention_weight)
-        traces = [Trace(keep_attentions=bool(config.attention_weight)) if compare else None for _ in range(2)]
-        output = model(**inputs, trace=traces[0])
-        parts = self.score(output, batch)
-        if not (config.soft_weight or compare):
+        """Run the teacher and add up the losses, as a sum over the task's terms."""
+        config, parts = self.config, self.objective.score(output, batch)
+        if not config.soft_weight and self.trace is None:
             return parts
+        seen = self.new_trace()
         with torch.no_grad():
-            target = self.teacher(**inputs, trace=traces[1])
+            target = self.teacher(**self.objective.inputs(batch), trace=seen)
         total = (1 - config.soft_weight) * parts.total
         if config.soft_weight:
             student_NV, teacher_NV = self.logits(output, batch), self.logits(target, batch)
             total = total + config.soft_weight * soft_loss(student_NV, teacher_NV, temperature=config.temperature)
-        if traces[0] is not None and traces[1] is not None:
-            total = total + parts.counted * self.trace_loss(traces[0], traces[1], batch)
+        if self.trace is not None and seen is not None:
+            total = total + parts.counted * self.trace_loss(self.trace, seen, batch)
         return LossParts(total, parts.counted, parts.metrics)
 
     def logits(self, output: Any, batch: Batch) -> Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from plm_core.compression.saved import STRUCTURE_FILE, load_compressed
 from plm_core.data.storyworld.floor import Rate
 from plm_core.data.texts import read_blocks
 from plm_core.data.tokenizers import Tokenizer
@@ -148,7 +149,7 @@ def build_model(config: RunConfig, tokenizer: Tokenizer) -> Bert | Gpt:
 
 
 def open_run(folder: Path) -> tuple[RunConfig, Tokenizer, Bert | Gpt]:
-    """Configuration, tokenizer and best weights of a finished or interrupted run; the model is in evaluation mode.
+    """Configuration, tokenizer and best weights of a run, finished, interrupted or compressed; in evaluation mode.
 
     Raises:
         FileNotFoundError: the folder is not the output of a run, or holds no complete checkpoint yet.
@@ -158,6 +159,10 @@ def open_run(folder: Path) -> tuple[RunConfig, Tokenizer, Bert | Gpt]:
         raise FileNotFoundError(f"{folder} is not the output folder of `plm train`: it has no {CONFIG_FILE}")
     config = RunConfig.load(folder / CONFIG_FILE)
     tokenizer = Tokenizer.load(folder)
+    if (folder / STRUCTURE_FILE).is_file():
+        model = build_model(config, tokenizer)
+        load_compressed(model, folder)
+        return config, tokenizer, model.eval()
     best, _ = newest_checkpoint(folder, BEST)
     checkpoint = best or newest_checkpoint(folder)[0]
     if checkpoint is None:

@@ -1,0 +1,141 @@
+"""From the command line: a run is compressed by several methods, opens like a run, is exported and compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from plm_core.cli import main
+from plm_core.compression.prune import sparsity
+from plm_core.pretraining.compress import Prune, Quantize, parse_method
+from plm_core.pretraining.run import open_run
+
+SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+def train(folder: Path, objective: str) -> Path:
+    """A tiny run."""
+    values = {
+        "corpus": "storyworld-small-en",
+        "documents": 40,
+        "context": 128,
+        "batch_size": 4,
+        "objective": objective,
+        "output": str(folder / "run"),
+        "model": SMALL,
+        "train": {"steps": 4, "warmup_steps": 1, "eval_every": 4, "save_every": 4, "log_every": 2},
+    }
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plm_core.pretraining.floor.WORDS_PER_STORY", 1)
+        assert main(["train", str(path)]) == 0
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def causal(tmp_path_factory) -> Path:
+    return train(tmp_path_factory.mktemp("causal"), "causal_lm")
+
+
+@pytest.fixture(scope="module")
+def joint(tmp_path_factory) -> Path:
+    return train(tmp_path_factory.mktemp("joint"), "masked_lm+next_sentence")
+
+
+def refused(capsys, *arguments) -> str:
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("plm: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def test_methods_follow_each_other_and_the_result_is_a_run(causal, tmp_path, capsys):
+    small = tmp_path / "small"
+    methods = ["distill:layers=1,steps=2", "prune:what=neurons,share=0.25,steps=2", "low-rank:share=0.6", "quantize"]
+    options = [part for method in methods for part in ("--method", method)]
+    assert main(["compress", str(causal), "--output", str(small), *options]) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines()[-6:-1]] == ["as", *methods]
+    config, _, model = open_run(small)
+    assert config.model["num_hidden_layers"] == len(model.decoder.layers) == 1
+    assert main(["generate", str(small), "--max-new-tokens", "5", "--seed", "0"]) == 0
+    assert main(["evaluate", str(small)]) == 0
+    again = tmp_path / "again"
+    assert "cannot be copied" in refused(capsys, "compress", small, "--output", again, "--method", "distill:steps=1")
+
+
+def test_both_tasks_of_a_joint_run_survive(joint, tmp_path, capsys):
+    for number, method in enumerate(
+        ("distill:steps=2", "prune:what=heads,share=0.5", "low-rank:weighting=fisher", "quantize:activations=static")
+    ):
+        assert main(["compress", str(joint), "--output", str(tmp_path / str(number)), "--method", method]) == 0
+    capsys.readouterr()
+    assert main(["benchmark", str(joint), str(tmp_path / "1"), "--rounds", "2"]) == 0
+    table = capsys.readouterr().out
+    assert "next_sentence/accuracy" in table
+    assert table.splitlines()[1].startswith("run ")
+
+
+def test_zeros_stay_zeros_while_the_model_recovers(causal, tmp_path):
+    method = "prune:share=0.8,steps=3"
+    assert main(["compress", str(causal), "--output", str(tmp_path / "sparse"), "--method", method]) == 0
+    assert sparsity(open_run(tmp_path / "sparse")[2]) == pytest.approx(0.8, abs=1e-3)
+
+
+def test_a_compressed_run_is_exported(causal, tmp_path, capsys):
+    from plm_core.compression.export import graph, open_onnx, runner
+
+    small = tmp_path / "small"
+    assert main(["compress", str(causal), "--output", str(small), "--method", "quantize:bits=4"]) == 0
+    assert main(["export", str(small), "--output", str(tmp_path / "m.onnx")]) == 0
+    model = open_run(small)[2]
+    ids = torch.randint(0, 50, (2, 7))
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids, dtype=torch.bool)}
+    logits = runner(open_onnx(tmp_path / "m.onnx"))({**inputs, "past": graph(model).empty_past(2)})[0]
+    torch.testing.assert_close(logits, model(ids).detach(), rtol=0, atol=1e-4)
+    assert "exists already" in refused(capsys, "export", small, "--output", tmp_path / "m.onnx")
+
+
+def test_methods_are_read_with_their_options():
+    assert parse_method("prune:what=2:4") == Prune(what="2:4")
+    assert parse_method("quantize:bits=4,embeddings=false") == Quantize(bits=4, embeddings=False)
+
+
+def test_bad_input_is_answered_in_one_line(causal, tmp_path, capsys):
+    output = tmp_path / "out"
+    for method, message in (
+        ("shrink", "unknown method 'shrink'"),
+        ("prune:shares=0.5", "share"),
+        ("prune:share", "expected key=value"),
+        ("quantize:bits=5", "must be 4 or 8"),
+        ("prune:what=heads,share=0.9", "at most"),
+        ("distill:layers=5", "deeper than its teacher"),
+    ):
+        assert message in refused(capsys, "compress", causal, "--output", output, "--method", method)
+        assert not output.exists()
+    assert "is not the output folder" in refused(
+        capsys, "compress", tmp_path / "none", "--output", output, "--method", "quantize"
+    )
+    output.mkdir()
+    (output / "theirs").write_text("keep")
+    assert "is not empty" in refused(capsys, "compress", causal, "--output", output, "--method", "quantize")
+    assert (output / "theirs").read_text() == "keep"
+
+
+def test_a_damaged_compressed_run_is_named(causal, tmp_path, capsys):
+    small = tmp_path / "small"
+    assert main(["compress", str(causal), "--output", str(small), "--method", "quantize"]) == 0
+    weights = small / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    assert "not a complete safetensors file" in refused(capsys, "generate", small)
+    weights.write_bytes(whole)
+    (small / "structure.json").write_text(json.dumps({}), encoding="utf-8")
+    assert "do not fit" in refused(capsys, "evaluate", small)
