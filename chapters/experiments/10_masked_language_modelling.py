@@ -48,7 +48,6 @@ MASKINGS = {
     "40 %": MaskingConfig(rate=0.4),
     "only [MASK]": MaskingConfig(mask_share=1.0, random_share=0.0),
     "no random words": MaskingConfig(mask_share=0.8, random_share=0.0),
-    "spans": MaskingConfig(unit="span"),
 }
 SECOND_TASKS: dict[str, Objective | None] = {
     "pairs, no second loss": None,
@@ -128,11 +127,11 @@ def pretrain(variant: str, rt: Runtime, *, learning_rate: float | None = None) -
         source = MaskedPairBatches(pairs, tokenizer=data.tokenizer, masker=masker, batch_size=16, seed=rt.seed)
         objective = Joint([objective, second]) if second else objective
     config = TrainConfig(
-        steps=rt.choose(laptop=500, gpu=20_000),
+        steps=rt.choose(laptop=300, gpu=20_000),
         learning_rate=learning_rate or rt.choose(laptop=5e-3, gpu=5e-4),
         warmup_steps=40,
         weight_decay=0.01,
-        eval_every=rt.choose(laptop=100, gpu=2000),
+        eval_every=rt.choose(laptop=50, gpu=2000),
     )
     valid = standard_batches(rows_of(data.valid), data.tokenizer) if variant in MASKINGS else ()
     trainer = Trainer(
