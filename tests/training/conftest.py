@@ -10,7 +10,12 @@ import torch
 from torch.distributed import TCPStore
 
 RANKS = Path(__file__).with_name("ranks.py")
-PRELOADED = ["plm_core.training.trainer", "plm_core.models.bert", "plm_core.pretraining.run", "plm_core.cli"]
+PRELOADED = [
+    *("plm_core.training.trainer", "plm_core.models.bert", "plm_core.pretraining.run", "plm_core.cli"),
+    *("torch._dynamo", "torch.distributed.fsdp", "torch.distributed.tensor", "torch.distributed.checkpoint"),
+    "matplotlib.pyplot",
+]
+"""Imported once, before the first process is forked; most of a short run would be spent on it."""
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +25,7 @@ def run_ranks():
     An outcome is ("returned", what the task returned), (an error's name, its message), or ("died", exit code).
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*PRELOADED, "torch.distributed.fsdp", "torch.distributed.checkpoint"])
+    context.set_forkserver_preload(PRELOADED)
 
     def run(task, *, size=2, strategy="ddp", **arguments):
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # the agent's part; any free port
