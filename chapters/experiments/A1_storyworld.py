@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from plm_core.data.batches import PaddedBatches
 from plm_core.data.storyworld import IdealReader, Story, StoryWorld
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.ngram import KneserNey
+from plm_core.notebook import load_experiment
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
@@ -29,6 +29,8 @@ TRAIN_STORIES = {"laptop": 14_000, "gpu": 60_000}
 TEST_STORIES = 300
 READ_STORIES = 100
 BATCH_STORIES = 8
+
+causal = load_experiment("09_causal_language_modelling")
 
 
 def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
     return {
         "nats_per_token": math.fsum(loss.sum() for loss in losses) / words,
         "floor": math.fsum(story.nats for story in stories) / words,
-        "by_kind": by_kind(world, stories[:READ_STORIES], losses),
+        "by_kind": causal.losses_by_kind(IdealReader(world), stories[:READ_STORIES], losses),
         "train_tokens": sum(map(len, train)) - len(train),
         "train_seconds": time.perf_counter() - start,
     }
@@ -90,28 +92,4 @@ def by_transformer(world: StoryWorld, train: list[list[int]], test: list[list[in
     )
     source = PaddedBatches(train, batch_size=BATCH_STORIES, pad_id=0, seed=seed)
     Trainer(model, CausalLM(), source, config, quiet=True).fit()
-    return [word_losses(model, ids) for ids in test]
-
-
-@torch.no_grad()
-def word_losses(model: Gpt, ids: Sequence[int]) -> np.ndarray:
-    """The loss of every token but the first, in nats, (T - 1,)."""
-    tokens = torch.tensor([ids])
-    logits = model.eval()(tokens[:, :-1])[0]
-    return F.cross_entropy(logits, tokens[0, 1:], reduction="none").double().numpy()
-
-
-def by_kind(world: StoryWorld, stories: list[Story], losses: list[np.ndarray]) -> dict[str, dict[str, float]]:
-    """For each kind of word: its share, the best achievable loss on it, and the model's."""
-    reader, sums = IdealReader(world), dict[str, list[float]]()
-    for story, loss in zip(stories, losses, strict=False):
-        for word, nats in zip(reader.read(story.words), loss, strict=True):
-            entry = sums.setdefault(word.kind, [0.0, 0.0, 0.0])
-            entry[0] += 1
-            entry[1] += word.nats
-            entry[2] += float(nats)
-    total = sum(count for count, _, _ in sums.values())
-    return {
-        kind: {"share": count / total, "floor": floor / count, "nats": nats / count}
-        for kind, (count, floor, nats) in sorted(sums.items())
-    }
+    return [causal.word_losses(model, ids) for ids in test]
