@@ -6,10 +6,12 @@ import sys
 
 from tyro.extras import SubcommandApp
 
+from benchmarks.causal import causal
 from benchmarks.pretrain import pretrain
 
 app = SubcommandApp()
 app.command(pretrain)
+app.command(causal)
 
 if __name__ == "__main__":
     try:

@@ -71,3 +71,23 @@ def gradient_norm(model: torch.nn.Module) -> float:
     norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     model.zero_grad()
     return float(norm)
+
+
+class TokenCount:
+    """Counts the real tokens that pass through a model, on either side."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._count: Tensor | int = 0
+        model.register_forward_pre_hook(self._see, with_kwargs=True)
+
+    def _see(self, model: torch.nn.Module, positional: object, inputs: dict[str, Tensor]) -> None:
+        mask = inputs.get("attention_mask")
+        if mask is None:
+            self._count += inputs["input_ids"].numel()
+        else:
+            self._count += (mask if mask.dim() == 2 else mask.any(dim=-1)).sum()
+
+    def take(self) -> int:
+        """The count since the last call."""
+        taken, self._count = int(self._count), 0
+        return taken

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.contest import Orders
-from benchmarks.job import Job, gradient_norm, load_batches
+from benchmarks.job import Job, TokenCount, gradient_norm, load_batches
 from benchmarks.text import pair_batches, texts
 from plm_core.data.batches import PackedBatches, WindowBatches
 from plm_core.data.tokenizers import Tokenizer
@@ -29,18 +29,18 @@ def train(orders: Orders, job: Job) -> None:
     model = load_pretrained(job.model_folder).to(job.device)
     losses, norms = check_values(model, objective, job)
     trainer = make_trainer(model, objective, source, job)
+    tokens = TokenCount(model)
     orders.built(losses=losses, gradient_norms=norms)
     while steps := orders.next():
-        before = trainer.progress.tokens
         trainer.config = trainer.config.replace(steps=trainer.progress.step + steps)
         trainer.fit()
-        orders.done(trainer.progress.tokens - before)
+        orders.done(tokens.take())
     orders.end()
 
 
 def make_objective(job: Job) -> TermsObjective:
     """The objective of the job's task."""
-    return Joint([MaskedLM(), NextSentence()]) if job.task == "mlm+nsp" else CausalLM()
+    return Joint([MaskedLM(), NextSentence()]) if job.task == "mlm+nsp" else CausalLM(sliced=True)
 
 
 def make_source(job: Job, tokenizer: Tokenizer) -> BatchSource:

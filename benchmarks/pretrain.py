@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import ExitStack
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks import ours, theirs
-from benchmarks.contest import Side, ratios, require_equal_losses, started, take_turns
-from benchmarks.job import Job, prepare, save_batches
-from benchmarks.results import describe_run, save_result, summary
-from benchmarks.text import padding_share, pair_batches
-
-OPPONENTS: dict[str, Side] = {"hf": theirs.train_as_documented, "hf-tuned": theirs.train_tuned}
+from benchmarks.results import save_result
+from benchmarks.training import training_contest
 
 
 def pretrain(
+    *,
     against: Literal["hf"] = "hf",
     shape: str = "tiny",
-    *,
     corpus: str = "wikitext-2",
     vocab_size: int = 8192,
     length: int = 128,
@@ -38,7 +29,7 @@ def pretrain(
 
     Args:
         against: the library to measure against; it runs as documented and as tuned.
-        shape: tiny, small, bert-base.
+        shape: tiny, small or bert-base.
         corpus: wikitext-2 or python-documentation.
         vocab_size: size of the WordPiece vocabulary.
         length: the longest row in tokens.
@@ -53,27 +44,14 @@ def pretrain(
         save: store the result under benchmarks/results.
     """
     settings = {name: value for name, value in locals().items() if name != "save"}
-    with tempfile.TemporaryDirectory() as folder:
-        job = Job(
-            "mlm+nsp", Path(folder), shape, batch_size, length, device=device, precision=precision, compile=compile
-        )
-        tokenizer = prepare(job, corpus=corpus, vocab_size=vocab_size, dropout=dropout)
-        source = pair_batches(job.folder, tokenizer, length=length, batch_size=batch_size, seed=0)
-        save_batches(job, [source.batch(0), source.batch(1)])
-        lengths = [len(p.first) + len(p.second) + 3 for p in map(source.pairs.pair, range(len(source.pairs)))]
-        with ExitStack() as stack:
-            sides = [
-                stack.enter_context(started(name, side, replace(job), device=device, threads=threads))
-                for name, side in {"plm": ours.train, **OPPONENTS}.items()
-            ]
-            require_equal_losses(sides, tolerance=1e-4)
-            take_turns(sides, rounds=rounds, steps=steps, progress=print)
-    result = describe_run(settings) | {
-        "padding_share": round(padding_share(lengths, batch_size), 3),
-        "losses": {side.name: side.facts["losses"] for side in sides},
-        "sides": {side.name: summary(side) for side in sides},
-        "ratios": {side.name: ratios(sides[0], side) for side in sides[1:]},
-    }
+    fields = {"shape": shape, "batch_size": batch_size, "length": length, "device": device, "precision": precision}
+    result = training_contest(
+        settings,
+        fields | {"task": "mlm+nsp", "compile": compile},
+        corpus=corpus,
+        vocab_size=vocab_size,
+        dropout=dropout,
+    )
     if save:
         save_result(f"pretrain_{shape}", result)
     return result

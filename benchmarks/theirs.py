@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks.contest import Orders
-from benchmarks.job import Job, gradient_norm, load_batches
+from benchmarks.job import Job, TokenCount, gradient_norm, load_batches
 from benchmarks.text import texts, their_pairs
 from plm_core.data.tokenizers import Tokenizer
 
@@ -67,11 +67,10 @@ def train(orders: Orders, job: Job, settings: dict[str, Any]) -> None:
     class Turns(transformers.TrainerCallback):
         """Stops at the end of each turn until the next order comes."""
 
-        tokens = 0
         steps_left = 0
 
         def wait(self, control: Any) -> None:
-            self.steps_left, Turns.tokens = orders.next(), 0
+            self.steps_left = orders.next()
             control.should_training_stop = self.steps_left == 0
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
@@ -80,14 +79,10 @@ def train(orders: Orders, job: Job, settings: dict[str, Any]) -> None:
         def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
             self.steps_left -= 1
             if self.steps_left == 0:
-                orders.done(int(Turns.tokens))
+                orders.done(tokens.take())
                 self.wait(control)
 
-    def count(module: Any, args: Any, inputs: dict[str, Tensor]) -> None:
-        mask = inputs.get("attention_mask")
-        Turns.tokens += inputs["input_ids"].numel() if mask is None else mask.sum()
-
-    model.register_forward_pre_hook(count, with_kwargs=True)
+    tokens = TokenCount(model)
     orders.built(losses=losses, gradient_norms=norms)
     transformers.Trainer(
         model=model, args=arguments, train_dataset=items, data_collator=collate, callbacks=[Turns()]

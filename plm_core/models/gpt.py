@@ -12,6 +12,7 @@ from plm_core.models.config import TransformerConfig, make_position
 from plm_core.models.inputs import Embeddings, expand_mask
 from plm_core.models.positions import PositionScheme
 from plm_core.models.transformer import Cache, Stack, Trace, initialise
+from plm_core.models.vocabulary_loss import TokenLosses, vocabulary_loss
 from plm_core.weights import shared_parameters
 
 
@@ -118,8 +119,10 @@ class Gpt(nn.Module):
         cache: Cache | None = None,
         trace: Trace | None = None,
         logits_to_keep: int = 0,
-    ) -> Tensor:
-        """Logits for the token that follows each token.
+        labels: Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> Tensor | TokenLosses:
+        """Logits for the token that follows each token, or the loss of the labels.
 
         Args:
             input_ids: integers, (B, T).
@@ -129,9 +132,13 @@ class Gpt(nn.Module):
             cache: of :meth:`new_cache`; the tokens are appended to it.
             trace: an empty :class:`~plm_core.models.transformer.Trace`, to be filled.
             logits_to_keep: compute logits of that many last tokens only; 0 for all.
+            labels: integers, (B, T), the next token at each place. The loss is computed in place of the logits, of
+                which only a slice exists at a time: :func:`~plm_core.models.vocabulary_loss.vocabulary_loss`.
+            label_smoothing: of that loss.
 
         Returns:
-            Logits, (B, T or logits_to_keep, V).
+            Logits, (B, T or logits_to_keep, V). With labels,
+            :class:`~plm_core.models.vocabulary_loss.TokenLosses`.
 
         Raises:
             ValueError: a sequence longer than the model, an id outside the vocabulary, a mask of the wrong shape.
@@ -139,6 +146,9 @@ class Gpt(nn.Module):
         x_BTD = self.hidden_states(
             input_ids, attention_mask=attention_mask, position_ids=position_ids, cache=cache, trace=trace
         )
+        if labels is not None:
+            flat = x_BTD.flatten(0, 1), self.lm_head.weight, labels.flatten()
+            return vocabulary_loss(*flat, label_smoothing=label_smoothing)
         return self.lm_head(x_BTD[:, -logits_to_keep:])
 
     def new_cache(self) -> Cache:

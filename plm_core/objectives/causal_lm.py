@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plm_core.data.labels import IGNORE
+from plm_core.models.vocabulary_loss import TokenLosses
 from plm_core.objectives.base import Batch, LossParts, Objective
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
@@ -22,6 +23,8 @@ class CausalLM(Objective):
     Args:
         label_smoothing: share of the target's probability that is spread over the whole vocabulary
             (Szegedy et al. 2016), in training; evaluation reports the loss without it.
+        sliced: ask the model for its loss in place of its logits, which then never exist all at once: less memory and
+            time for a large vocabulary. The model must take ``labels``, as :class:`~plm_core.models.gpt.Gpt` does.
 
     Raises:
         ValueError: a share outside [0, 1).
@@ -29,19 +32,24 @@ class CausalLM(Objective):
 
     name = "causal_lm"
 
-    def __init__(self, *, label_smoothing: float = 0.0) -> None:
+    def __init__(self, *, label_smoothing: float = 0.0, sliced: bool = False) -> None:
         self.label_smoothing = check_smoothing(label_smoothing)
+        self.sliced = sliced
 
     def for_evaluation(self) -> CausalLM:
         """The same task without label smoothing."""
-        return CausalLM()
+        return CausalLM(sliced=self.sliced)
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
-        """The ids, with mask and positions where the batch has them."""
+        """The ids, with mask and positions where the batch has them, and the labels if the model scores them."""
+        if self.sliced:
+            return model_inputs(batch) | {"labels": batch["labels"], "label_smoothing": self.label_smoothing}
         return model_inputs(batch)
 
-    def score(self, output: Tensor, batch: Batch) -> LossParts:
+    def score(self, output: Tensor | TokenLosses, batch: Batch) -> LossParts:
         """Score logits (B, T, V) against labels (B, T)."""
+        if isinstance(output, TokenLosses):
+            return LossParts(output.total, self.count(batch), {"accuracy": output.correct})
         return token_losses(output, batch["labels"], label_smoothing=self.label_smoothing)
 
     def count(self, batch: Batch) -> int:

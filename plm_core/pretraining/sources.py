@@ -62,7 +62,7 @@ def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: 
             causal_source(config, documents, tokenizer, folder / f"{name}.tokens", write=write)
             for name, documents in (("train", texts.train), ("valid", texts.valid))
         )
-        return Sources(CausalLM(), train, valid.in_order()[:MAX_VALIDATION_BATCHES])
+        return Sources(CausalLM(sliced=True), train, valid.in_order()[:MAX_VALIDATION_BATCHES])
     masker = Masker(
         vocab_size=tokenizer.vocab_size,
         mask_token_id=tokenizer.mask_id,

@@ -1,0 +1,59 @@
+"""``python -m benchmarks causal``: a causal language model's training against Hugging Face."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from benchmarks.results import save_result
+from benchmarks.training import training_contest
+
+
+def causal(
+    *,
+    against: Literal["hf"] = "hf",
+    shape: str = "tiny",
+    rows: Literal["paragraphs", "blocks"] = "paragraphs",
+    corpus: str = "wikitext-2",
+    vocab_size: int = 8192,
+    length: int = 128,
+    batch_size: int = 32,
+    dropout: float = 0.1,
+    rounds: int = 6,
+    steps: int = 4,
+    device: str = "cpu",
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    compile: bool = False,
+    threads: int = 2,
+    save: bool = True,
+) -> dict[str, Any]:
+    """Train a GPT-2 on paragraphs of natural lengths, or on full blocks cut from one long text.
+
+    Args:
+        against: the library to measure against; it runs as documented and as tuned.
+        shape: tiny, small or gpt2.
+        rows: paragraphs (the other side pads them, ours packs them) or blocks (no padding on either side).
+        corpus: wikitext-2 or python-documentation.
+        vocab_size: size of the WordPiece vocabulary.
+        length: the longest row in tokens.
+        batch_size: rows of a batch.
+        dropout: on both sides.
+        rounds: number of measured rounds.
+        steps: steps of a turn.
+        device: cpu or cuda.
+        precision: fp32, bf16 or fp16.
+        compile: torch.compile on both sides.
+        threads: threads of torch.
+        save: store the result under benchmarks/results.
+    """
+    settings = {name: value for name, value in locals().items() if name != "save"}
+    fields = {"shape": shape, "batch_size": batch_size, "length": length, "device": device, "precision": precision}
+    result = training_contest(
+        settings,
+        fields | {"task": "causal", "compile": compile, "blocks": rows == "blocks"},
+        corpus=corpus,
+        vocab_size=vocab_size,
+        dropout=dropout,
+    )
+    if save:
+        save_result(f"causal_{shape}_{rows}", result)
+    return result
