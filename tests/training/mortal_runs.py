@@ -108,7 +108,7 @@ def attempt(folder, mode, death):
     np.random.seed(1)
     torch.manual_seed(1)
     config = TrainConfig(
-        steps=STEPS, warmup_steps=2, micro_batches=1, log_every=2, eval_every=3, save_every=2, learning_rate=0.02
+        steps=STEPS, warmup_steps=2, micro_batches=1, log_every=5, eval_every=3, save_every=2, learning_rate=0.02
     )
     trainer = Trainer(
         Network(),
