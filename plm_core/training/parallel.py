@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from plm_core.objectives.base import Batch, LossParts
 from plm_core.training.blocks import repeated_blocks
+from plm_core.training.config import TrainConfig
 from plm_core.training.distributed import World
 from plm_core.training.validation import TermsObjective
 from plm_core.weights import shared_parameters, tied_weights
@@ -34,6 +35,21 @@ class Terms(nn.Module):
     def forward(self, batch: Batch) -> dict[str, LossParts]:
         """The losses of a batch by name."""
         return self.objective.terms(self.model, batch)
+
+
+def check_shareable(config: TrainConfig, world: World) -> None:
+    """Raise ValueError if the processes cannot share a step as configured: micro-batches that do not come out even, or
+    an optimiser that cannot work on parts of a matrix."""
+    if config.micro_batches % world.size:
+        raise ValueError(
+            f"{world.size} processes cannot share {config.micro_batches} micro-batches evenly: set train.micro_batches "
+            f"to a multiple of {world.size}"
+        )
+    if world.is_sharded and config.optimizer not in ("adamw", "adam"):
+        raise ValueError(
+            f"the optimiser {config.optimizer!r} cannot be split among processes: use adamw or adam with fsdp, "
+            "or strategy=ddp"
+        )
 
 
 def wrap(model: nn.Module, objective: TermsObjective, world: World, example: Callable[[], Batch]) -> nn.Module:

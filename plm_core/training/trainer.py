@@ -26,7 +26,7 @@ from plm_core.training.gradients import DivergedError, Gradients, listed
 from plm_core.training.interrupt import Interrupted, deferred_interrupt
 from plm_core.training.logs import RunLog, rates_of
 from plm_core.training.optim import make_optimizer
-from plm_core.training.parallel import culprits, local_gradients, wrap
+from plm_core.training.parallel import check_shareable, culprits, local_gradients, wrap
 from plm_core.training.precision import LossScaler, ScaleCollapsedError, autocast, check_master_weights
 from plm_core.training.progress import Progress, Running, num_tokens
 from plm_core.training.saving import Checkpoints
@@ -98,11 +98,7 @@ class Trainer:
         self.running = Running()
         self.records: list[dict[str, Any]] = []
         self.newest: Batch = {}  # the last window's first batch, by which a resumed run knows its data again
-        if config.micro_batches % self.world.size:
-            raise ValueError(
-                f"{self.world.size} processes cannot share {config.micro_batches} micro-batches evenly: set "
-                f"train.micro_batches to a multiple of {self.world.size}"
-            )
+        check_shareable(config, self.world)
         draw_separately(self.world)
         if config.activation_checkpointing:
             checkpoint_activations(model)

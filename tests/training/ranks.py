@@ -201,11 +201,6 @@ def poisoned(world, *, where):
         assert trainer.progress.step == 2
 
 
-def refused(world, **config):
-    """A trainer that cannot be built."""
-    make_trainer(world, **config)
-
-
 def command(world, *, arguments):
     """The command line; the world is started by it."""
     from plm_core.cli import main

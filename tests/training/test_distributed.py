@@ -189,11 +189,21 @@ def test_not_a_number_in_one_process_stops_all_and_is_named(run_ranks, strategy,
     assert "nothing was stepped" in message
 
 
-def test_micro_batches_that_do_not_come_out_even(run_ranks):
-    outcomes = run_ranks("refused", micro_batches=3)
-    assert sorted(kind for kind, _ in outcomes) == ["SystemExit", "WorldError"]
-    message = next(message for kind, message in outcomes if kind == "WorldError")
-    assert "2 processes cannot share 3 micro-batches evenly: set train.micro_batches to a multiple of 2" in message
+@pytest.mark.parametrize(
+    ("world", "changes", "message"),
+    [
+        (
+            World(size=2),
+            {"micro_batches": 3},
+            "2 processes cannot share 3 micro-batches evenly: set train.micro_batches to a multiple of 2",
+        ),
+        (World(strategy="fsdp"), {"optimizer": "muon"}, "'muon' cannot be split among processes"),
+        (World(strategy="fsdp"), {"optimizer": "sgd"}, "'sgd' cannot be split among processes"),
+    ],
+)
+def test_steps_that_cannot_be_shared(world, changes, message):
+    with pytest.raises(ValueError, match=message):
+        ranks.make_trainer(world, **changes)
 
 
 def test_worlds_that_cannot_be(monkeypatch):
