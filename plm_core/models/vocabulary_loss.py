@@ -37,12 +37,14 @@ def vocabulary_loss(x_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, *, label_
     Args:
         x_ND: last states, (N, D).
         weight_VD: the output layer, (V, D).
-        labels_N: integers, (N,). Tokens labelled :data:`~plm_core.data.labels.IGNORE` cost nothing and no time.
+        labels_N: integers, (N,). Tokens labelled :data:`~plm_core.data.labels.IGNORE` cost nothing; on a CPU they take
+            no time either (on a GPU the host would have to wait to learn how many are left).
         label_smoothing: share of the target's probability that is spread over the whole vocabulary.
     """
-    places = (labels_N != IGNORE).nonzero()[:, 0]
-    if len(places) < len(labels_N):
-        x_ND, labels_N = x_ND.index_select(0, places), labels_N[places]
+    if labels_N.device.type == "cpu":
+        places = (labels_N != IGNORE).nonzero()[:, 0]
+        if len(places) < len(labels_N):
+            x_ND, labels_N = x_ND.index_select(0, places), labels_N[places]
     total, correct = _SlicedLoss.apply(x_ND, weight_VD, labels_N, label_smoothing)
     return TokenLosses(total, correct)
 
@@ -68,19 +70,22 @@ class _SlicedLoss(torch.autograd.Function):
             size = max(1, SLICE.get(device, SLICE["cuda"]) // len(weight))
             for first in range(0, len(x_ND), size):
                 x_CD, labels_C1 = x_ND[first : first + size].to(dtype), labels_N[first : first + size, None]
+                live_C1 = (labels_C1 != IGNORE).to(at_least_fp32)  # 1, or 0 for a token that is not asked for
+                labels_C1 = labels_C1.clamp(min=0)
                 logits_CV = (x_CD @ weight.T).to(at_least_fp32)
                 target_C1, highest_C1 = logits_CV.gather(1, labels_C1), logits_CV.amax(dim=1, keepdim=True)
                 mean_C1 = logits_CV.mean(dim=1, keepdim=True) if smoothing else target_C1
                 scores_CV = logits_CV.sub_(highest_C1).exp_()
                 sum_C1 = scores_CV.sum(dim=1, keepdim=True)
                 losses_C1 = sum_C1.log() + highest_C1 - (1 - smoothing) * target_C1 - smoothing * mean_C1
-                total, correct = total + losses_C1.sum(), correct + (target_C1 == highest_C1).sum()
+                total = total + (losses_C1 * live_C1).sum()
+                correct = correct + ((target_C1 == highest_C1) & (live_C1 > 0)).sum()
                 if grad_x is None or grad_weight is None:
                     continue
-                grad_CV = scores_CV.div_(sum_C1)
+                grad_CV = scores_CV.div_(sum_C1 / live_C1)  # sum / 0 is infinite: no gradient where none is asked for
                 if smoothing:
-                    grad_CV.sub_(smoothing / len(weight))
-                grad_CV.scatter_add_(1, labels_C1, torch.full_like(target_C1, smoothing - 1))
+                    grad_CV.sub_(live_C1 * (smoothing / len(weight)))
+                grad_CV.scatter_add_(1, labels_C1, live_C1 * (smoothing - 1))
                 grad_CV = grad_CV.to(dtype)
                 grad_x[first : first + size] = grad_CV @ weight
                 if grad_weight.dtype == dtype:

@@ -49,7 +49,7 @@ class CausalLM(Objective):
     def score(self, output: Tensor | TokenLosses, batch: Batch) -> LossParts:
         """Score logits (B, T, V) against labels (B, T)."""
         if isinstance(output, TokenLosses):
-            return LossParts(output.total, self.count(batch), {"accuracy": output.correct})
+            return LossParts(output.total, (batch["labels"] != IGNORE).sum(), {"accuracy": output.correct})
         return token_losses(output, batch["labels"], label_smoothing=self.label_smoothing)
 
     def count(self, batch: Batch) -> int:

@@ -48,6 +48,8 @@ class RunConfig(Config):
     """What the processes that torchrun starts hold: all of the model (ddp) or a part of every parameter (fsdp)."""
     model: dict[str, Any] = field(default_factory=dict)
     """Fields of BertConfig or GptConfig other than vocab_size."""
+    label_smoothing: float = 0.0
+    """Share of a target's probability that training spreads over the vocabulary; evaluation does not."""
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     """How tokens are chosen and corrupted; for masked objectives."""
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -56,6 +58,7 @@ class RunConfig(Config):
     def validate(self) -> None:
         """Check sizes, and the model's shape by building its configuration."""
         self.require_positive("vocab_size", "context", "batch_size")
+        self.require_probability("label_smoothing")
         if self.documents is not None:
             self.require_positive("documents")
         if "vocab_size" in self.model:

@@ -16,6 +16,7 @@ from plm_core.data.texts import read_blocks
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.evaluation.perplexity import TextLoss, text_loss
 from plm_core.models.bert import Bert
+from plm_core.models.cost import flops_per_token
 from plm_core.models.counting import num_parameters
 from plm_core.models.gpt import Gpt
 from plm_core.pretraining.config import RunConfig
@@ -82,7 +83,8 @@ def pretrain(
 
     Args:
         config: the run.
-        resume: continue from the newest complete checkpoint in the output folder.
+        resume: continue from the newest complete checkpoint in the output folder, or from the beginning, if the run
+            ended before its first one.
         quiet: show no progress bar.
         world: the processes that train together, as :func:`~plm_core.training.distributed.start_world` makes it; by
             default those of torchrun, or this one alone. The output folder must be one that all of them see.
@@ -102,6 +104,10 @@ def pretrain(
             f"{folder} already holds a run: continue it with --resume, or choose another folder (output=...)"
         )
     world = start_world(config.strategy) if world is None else world
+    if resume and (folder / CONFIG_FILE).is_file() and not complete(folder, LAST):
+        resume = False
+        if world.is_main:
+            print(f"{folder} holds no checkpoint yet: the run starts from the beginning")
     runtime = setup(seed=config.seed, precision=config.precision, device=str(world.device))
     with world.main_first():
         texts = load_texts(config)
@@ -125,6 +131,8 @@ def pretrain(
             device=runtime.device,
             precision=runtime.precision,
             world=world,
+            # backward costs twice forward; shorter rows than the context cost a little less than this
+            flops_per_token=3 * flops_per_token(model.config, config.context, masked_fraction=config.masking.rate),
             quiet=quiet,
         )
         problems = trainer.resume() if resume else []

@@ -62,7 +62,11 @@ def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: 
             causal_source(config, documents, tokenizer, folder / f"{name}.tokens", write=write)
             for name, documents in (("train", texts.train), ("valid", texts.valid))
         )
-        return Sources(CausalLM(sliced=True), train, valid.in_order()[:MAX_VALIDATION_BATCHES])
+        return Sources(
+            CausalLM(label_smoothing=config.label_smoothing, sliced=True),
+            train,
+            valid.in_order()[:MAX_VALIDATION_BATCHES],
+        )
     masker = Masker(
         vocab_size=tokenizer.vocab_size,
         mask_token_id=tokenizer.mask_id,
@@ -71,9 +75,10 @@ def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: 
         seed=config.seed,
     )
     encoded = [[encode_documents(d, tokenizer) for d in documents] for documents in (texts.train, texts.valid)]
+    predict = MaskedLM(label_smoothing=config.label_smoothing)
     if config.objective == "masked_lm":
         masked = [masked_source(config, documents, tokenizer, masker) for documents in encoded]
-        return Sources(MaskedLM(), masked[0], masked[1].in_order()[:MAX_VALIDATION_BATCHES])
+        return Sources(predict, masked[0], masked[1].in_order()[:MAX_VALIDATION_BATCHES])
     task = "next_sentence" if config.objective == "masked_lm+next_sentence" else "sentence_order"
     pairs = [
         MaskedPairBatches(
@@ -85,7 +90,7 @@ def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: 
         )
         for documents in encoded
     ]
-    joint = Joint([MaskedLM(), NextSentence() if task == "next_sentence" else SentenceOrder()])
+    joint = Joint([predict, NextSentence() if task == "next_sentence" else SentenceOrder()])
     return Sources(joint, pairs[0], pairs[1].in_order()[:MAX_VALIDATION_BATCHES])
 
 

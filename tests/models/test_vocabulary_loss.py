@@ -20,7 +20,8 @@ def reference(x, weight, labels, smoothing):
 @pytest.mark.parametrize("rows_of_a_slice", [1, 3, 1000])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("ignored", ["none", "some", "all"])
-def test_equals_the_loss_of_all_logits(rows_of_a_slice, smoothing, ignored, monkeypatch) -> None:
+@pytest.mark.parametrize("left_out", [True, False], ids=["left out", "computed, as on a GPU"])
+def test_equals_the_loss_of_all_logits(rows_of_a_slice, smoothing, ignored, left_out, monkeypatch) -> None:
     monkeypatch.setitem(module.SLICE, "cpu", 11 * rows_of_a_slice)
     torch.manual_seed(0)
     x = torch.randn(8, 5, dtype=torch.float64, requires_grad=True)
@@ -30,7 +31,10 @@ def test_equals_the_loss_of_all_logits(rows_of_a_slice, smoothing, ignored, monk
         labels[[0, 4] if ignored == "some" else slice(None)] = IGNORE
     expected, hits = reference(x, weight, labels, smoothing)
     wanted = torch.autograd.grad(3 * expected, (x, weight))
-    losses = vocabulary_loss(x, weight, labels, label_smoothing=smoothing)
+    if left_out:
+        losses = vocabulary_loss(x, weight, labels, label_smoothing=smoothing)
+    else:
+        losses = module.TokenLosses(*module._SlicedLoss.apply(x, weight, labels, smoothing))
     found = torch.autograd.grad(3 * losses.total, (x, weight))
     assert losses.total.item() == pytest.approx(expected.item(), abs=1e-10)
     assert int(losses.correct) == int(hits)

@@ -1,5 +1,6 @@
 """Gradients are clipped as torch clips them, and one that is not finite never reaches the weights."""
 
+import contextlib
 import importlib
 import math
 
@@ -16,7 +17,6 @@ from plm_core.objectives.base import Joint
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.objectives.masked_lm import MaskedLM
 from plm_core.objectives.sentence_pair import NextSentence
-from plm_core.training import trainer as trainer_module
 from plm_core.training.config import TrainConfig
 from plm_core.training.gradients import DivergedError
 from plm_core.training.trainer import Trainer
@@ -189,6 +189,7 @@ def test_a_bad_step_is_found_before_anything_is_measured_or_saved(tmp_path, even
 
 OBJECTIVES = [
     pytest.param(gpt, CausalLM(label_smoothing=0.1), id="causal"),
+    pytest.param(gpt, CausalLM(sliced=True), id="causal, sliced"),
     pytest.param(bert, Joint([MaskedLM(), NextSentence()]), id="masked and pairs"),
 ]
 
@@ -200,7 +201,8 @@ def test_no_step_waits_for_the_device(monkeypatch, model, objective, optimizer, 
     """On the meta device tensors have no values: whatever asks for one, and would make a GPU's host wait, raises."""
     optimizers = importlib.import_module("torch.optim.optimizer")
     monkeypatch.setattr(optimizers, "_get_fused_kernels_supported_devices", lambda: ["meta"])
-    monkeypatch.setattr(trainer_module, "autocast", lambda precision, device: torch.enable_grad())
+    monkeypatch.setattr(torch, "autocast", lambda *arguments, **options: contextlib.nullcontext())  # meta has none
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)
     trainer = make_trainer(
         model().to("meta"), objective, precision=precision, device="meta", micro_batches=3, optimizer=optimizer
     )
