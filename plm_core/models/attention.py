@@ -69,7 +69,7 @@ def attend(
         assert bias is None
         assert not need_weights
         options = {"is_causal": is_causal, "dropout": dropout, "scale": scale, "implementation": implementation}
-        sequences = zip(mask.split(q_BHTK), mask.split(k_BHSK), mask.split(v_BHSK), strict=True)
+        sequences = zip(mask.split(q_BHTK, queries=True), mask.split(k_BHSK), mask.split(v_BHSK), strict=True)
         return mask.join([attend(q, k, v, **options)[0] for q, k, v in sequences]), None  # type: ignore[arg-type]
     check_shapes(q_BHTK, k_BHSK, v_BHSK, mask, bias)
     if implementation not in ("auto", "fused", "explicit"):

@@ -60,8 +60,8 @@ class BertConfig(TransformerConfig):
 class BertOutput:
     """What a forward pass of :class:`Bert` returns, named as in Hugging Face."""
 
-    last_hidden_state: Tensor
-    """(B, T, D)."""
+    last_hidden_state: Tensor | None
+    """(B, T, D); None if only the heads were asked for."""
     pooler_output: Tensor
     """(B, D): tanh of a linear layer on the first token."""
     prediction_logits: Tensor | None
@@ -145,12 +145,16 @@ class Bert(nn.Module):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         trace: Trace | None = None,
+        wanted: Tensor | None = None,
     ) -> Tensor:
-        """The trunk's last state, (B, T, D); arguments as in :meth:`forward`."""
+        """The trunk's last state, (B, T, D); arguments as in :meth:`forward`.
+
+        ``wanted``, bool (B, T), names the tokens whose state will be read; those of others may be zeros.
+        """
         batch, tokens = input_ids.shape
         x_BTD = self.embeddings(input_ids, token_type_ids=token_type_ids, position_ids=position_ids)
         mask = expand_mask(attention_mask, batch=batch, queries=tokens, keys=tokens)
-        return self.encoder(x_BTD, mask=mask, trace=trace)
+        return self.encoder(x_BTD, mask=mask, trace=trace, wanted=wanted)
 
     def forward(
         self,
@@ -160,6 +164,7 @@ class Bert(nn.Module):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         masked_positions: Tensor | None = None,
+        heads_only: bool = False,
         trace: Trace | None = None,
     ) -> BertOutput:
         """Trunk, pooler and heads.
@@ -172,19 +177,14 @@ class Bert(nn.Module):
             masked_positions: bool, (B, T), True where a token is to be predicted, or integers, (N,): the numbers of
                 these tokens in reading order. The head runs there only: at 15 % of the tokens it costs 15 % of the
                 time and memory, and ``labels[masked_positions]`` lines up with it.
+            heads_only: return no ``last_hidden_state``: then the last block may be run on the tokens that the heads
+                read, the masked ones and the first, which ask all others. Values and gradients stay the same.
             trace: an empty :class:`~plm_core.models.transformer.Trace`, to be filled.
 
         Raises:
             ValueError: a sequence longer than the model, an id outside the vocabulary, a mask of the wrong shape.
         """
-        x_BTD = self.hidden_states(
-            input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            trace=trace,
-        )
-        prediction_logits = None
+        wanted = None
         if masked_positions is not None:
             is_mask = masked_positions.dtype == torch.bool
             if masked_positions.shape != input_ids.shape if is_mask else masked_positions.dim() != 1:
@@ -192,7 +192,36 @@ class Bert(nn.Module):
                     f"masked_positions must be bool of shape {tuple(input_ids.shape)} or integers of shape (N,), got "
                     f"{masked_positions.dtype} of shape {tuple(masked_positions.shape)}"
                 )
+            if heads_only:
+                wanted = read_by_heads(input_ids, masked_positions)
+        x_BTD = self.hidden_states(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            trace=trace,
+            wanted=wanted,
+        )
+        prediction_logits = None
+        if masked_positions is not None:
+            is_mask = masked_positions.dtype == torch.bool
             states_ND = x_BTD[masked_positions] if is_mask else x_BTD.flatten(0, 1)[masked_positions]
             prediction_logits = self.mlm_head(states_ND)
         pooled_BD = self.pooler(x_BTD)
-        return BertOutput(x_BTD, pooled_BD, prediction_logits, self.nsp_head(pooled_BD))
+        return BertOutput(None if heads_only else x_BTD, pooled_BD, prediction_logits, self.nsp_head(pooled_BD))
+
+
+def read_by_heads(input_ids: Tensor, masked_positions: Tensor) -> Tensor | None:
+    """The tokens whose last state a head reads, bool (B, T): the first of each row and the masked ones.
+
+    None on devices where the look at the positions would make the host wait.
+    """
+    if input_ids.device.type != "cpu" or torch.compiler.is_compiling():
+        return None
+    read_BT = torch.zeros_like(input_ids, dtype=torch.bool)
+    if masked_positions.dtype == torch.bool:
+        read_BT |= masked_positions
+    else:
+        read_BT.view(-1)[masked_positions] = True
+    read_BT[:, 0] = True
+    return read_BT

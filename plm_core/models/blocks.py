@@ -155,6 +155,7 @@ class Block(nn.Module):
         context_mask: Tensor | None = None,
         context_cache: KVCache | None = None,
         need_weights: bool = False,
+        asking: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """One step of the residual stream.
 
@@ -168,6 +169,7 @@ class Block(nn.Module):
             context_mask: bool, broadcastable to (B, H, T, S of the context).
             context_cache: keys and values of the context, filled at the first call.
             need_weights: also return the attention weights.
+            asking: the tokens whose stream is wanted, a subset of the T; the others are still attended to.
 
         Returns:
             The stream (B, T, D), the weights of self-attention and those of cross attention (None where not asked for).
@@ -175,8 +177,12 @@ class Block(nn.Module):
         if (context_BSD is None) != (self.cross_attention is None):
             raise ValueError("a block with cross attention needs a context, and only such a block takes one")
         weights = cross_weights = None
+        keys_BSD = None
+        if asking is not None:
+            keys_BSD, x_BTD = self.enter(x_BTD, self.attention_norm), x_BTD.index_select(1, asking)
         update = self.attention(
             self.enter(x_BTD, self.attention_norm),
+            keys_BSD,
             mask=mask,
             is_causal=is_causal,
             cache=cache,

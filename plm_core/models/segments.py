@@ -25,13 +25,15 @@ class Segments:
 
     Attributes:
         lengths: tokens of each sequence.
-        places: where each token stood in the batch, B·T places row by row, (N,).
+        places: where each token (that asks) stood in the batch, B·T places row by row, (N,).
         shape: (B, T) of the batch.
+        query_lengths: tokens of each sequence that ask, where not all do (:meth:`asked_by`).
     """
 
     lengths: list[int]
     places: Tensor
     shape: tuple[int, int]
+    query_lengths: list[int] | None = None
 
     @classmethod
     def find(cls, mask: Tensor | None, shape: tuple[int, int]) -> Segments | None:
@@ -68,9 +70,21 @@ class Segments:
         empty = x_1ND.new_zeros(B * T, x_1ND.shape[-1])
         return empty.index_copy(0, self.places, x_1ND[0]).view(B, T, -1)
 
-    def split(self, x_1HNK: Tensor) -> list[Tensor]:
+    def asked_by(self, wanted_BT: Tensor) -> tuple[Segments, Tensor]:
+        """The same sequences where only some tokens ask, and all are asked; and which of the N tokens those are.
+
+        Args:
+            wanted_BT: bool, (B, T).
+        """
+        wanted_N = wanted_BT.flatten()[self.places]
+        asking = wanted_N.nonzero()[:, 0]
+        query_lengths = [int(part.sum()) for part in wanted_N.split(self.lengths)]
+        return Segments(self.lengths, self.places[asking], self.shape, query_lengths), asking
+
+    def split(self, x_1HNK: Tensor, *, queries: bool = False) -> list[Tensor]:
         """One view (1, H, length, K) for each sequence."""
-        return [part.transpose(1, 2) for part in x_1HNK.transpose(1, 2).split(self.lengths, dim=1)]
+        lengths = self.query_lengths if queries and self.query_lengths is not None else self.lengths
+        return [part.transpose(1, 2) for part in x_1HNK.transpose(1, 2).split(lengths, dim=1)]
 
     def join(self, parts: list[Tensor]) -> Tensor:
         """The inverse of :meth:`split`."""

@@ -114,6 +114,7 @@ class Stack(nn.Module):
         context_mask: Tensor | None = None,
         cache: Cache | None = None,
         trace: Trace | None = None,
+        wanted: Tensor | None = None,
     ) -> Tensor:
         """Run the blocks one after the other.
 
@@ -128,6 +129,8 @@ class Stack(nn.Module):
             context_mask: bool, broadcastable to (B, H, T, S of the context).
             cache: keys and values of earlier tokens; it is extended.
             trace: an empty trace, to be filled.
+            wanted: bool, (B, T): the tokens whose last state will be read. Where padding is taken out, the last block
+                asks for these alone, and the others' states are zeros.
 
         Returns:
             The last state, (B, T, D).
@@ -139,7 +142,10 @@ class Stack(nn.Module):
             x_BTD = x_BTD if segments is None else segments.lay_out(x_BTD)
         if trace is not None:
             trace.hidden_states.append(x_BTD)
+        asking = None
         for number, block in enumerate(self.layers):
+            if segments is not None and wanted is not None and number == len(self.layers) - 1 and not is_causal:
+                segments, asking = segments.asked_by(wanted)
             x_BTD, weights, cross_weights = block(
                 x_BTD,
                 mask=mask if segments is None else segments,
@@ -149,6 +155,7 @@ class Stack(nn.Module):
                 context_mask=context_mask,
                 context_cache=cache.cross_attention[number] if cache is not None else None,
                 need_weights=need_weights,
+                asking=asking,
             )
             if trace is not None:
                 trace.hidden_states.append(x_BTD)

@@ -35,8 +35,9 @@ class MaskedLM(Objective):
         return {**batch, "masked_positions": (batch["labels"] != IGNORE).flatten().nonzero().squeeze(1)}
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
-        """The ids, the mask, and where predictions are wanted."""
-        return {**model_inputs(batch), "masked_positions": self.prepare(batch)["masked_positions"]}
+        """The ids, the mask, and where predictions are wanted; the heads are all that is read."""
+        places = self.prepare(batch)["masked_positions"]
+        return {**model_inputs(batch), "masked_positions": places, "heads_only": True}
 
     def score(self, output: BertOutput, batch: Batch) -> LossParts:
         """Score the head's logits (N, V) against the labels of the N chosen positions."""

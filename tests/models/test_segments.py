@@ -133,3 +133,36 @@ def test_short_sequences_stay_in_their_rows(monkeypatch) -> None:
     monkeypatch.setattr(segments, "SHORTEST_MEAN", 10)
     assert find(torch.arange(12) < torch.tensor([[5], [12]])) is None
     assert find(torch.arange(24) < torch.tensor([[5], [24]])) is not None
+
+
+@pytest.mark.parametrize("norm_position", ["pre", "post"])
+@pytest.mark.parametrize("as_numbers", [False, True])
+@pytest.mark.parametrize("left", [False, True])
+def test_the_last_block_may_be_asked_by_the_heads_alone(norm_position, as_numbers, left, monkeypatch) -> None:
+    model = Bert(BertConfig(**SHAPE, norm_position=norm_position)).double()
+    real = torch.arange(12) < torch.tensor([[5], [12], [9]])
+    real = real.flip(1) if left else real
+    masked = (torch.rand(3, 12) < 0.3) & real
+    places = masked.flatten().nonzero()[:, 0] if as_numbers else masked
+    inputs = {"input_ids": torch.randint(40, (3, 12)), "attention_mask": real, "masked_positions": places}
+    found = []
+    for heads_only in (True, False):
+        model.zero_grad()
+        output = model(**inputs, heads_only=heads_only)
+        rows = real[:, 0]  # a head on padding reads what nobody should
+        ((output.prediction_logits**3).sum() + (output.seq_relationship_logits[rows] ** 3).sum()).backward()
+        found.append((output.prediction_logits.detach(), {n: p.grad for n, p in model.named_parameters()}))
+        assert (output.last_hidden_state is None) == heads_only
+    torch.testing.assert_close(found[0], found[1], atol=1e-10, rtol=1e-10)
+
+
+def test_the_last_block_computes_only_what_is_read() -> None:
+    model = Bert(BertConfig(**SHAPE))
+    seen = []
+    for layer in model.encoder.layers:
+        layer.feed_forward.register_forward_hook(lambda module, args, out: seen.append(out.shape[1]))
+    real = torch.arange(12) < torch.tensor([[5], [12]])
+    masked = torch.zeros(2, 12, dtype=torch.bool)
+    masked[1, 3:6] = True
+    model(torch.randint(40, (2, 12)), attention_mask=real, masked_positions=masked, heads_only=True)
+    assert seen == [17] * (len(seen) - 1) + [5]
