@@ -1,0 +1,146 @@
+"""Where the memory of a training step goes: predicted from counts, and measured on the real tensors.
+
+Mixed precision does not shrink what is counted per parameter: weights, gradients and the two means of AdamW stay in
+fp32, 16 bytes together, and autocast adds a copy of the matrices in two bytes. It shrinks the activations, which grow
+with the batch and are what usually fills the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plm_core.objectives.base import Batch
+from plm_core.runtime import Precision
+from plm_core.training.config import OptimizerName
+from plm_core.training.optim import trainable
+from plm_core.training.precision import LossScaler, autocast
+from plm_core.training.validation import TermsObjective, move
+
+FLOATS_OF_STATE: dict[OptimizerName, int] = {"adamw": 2, "adam": 2, "sgd": 1}
+
+
+@dataclass(frozen=True)
+class MemoryLedger:
+    """Bytes of a training step, row by row."""
+
+    weights: int
+    """Parameters, each once."""
+    gradients: int
+    """One number for each trainable parameter."""
+    optimizer: int
+    """What the optimiser remembers between steps."""
+    activations: int
+    """What the forward pass keeps for the backward pass, low-precision copies of weights included."""
+
+    @property
+    def total(self) -> int:
+        """All rows together."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+def memory_ledger(num_parameters: int, *, optimizer: OptimizerName = "adamw", activations: int = 0) -> MemoryLedger:
+    """Predict the bytes of a training step; in all three precisions the rows per parameter are in fp32.
+
+    Args:
+        num_parameters: trainable parameters, tied ones once.
+        optimizer: ``"adamw"`` and ``"adam"`` keep two numbers for each parameter, ``"sgd"`` with momentum one. Muon
+            keeps one for a matrix of a hidden layer and two for all else, which a count alone does not tell.
+        activations: their bytes, for example from :func:`block_activation_bytes`.
+
+    Raises:
+        ValueError: an optimiser whose state cannot be predicted from the number of parameters.
+    """
+    if optimizer not in FLOATS_OF_STATE:
+        known = ", ".join(FLOATS_OF_STATE)
+        raise ValueError(f"the state of {optimizer!r} does not follow from a count: use one of {known}")
+    bytes_of_one = 4 * num_parameters
+    return MemoryLedger(bytes_of_one, bytes_of_one, FLOATS_OF_STATE[optimizer] * bytes_of_one, activations)
+
+
+def block_activation_bytes(
+    tokens: int, *, hidden_size: int, intermediate_size: int, num_heads: int, precision: Precision = "fp32"
+) -> int:
+    """Predict what one pre-norm Transformer block keeps for the backward pass, without dropout and copies of weights.
+
+    Kept are the two states before the norms, the norms' results, queries, keys, values, the attended mean, and the
+    feed-forward layer before and after its activation. Under autocast all but the first are in two bytes, and the first
+    norm's result is kept three times, converted for each projection. Fused attention keeps no weights, only one sum
+    for each token and head.
+
+    Args:
+        tokens: tokens of a batch, B·T.
+        hidden_size, intermediate_size, num_heads: the block's shape.
+        precision: arithmetic of the forward pass.
+    """
+    sums = 4 + num_heads  # mean and deviation of two norms, and attention's sums
+    if precision == "fp32":
+        return 4 * tokens * (8 * hidden_size + 2 * intermediate_size + sums)
+    return tokens * (4 * (2 * hidden_size + sums) + 2 * (8 * hidden_size + 2 * intermediate_size))
+
+
+def measured_ledger(
+    model: nn.Module,
+    objective: TermsObjective,
+    batch: Batch,
+    *,
+    optimizer: torch.optim.Optimizer,
+    precision: Precision = "fp32",
+    device: torch.device | str = "cpu",
+) -> MemoryLedger:
+    """Measure the bytes of a training step by making one: the weights move.
+
+    Args:
+        model: on its device.
+        objective: what the step minimises.
+        batch: the data of the step.
+        optimizer: over the model's parameters.
+        precision: arithmetic of the forward pass.
+        device: where the batch is moved to.
+    """
+    saved = SavedTensors(model)
+    with saved.hooks(), autocast(precision, device):
+        terms = objective.terms(model, move(objective.prepare(batch), device))
+    loss = torch.stack([part.total for part in terms.values()]).sum()
+    scaler = LossScaler(device, init_scale=1.0) if precision == "fp16" else None
+    (loss if scaler is None else scaler.scale(loss)).backward()
+    gradients = sum(nbytes(p.grad) for p in trainable(model) if p.grad is not None)
+    optimizer.step() if scaler is None else scaler.step(optimizer)
+    state = sum(nbytes(value) for values in optimizer.state.values() for value in values.values() if is_large(value))
+    optimizer.zero_grad()
+    return MemoryLedger(sum(nbytes(p) for p in model.parameters()), gradients, state, saved.bytes)
+
+
+class SavedTensors:
+    """Counts the storages that a forward pass keeps for the backward pass, each once, the model's own left out."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.seen = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+        self.kept: list[Tensor] = []  # a freed storage's address may be given to another tensor
+        self.bytes = 0
+
+    def hooks(self) -> torch.autograd.graph.saved_tensors_hooks:
+        """The context for the forward pass."""
+        return torch.autograd.graph.saved_tensors_hooks(self.note, lambda tensor: tensor)
+
+    def note(self, tensor: Tensor) -> Tensor:
+        """Count a tensor that is being saved."""
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self.seen:
+            self.seen.add(storage.data_ptr())
+            self.kept.append(tensor.detach())
+            self.bytes += storage.nbytes()
+        return tensor
+
+
+def nbytes(tensor: Tensor) -> int:
+    """The bytes of a tensor's numbers."""
+    return tensor.numel() * tensor.element_size()
+
+
+def is_large(value: Any) -> bool:
+    """Whether a value of an optimiser's state is more than a step count."""
+    return isinstance(value, Tensor) and value.dim() > 0
