@@ -1,4 +1,4 @@
-"""Tokenizers and token files, measured: ``python benchmarks/data.py``.
+"""``python -m benchmarks data``: tokenizers and token files, measured.
 
 Prints how many times faster the library's WordPiece and BPE are than the plain Python that the book writes out (both
 run in turn, so that a busy machine slows both), and the speed and the peak memory of turning a text of 100 MB into
@@ -7,7 +7,6 @@ a token file.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import statistics
@@ -15,14 +14,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 from tqdm import tqdm
 
+from benchmarks.results import describe_run, save_result
 from plm_core.data import bpe, wordpiece
 from plm_core.data.corpora import python_documentation
 from plm_core.data.tokenize import tokenize_files
 from plm_core.data.tokenizers import train_bpe, train_wordpiece
 from plm_core.runtime import peak_memory_mib
+
+Result = dict[str, Any]
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -64,24 +67,34 @@ def large_text(path: Path, megabytes: int) -> None:
             file.write("\n".join(paragraphs) + "\n")
 
 
-def main() -> None:
-    """Measure and print."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--megabytes", type=int, default=100)
-    chosen = options.parse_args()
+def data(*, against: Literal["python"] = "python", rounds: int = 5, megabytes: int = 100, save: bool = True) -> Result:
+    """Measure the tokenizers against plain Python, and the making of a token file.
+
+    Args:
+        against: the tokenizers of the book's own algorithms, in plain Python.
+        rounds: number of measured rounds.
+        megabytes: size of the text that becomes a token file.
+        save: store the result under benchmarks/results.
+    """
+    settings = {"against": against, "rounds": rounds, "megabytes": megabytes}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.txt"
-        large_text(path, chosen.megabytes)
+        large_text(path, megabytes)
         tokenizer = train_bpe((document.text for document in python_documentation()), vocab_size=4000)
         before = peak_memory_mib()
         took = seconds(lambda: tokenize_files([path], tokenizer, Path(folder) / "tokens", progress=True))
-        megabytes = path.stat().st_size / 1e6
-        print(f"{megabytes:.0f} MB to a token file: {took:.1f} s, {megabytes / took:.1f} MB/s")
-        print(f"peak memory of the process: {peak_memory_mib():.0f} MiB ({before:.0f} MiB before, with torch loaded)")
-    for name, ratio in compare(chosen.rounds).items():
-        print(f"{name}: the library is {ratio:.0f} times as fast as plain Python (median of {chosen.rounds} rounds)")
-
-
-if __name__ == "__main__":
-    main()
+        size = path.stat().st_size / 1e6
+    result = describe_run(settings) | {
+        "token_file": {
+            "megabytes": round(size),
+            "megabytes_per_second": round(size / took, 1),
+            "peak_mib": round(peak_memory_mib()),
+            "peak_mib_before": round(before),
+        },
+        "ratios": {name: round(ratio, 1) for name, ratio in compare(rounds).items()},
+    }
+    for key in ("token_file", "ratios"):
+        print(key, result[key])
+    if save:
+        save_result("data", result)
+    return result

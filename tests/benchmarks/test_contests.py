@@ -1,0 +1,92 @@
+"""The contests run end to end at a tiny size, on equal terms, and refuse unequal sides. Nothing here asserts a time."""
+
+import json
+
+import pytest
+
+from benchmarks import report as report_module
+from benchmarks import results
+from benchmarks.__main__ import main
+from benchmarks.causal import causal
+from benchmarks.contest import Contestant, Turn, ratios, require_equal_losses
+from benchmarks.data import data
+from benchmarks.generate import generate
+from benchmarks.memory import memory
+from benchmarks.pretrain import pretrain
+from benchmarks.text import padding_share
+
+SMOKE = {"shape": "smoke", "corpus": "python-documentation", "vocab_size": 600, "threads": 1, "rounds": 1}
+
+
+@pytest.fixture(autouse=True)
+def _results_elsewhere(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(report_module, "RESULTS", tmp_path)
+
+
+def test_pretraining_computes_the_same_on_all_sides() -> None:
+    result = pretrain(**SMOKE, steps=1, length=48, batch_size=4)
+    first, *others = result["losses"].values()
+    for losses in others:
+        assert losses == pytest.approx(first, abs=1e-4)
+    assert set(result["ratios"]) == {"hf", "hf-tuned"}
+    assert 0 < result["padding_share"] < 1
+    stored = results.load_result("pretrain_smoke")
+    assert stored == json.loads(json.dumps(result))
+    assert stored["commit"] is not None
+    assert stored["settings"]["batch_size"] == 4
+
+
+def test_causal_training_computes_the_same_on_all_sides() -> None:
+    result = causal(**SMOKE, steps=1, length=32, batch_size=3, rows="paragraphs", save=False)
+    assert result["losses"]["plm"] == pytest.approx(result["losses"]["hf"], abs=1e-4)
+
+
+def test_a_gpu_settings_path_runs_on_a_cpu_too() -> None:
+    result = memory(**SMOKE | {"rounds": 1}, lengths=(16,), tokens=32, precision="bf16", save=False)
+    assert [row["length"] for row in result["rows"]] == [16]
+
+
+def test_generation_writes_the_same_tokens() -> None:
+    result = generate(**SMOKE, steps=1, new_tokens=5, batch_size=2)
+    assert result["sides"]["plm"]["tokens_per_second"] > 0
+
+
+def test_tokenizers_and_token_files() -> None:
+    result = data(rounds=1, megabytes=1)
+    assert set(result["ratios"]) == {"WordPiece", "BPE"}
+
+
+def contestant(name: str, losses: list[float], turns: list[Turn] | None = None) -> Contestant:
+    return Contestant(name, None, {"losses": losses, "gradient_norms": [1.0]}, turns or [])  # type: ignore[arg-type]
+
+
+def test_unequal_sides_are_refused() -> None:
+    require_equal_losses([contestant("a", [1.0, 2.0]), contestant("b", [1.0, 2.00009])])
+    with pytest.raises(ValueError, match="a and b do not compute the same: losses"):
+        require_equal_losses([contestant("a", [1.0]), contestant("b", [1.001])])
+    with pytest.raises(ValueError, match="do not compute the same"):
+        require_equal_losses([contestant("a", [1.0]), contestant("b", [float("nan")])])
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    ours = contestant("plm", [], [Turn(1.0, 300, 1, 1.0), Turn(2.0, 300, 1, 1.0), Turn(1.0, 400, 1, 2.0)])
+    theirs = contestant("hf", [], [Turn(1.0, 100, 1, 1.0), Turn(2.0, 100, 1, 1.0), Turn(1.0, 100, 1, 1.0)])
+    ours.peak_mib, theirs.peak_mib = 50.0, 200.0
+    found = ratios(ours, theirs)
+    assert found["speed"] == 3
+    assert found["speed_least"] == 3
+    assert found["speed_most"] == 4
+    assert found["peak_memory"] == 0.25
+
+
+def test_padding_share_of_known_rows() -> None:
+    assert padding_share([4, 4, 4, 4], 2) == 0
+    assert padding_share([2, 4], 2) == 0.25
+
+
+def test_mistakes_are_one_line_and_exit_code_2(capsys) -> None:
+    assert main(["pretrain", "--shape", "huge", "--corpus", "python-documentation"]) == 2
+    assert "unknown shape 'huge'" in capsys.readouterr().err
+    assert main(["causal", "--corpus", "nothing"]) == 2
+    assert "unknown corpus" in capsys.readouterr().err
