@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from benchmarks.causal import causal
 from benchmarks.results import describe_run, save_result
+from benchmarks.training import training_contest
 
 
 def memory(
@@ -46,20 +46,14 @@ def memory(
     rows = []
     for length in lengths:
         print(f"rows of {length} tokens")
-        one = causal(
-            shape=shape,
-            rows="blocks",
+        job = {"task": "causal", "blocks": True, "shape": shape, "batch_size": tokens // length, "length": length}
+        one = training_contest(
+            settings | {"steps": 1},
+            job | {"device": device, "precision": precision},
             corpus=corpus,
             vocab_size=vocab_size,
-            length=length,
-            batch_size=tokens // length,
             dropout=dropout,
-            rounds=rounds,
-            steps=1,
-            device=device,
-            precision=precision,
-            threads=threads,
-            save=False,
+            names=("plm", "hf"),
         )
         rows.append({"length": length, "sides": one["sides"], "ratios": one["ratios"]})
     result = describe_run(settings) | {"rows": rows}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,13 @@ TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2, "fp16": 2e-2}
 
 
 def training_contest(
-    settings: dict[str, Any], job_fields: dict[str, Any], *, corpus: str, vocab_size: int, dropout: float
+    settings: dict[str, Any],
+    job_fields: dict[str, Any],
+    *,
+    corpus: str,
+    vocab_size: int,
+    dropout: float,
+    names: Sequence[str] = tuple(SIDES),
 ) -> dict[str, Any]:
     """Prepare the text and the weights, check that both sides compute the same, let them take turns.
 
@@ -32,6 +39,7 @@ def training_contest(
         settings: all settings of the command, for the result; rounds, steps, threads and device are read from it.
         job_fields: the fields of :class:`~benchmarks.job.Job` besides the folder.
         corpus, vocab_size, dropout: see the commands.
+        names: the sides that take part, ours first.
 
     Returns:
         Settings, machine, padding share, losses, rates and ratios.
@@ -42,8 +50,8 @@ def training_contest(
         save_batches(job, example_batches(job, tokenizer))
         with ExitStack() as stack:
             sides = [
-                stack.enter_context(started(name, side, job, device=job.device, threads=settings["threads"]))
-                for name, side in SIDES.items()
+                stack.enter_context(started(name, SIDES[name], job, device=job.device, threads=settings["threads"]))
+                for name in names
             ]
             require_equal_losses(sides, tolerance=TOLERANCE[job.precision])
             take_turns(sides, rounds=settings["rounds"], steps=settings["steps"], progress=print)
