@@ -7,6 +7,7 @@ ratios says what they are worth. Each side has a process to itself, so that its 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -112,7 +113,12 @@ def serve(side: Side, line: Connection, job: Any, device: str, threads: int) -> 
 
 @contextmanager
 def started(name: str, side: Side, job: Any, *, device: str, threads: int) -> Iterator[Contestant]:
-    """A side in its own process, built and waiting."""
+    """A side in its own process, built and waiting; its threads sleep while they wait, on every side alike.
+
+    Threads that spin measure the neighbours: on a machine with other work, every small operation then waits for a
+    thread that is not running.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # the child inherits it
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(side, theirs, job, device, threads), daemon=True)

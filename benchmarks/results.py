@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -24,6 +25,7 @@ def describe_run(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "settings": settings,
         "machine": machine(settings.get("device", "cpu")),
+        "waiting_threads": os.environ.get("OMP_WAIT_POLICY", "default").lower(),
         "versions": versions(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": commit(),
