@@ -25,6 +25,7 @@ from plm_core.models.bert import Bert
 from plm_core.models.gpt import Gpt
 from plm_core.models.transformer import Stack, Trace
 from plm_core.objectives.base import Batch, LossParts, Objective
+from plm_core.objectives.causal_lm import CausalLM
 
 HasShape = Bert | Gpt
 """A model with one stack of blocks and a configuration that gives its shape."""
@@ -77,6 +78,8 @@ class Distillation(Objective):
         *,
         layers: Sequence[int] | None = None,
     ) -> None:
+        if isinstance(objective, CausalLM) and objective.sliced:  # the answers are compared over the whole vocabulary
+            objective = CausalLM(label_smoothing=objective.label_smoothing)
         self.objective, self.config, self.name = objective, config, objective.name
         self.trace: Trace | None = None
         self.teacher = teacher.eval().requires_grad_(False)
