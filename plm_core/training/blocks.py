@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def repeated_blocks(model: nn.Module) -> list[nn.Module]:
-    """The members of the model's outermost ``nn.ModuleList``s, in order; empty for a model without one."""
+    """The members of the model's outermost lists (``nn.ModuleList``), in order; empty for a model without one."""
     if isinstance(model, nn.ModuleList):
         return list(model)
     return [block for child in model.children() for block in repeated_blocks(child)]
