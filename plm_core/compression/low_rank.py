@@ -121,7 +121,7 @@ def factorise(
 
 
 def whitening(size: int, moments: Tensor | None) -> tuple[Tensor, Tensor]:
-    """A matrix R with R·Rᵀ = the second moments, and its inverse: |E·R|² is the mean squared output of an error E.
+    """A matrix R with R·Rᵀ = the second moments, and its inverse: ``|E·R|²`` is the mean squared output of an error E.
 
     Raises:
         ValueError: moments of the wrong shape.
