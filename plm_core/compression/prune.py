@@ -1,9 +1,9 @@
 """Unstructured pruning: which weights become zero, when, and how they stay zero in training.
 
-A score says how much a weight is worth. Magnitude takes |w| (Han et al. 2015); movement takes how far training moves
-the weight away from zero, the sum over steps of -w·dL/dw (Sanh et al. 2020); random is the baseline. The lowest scores
-lose their weights: over all layers together (global), layer by layer, or two of every four neighbours (the pattern
-that GPUs since Ampere compute faster).
+A score says how much a weight is worth. Magnitude takes ``|w|`` (Han et al. 2015); movement takes how far training
+moves the weight away from zero, the sum over steps of -w·dL/dw (Sanh et al. 2020); random is the baseline. The lowest
+scores lose their weights: over all layers together (global), layer by layer, or two of every four neighbours (the
+pattern that GPUs since Ampere compute faster).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Masks = dict[str, Tensor]
 
 
 def magnitude_scores(model: nn.Module) -> dict[str, Tensor]:
-    """|w| of every weight in attention and feed-forward layers, by layer name."""
+    """``|w|`` of every weight in attention and feed-forward layers, by layer name."""
     return {name: layer.weight.detach().abs() for name, layer in block_linears(model).items()}
 
 

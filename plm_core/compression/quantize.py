@@ -307,7 +307,7 @@ def error_bound(layer: nn.Linear, x: Tensor, quantized: QuantizedLinear) -> Tens
     """How far the output of a quantised layer can lie from the layer's own, if no input is clipped.
 
     Each weight is off by at most e_w = s_w/2 and each input by at most e_x = s_x/2 (0 where it stays a float), so that
-    |y - ŷ| <= sum over k of |x_k|·e_w + |w_k|·e_x + e_x·e_w.
+    ``|y - ŷ| <= sum over k of |x_k|·e_w + |w_k|·e_x + e_x·e_w``.
 
     Args:
         layer: the layer in floats.

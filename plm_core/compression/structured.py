@@ -1,7 +1,7 @@
 """Structured pruning: attention heads and feed-forward neurons that are taken out, so that the tensors really shrink.
 
 How much a head or neuron matters is estimated by what the loss would change, to first order, if its output were zero:
-|output · dL/d(output)|, summed over tokens (Michel et al. 2019, equation 2; Molchanov et al. 2017).
+``|output · dL/d(output)|``, summed over tokens (Michel et al. 2019, equation 2; Molchanov et al. 2017).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def importance(
 
     Returns:
         By attention layer a score for each head (H,), and by feed-forward network one for each neuron (F,): the mean
-        over tokens of |output · gradient|.
+        over tokens of ``|output · gradient|``.
 
     Raises:
         ValueError: no batch.
