@@ -17,9 +17,12 @@ def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (),
         overrides: values to replace, as key=value: train.steps=100 model.hidden_size=64 output=runs/other.
         resume: continue the run in the output folder from its newest complete checkpoint.
     """
+    import shlex
+
     from plm_core.pretraining.config import read_run_config
     from plm_core.pretraining.run import pretrain
     from plm_core.training.distributed import first_speaks, one_voice, start_world
+    from plm_core.training.interrupt import Interrupted
 
     with first_speaks():
         run = read_run_config(config, overrides)
@@ -27,9 +30,10 @@ def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (),
     with one_voice(world):
         try:
             report = pretrain(run, resume=resume, world=world)
-        except KeyboardInterrupt:
+        except Interrupted:
             if world.is_main:
-                print(f"\nstate saved in {run.output}; continue with: plm train {config} --resume")
+                command = shlex.join(["plm", "train", str(config), *overrides, "--resume"])
+                print(f"\nstate saved in {run.output}; continue with: {command}")
             raise
     if report is not None:
         print("\n".join(report.lines()))
