@@ -1,4 +1,4 @@
-"""A run that is told to stop says how to continue, and what it says works: SIGTERM, as a cluster's scheduler sends it."""
+"""A run that is told to stop by SIGTERM, as schedulers send it, says how to continue, and what it says works."""
 
 import os
 import shlex
