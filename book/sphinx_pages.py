@@ -172,8 +172,20 @@ def link_notebooks(app: Sphinx, doctree: nodes.document) -> None:
         link.parent[place : place + 1] = [download, nodes.Text(" ("), colab, nodes.Text(")")]
 
 
+def drop_live_code(app: Sphinx) -> None:
+    """Keep sphinx-thebe, which Jupyter Book always loads, off the pages.
+
+    It declares its constants twice, an error in every reader's console, and its code would come from another host.
+    """
+    for event in ("env-before-read-docs", "doctree-resolved"):
+        for listener in list(app.events.listeners.get(event, [])):
+            if listener.handler.__module__ == "sphinx_thebe":
+                app.disconnect(listener.id)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register directives and events with Sphinx."""
+    app.connect("builder-inited", drop_live_code)
     app.add_directive("book-map", BookMap)
     app.add_directive("chapter-status", ChapterStatus)
     app.add_directive("experiment-status", ExperimentStatus)
