@@ -147,6 +147,9 @@ PEAK_FLOPS: dict[str, dict[Precision, float]] = {
     "H200": {"fp32": 67e12, "bf16": 989e12, "fp16": 989e12},
 }
 
+OTHER_PRODUCTS = {"Ti", "D", "Laptop", "NVL", "MIG"}
+"""Words that make a name of the table that of another product, or of a part of one."""
+
 
 def peak_flops(device: torch.device, precision: Precision) -> float | None:
     """The highest rate of a device, in floating-point operations a second; None where it is not known.
@@ -157,7 +160,7 @@ def peak_flops(device: torch.device, precision: Precision) -> float | None:
     if device.type != "cuda":
         return None
     words = device_name(device).replace("-", " ").split()
-    known = [name for name in PEAK_FLOPS if set(name.split()) <= set(words)]
+    known = [name for name in PEAK_FLOPS if set(name.split()) <= set(words) and OTHER_PRODUCTS.isdisjoint(words)]
     return PEAK_FLOPS[max(known, key=len)].get(precision) if known else None
 
 
