@@ -47,7 +47,13 @@ class Running:
     totals: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     tokens: int = 0
+    untimed: int = 0
+    """Those of the tokens that were seen before ``started``, by a run that this one continues."""
     started: float = field(default_factory=time.perf_counter)
+
+    def start(self) -> None:
+        """Begin to take the time; nobody knows how long what was summed before has taken."""
+        self.started, self.untimed = time.perf_counter(), self.tokens
 
     def add(self, key: str, value: Tensor, count: int) -> None:
         """Add a sum and the number of its terms."""
@@ -62,9 +68,9 @@ class Running:
             return self
         names = sorted(self.totals)
         totals = world.sum(torch.stack([self.totals[name] for name in names]))
-        counts = world.sum_counts({**self.counts, "": self.tokens})
-        tokens = counts.pop("")
-        return Running(dict(zip(names, totals, strict=True)), counts, tokens, self.started)
+        counts = world.sum_counts({**self.counts, "tokens": self.tokens, "untimed": self.untimed})
+        tokens, untimed = counts.pop("tokens"), counts.pop("untimed")
+        return Running(dict(zip(names, totals, strict=True)), counts, tokens, untimed, self.started)
 
     def means(self) -> dict[str, float]:
         """Every sum divided by its count."""

@@ -132,7 +132,7 @@ class Trainer:
             tensorboard=self.config.tensorboard and self.world.is_main,
             quiet=self.quiet or not self.world.is_main,
         )
-        self.running.started = time.perf_counter()
+        self.running.start()
         self.model.train()
         try:
             with deferred_interrupt(insist=self.world.size == 1) as interrupted:
@@ -274,7 +274,7 @@ class Trainer:
         self.confirm()
         running, progress = self.running.summed(self.world), self.progress
         means = running.means()
-        seconds = time.perf_counter() - running.started
+        seconds, timed = time.perf_counter() - running.started, running.tokens - running.untimed
         progress.tokens += running.tokens
         rates = {"learning_rate": self.config.rate(progress.step - 1), "tokens": progress.tokens}
         if self.scaler is not None:
@@ -282,8 +282,8 @@ class Trainer:
         log.metrics(progress.step, {f"train/{key}": value for key, value in means.items()} | rates)
         peak = peak_flops(self.device, self.precision)
         peak = None if peak is None else peak * self.world.size
-        log.speed(progress.step, rates_of(running.tokens, seconds, flops_per_token=self.flops_per_token, peak=peak))
-        log.advance(loss=f"{means['loss']:.3f}", tokens_per_s=f"{running.tokens / seconds:,.0f}")
+        log.speed(progress.step, rates_of(timed, seconds, flops_per_token=self.flops_per_token, peak=peak))
+        log.advance(loss=f"{means['loss']:.3f}", tokens_per_s=f"{timed / seconds:,.0f}")
         self.running = Running()
 
     def evaluate(self, log: RunLog) -> None:
