@@ -42,8 +42,9 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch):
-    """On the CPU, without the picture of the curve, which is tested elsewhere."""
+    """On the CPU, without floor and picture of the curve, which are tested elsewhere."""
     monkeypatch.setenv("PLM_DEVICE", "cpu")
+    monkeypatch.setattr("plm_core.pretraining.run.known_floor", lambda *_: None)
     monkeypatch.setattr("plm_core.pretraining.run.plot_learning_curve", lambda *_, **__: None)
 
 

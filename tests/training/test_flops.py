@@ -191,7 +191,7 @@ def test_a_rate_counts_only_tokens_of_the_time_that_it_divides_by(tmp_path, agai
 def test_a_run_counts_three_forward_passes_a_token(monkeypatch, tmp_path):
     """Forward once, backward twice (Kaplan et al. 2020); the cost is that of the model that the run has built."""
     monkeypatch.setenv("PLM_DEVICE", "cpu")
-    monkeypatch.setattr("plm_core.pretraining.floor.WORDS_PER_STORY", 1)  # floor and picture are tested elsewhere
+    monkeypatch.setattr("plm_core.pretraining.run.known_floor", lambda *_: None)  # it and the picture: tested elsewhere
     monkeypatch.setattr("plm_core.pretraining.run.plot_learning_curve", lambda *_, **__: None)
     config = RunConfig(
         corpus="storyworld-small-en",
