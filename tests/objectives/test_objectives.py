@@ -146,7 +146,7 @@ def test_loss_and_gradients_equal_bert_for_pretraining():
     compared = 0
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(
-            parameter.grad, theirs[name], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+            parameter.grad, theirs[name], rtol=1e-5, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
         )
         compared += 1
     assert compared == len(list(model.parameters()))
