@@ -15,6 +15,7 @@ from plm_core.data.tokenizers import Tokenizer
 from plm_core.interop.huggingface import save_pretrained
 from plm_core.models.bert import Bert
 from plm_core.models.gpt import Gpt
+from plm_core.runtime import Precision
 
 Task = Literal["mlm+nsp", "causal"]
 
@@ -35,7 +36,7 @@ class Job:
     blocks: bool = False
     """Causal only: rows cut from one long text, all full, in place of paragraphs."""
     device: str = "cpu"
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     compile: bool = False
     seed: int = 0
 

@@ -71,8 +71,9 @@ def make_trainer(model: nn.Module, objective: TermsObjective, source: BatchSourc
         log_every=500,
         eval_every=10**9,
         save_every=10**9,
+        compile=job.compile,
     )
-    return Trainer(model, objective, source, config, device=job.device, quiet=True)
+    return Trainer(model, objective, source, config, device=job.device, precision=job.precision, quiet=True)
 
 
 def check_values(model: nn.Module, objective: TermsObjective, job: Job) -> tuple[list[float], list[float]]:

@@ -54,7 +54,8 @@ def contest_table() -> str:
             ours, theirs = result["sides"]["plm"], result["sides"][opponent]
             speed = f"{ratios['speed']:.2f} ({ratios['speed_least']:.2f} to {ratios['speed_most']:.2f})"
             rates = f"{ours['tokens_per_second']:,} and {theirs['tokens_per_second']:,}"
-            rows.append(f"| {title} | {OPPONENTS[opponent]} | {speed} | {rates} | {ratios['peak_memory']:.2f} |")
+            memory = f"{ratios['peak_memory']:.2f}" if "peak_memory" in ratios else ""
+            rows.append(f"| {title} | {OPPONENTS[opponent]} | {speed} | {rates} | {memory} |")
     if not rows:
         return ""
     head = [
