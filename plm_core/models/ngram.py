@@ -35,14 +35,15 @@ def _find(sorted_keys: Ints, wanted: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]
 def modified_discounts(counts: Ints) -> Floats:
     """The discounts D1, D2, D3+ of Chen and Goodman (1999), equation 17, with a 0 before them.
 
-    Where a class of counts is empty, its discount is Y (absolute discounting), and Y itself 1/2 if need be.
+    Where a class of counts is empty, or the formula gives nothing to take away, its discount is Y (absolute
+    discounting), and Y itself 1/2 if need be: without a discount, unseen words would have probability 0.
     """
     n1, n2, n3, n4 = (float(np.sum(counts == count)) for count in (1, 2, 3, 4))
     y = n1 / (n1 + 2 * n2) if n1 and n2 else 0.5
     found = [0.0, y, y, y]
     for k, (low, high) in enumerate(((n1, n2), (n2, n3), (n3, n4)), start=1):
-        if low and high:
-            found[k] = min(max(k - (k + 1) * y * high / low, 0.0), float(k))
+        if low and high and (discount := k - (k + 1) * y * high / low) > 0:
+            found[k] = discount
     return np.array(found)
 
 

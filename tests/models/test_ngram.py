@@ -24,6 +24,13 @@ def test_every_context_has_a_proper_distribution(documents, order, context):
     assert probabilities.sum() == pytest.approx(1.0, abs=1e-12)
 
 
+def test_a_formula_that_takes_nothing_away_is_not_followed():
+    """One word seen three times and two seen four times would give D3 = 3 - 4·Y·2/1 < 0, and unseen words nothing."""
+    assert modified_discounts(np.array([3, 4, 4]))[3] > 0
+    model = KneserNey(6, order=1).fit([[0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2]])
+    assert model.next_token([]).min() > 0
+
+
 def test_surprisals_are_those_of_the_next_token_distribution():
     rng = np.random.default_rng(0)
     document = rng.integers(0, 9, 60)
