@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import nn
-
-from plm_core.objectives.base import Batch, Objective
 
 
 @dataclass(frozen=True)
@@ -81,35 +79,6 @@ def fixed_threads(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@torch.no_grad()
-def mean_loss(model: nn.Module, objective: Objective, batches: Iterable[Batch]) -> dict[str, float]:
-    """Loss in nats per term and the objective's other means, over all batches: one sum divided by one count.
-
-    Args:
-        model: run in evaluation mode and left in the mode it was in.
-        objective: what is predicted.
-        batches: held-out text, never that of a calibration or a choice of masks.
-
-    Raises:
-        ValueError: no term to score.
-    """
-    was_training, total, count = model.training, 0.0, 0
-    sums: dict[str, float] = {}
-    task = objective.for_evaluation()
-    model.eval()
-    try:
-        for batch in batches:
-            parts = task(model, batch)
-            total, count = total + float(parts.total), count + parts.count
-            for name, value in parts.metrics.items():
-                sums[name] = sums.get(name, 0.0) + float(value)
-    finally:
-        model.train(was_training)
-    if count == 0:
-        raise ValueError("nothing to score: the batches hold no label")
-    return {"loss": total / count} | {name: value / count for name, value in sums.items()}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from plm_core.compression.saved import save_compressed
 from plm_core.evaluation.benchmark import Row, file_bytes, stored_numbers, time_in_turns
 from plm_core.models.bert import Bert
 from plm_core.models.gpt import Gpt
-from plm_core.objectives.base import Batch
 from plm_core.pretraining.run import open_run
 from plm_core.pretraining.sources import make_sources
 from plm_core.pretraining.texts import load_texts
@@ -65,6 +64,6 @@ def compare_runs(runs: Sequence[Path], *, rounds: int = 20, threads: int | None 
     ]
 
 
-def answer(model: Bert | Gpt, ids: torch.Tensor) -> Batch:
+def answer(model: Bert | Gpt, ids: torch.Tensor) -> torch.Tensor:
     """The trunk's states: what latency is measured on, the same for every kind of head."""
-    return {"states": model.hidden_states(ids)}
+    return model.hidden_states(ids)

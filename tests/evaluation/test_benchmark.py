@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from plm_core.data.labels import IGNORE
-from plm_core.evaluation.benchmark import Row, Timing, file_bytes, mean_loss, stored_numbers, table, time_in_turns
+from plm_core.evaluation.benchmark import Row, Timing, file_bytes, stored_numbers, table, time_in_turns
 from plm_core.models.gpt import Gpt, GptConfig
-from plm_core.objectives.causal_lm import CausalLM
 
 
 def test_calls_take_turns_after_the_warm_up_with_fixed_threads():
@@ -26,20 +24,6 @@ def test_a_speedup_is_the_median_of_ratios():
     assert fast.speedup_over(slow) == 3.0
     assert fast.median == 2.0
     assert fast.quartiles == (1.0, 4.0)
-
-
-def test_the_mean_is_over_terms_not_over_batches():
-    torch.manual_seed(0)
-    model = Gpt(GptConfig(vocab_size=11, hidden_size=8, num_attention_heads=2, intermediate_size=8)).train()
-    ids = torch.randint(0, 11, (5, 6))
-    labels = torch.where(torch.rand(5, 6) < 0.5, ids, IGNORE)
-    labels[0, 0] = 3
-    whole = mean_loss(model, CausalLM(), [{"input_ids": ids, "labels": labels}])
-    parts = [{"input_ids": ids[i], "labels": labels[i]} for i in (slice(0, 1), slice(1, 5))]
-    assert mean_loss(model, CausalLM(label_smoothing=0.1), parts) == pytest.approx(whole, rel=1e-5)
-    assert model.training
-    with pytest.raises(ValueError, match="nothing to score"):
-        mean_loss(model, CausalLM(), [])
 
 
 def test_sizes(tmp_path):
