@@ -22,12 +22,13 @@ from torch import Tensor, nn
 from plm_core.config import Config
 from plm_core.data.labels import IGNORE
 from plm_core.models.bert import Bert
+from plm_core.models.classifier import BertClassifier
 from plm_core.models.gpt import Gpt
 from plm_core.models.transformer import Stack, Trace
 from plm_core.objectives.base import Batch, LossParts, Objective
 from plm_core.objectives.causal_lm import CausalLM
 
-HasShape = Bert | Gpt
+HasShape = Bert | Gpt | BertClassifier
 """A model with one stack of blocks and a configuration that gives its shape."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -151,10 +152,15 @@ class Bert(nn.Module):
 
         ``wanted``, bool (B, T), names the tokens whose state will be read; those of others may be zeros.
         """
-        batch, tokens = input_ids.shape
-        x_BTD = self.embeddings(input_ids, token_type_ids=token_type_ids, position_ids=position_ids)
-        mask = expand_mask(attention_mask, batch=batch, queries=tokens, keys=tokens)
-        return self.encoder(x_BTD, mask=mask, trace=trace, wanted=wanted)
+        return run_trunk(
+            self,
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            trace=trace,
+            wanted=wanted,
+        )
 
     def forward(
         self,
@@ -209,6 +215,30 @@ class Bert(nn.Module):
             prediction_logits = self.mlm_head(states_ND)
         pooled_BD = self.pooler(x_BTD)
         return BertOutput(None if heads_only else x_BTD, pooled_BD, prediction_logits, self.nsp_head(pooled_BD))
+
+
+class HasTrunk(Protocol):
+    """A model that turns ids into states by embeddings and an encoder."""
+
+    embeddings: Embeddings
+    encoder: Stack
+
+
+def run_trunk(
+    model: HasTrunk,
+    input_ids: Tensor,
+    *,
+    attention_mask: Tensor | None = None,
+    token_type_ids: Tensor | None = None,
+    position_ids: Tensor | None = None,
+    trace: Trace | None = None,
+    wanted: Tensor | None = None,
+) -> Tensor:
+    """The last state of embeddings and encoder, (B, T, D); arguments as in :meth:`Bert.hidden_states`."""
+    batch, tokens = input_ids.shape
+    x_BTD = model.embeddings(input_ids, token_type_ids=token_type_ids, position_ids=position_ids)
+    mask = expand_mask(attention_mask, batch=batch, queries=tokens, keys=tokens)
+    return model.encoder(x_BTD, mask=mask, trace=trace, wanted=wanted)
 
 
 def read_by_heads(input_ids: Tensor, masked_positions: Tensor) -> Tensor | None:
