@@ -147,6 +147,8 @@ def export_onnx(model: nn.Module, path: Path | str) -> None:
             verbose=False,
         )
     assert program is not None
+    for node in program.model.graph:  # where in Python it came from: paths of this machine, and half a small file
+        node.metadata_props.clear()
     program.save(str(path))
 
 
