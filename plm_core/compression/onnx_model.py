@@ -1,4 +1,4 @@
-"""An ONNX file in the place of the model it was exported from: objectives and evaluation run it as they run any other."""
+"""An ONNX file in the place of the model it was exported from: objectives and evaluation run it like any other."""
 
 from __future__ import annotations
 
