@@ -58,7 +58,7 @@ class Distillation(Objective):
     """An objective with a teacher. It is trained with as any other, and evaluated without the teacher.
 
     Args:
-        objective: the task: a causal or masked language model.
+        objective: the task: a causal or masked language model, or a classifier of texts.
         teacher: frozen here; its mode is set to evaluation.
         student: the model to be trained, for the shapes.
         config: temperature and weights.
@@ -137,8 +137,7 @@ class Distillation(Objective):
         if not config.soft_weight and self.trace is None:
             return parts
         seen = self.new_trace()
-        with torch.no_grad():
-            target = self.teacher(**self.objective.inputs(batch), trace=seen)
+        target = self.answer(batch, seen)
         total = (1 - config.soft_weight) * parts.total
         if config.soft_weight:
             student_NV, teacher_NV = self.logits(output, batch), self.logits(target, batch)
@@ -147,8 +146,16 @@ class Distillation(Objective):
             total = total + parts.counted * self.trace_loss(self.trace, seen, batch)
         return LossParts(total, parts.counted, parts.metrics)
 
+    @torch.no_grad()
+    def answer(self, batch: Batch, trace: Trace | None = None) -> Any:
+        """The teacher's output, computed where the batch is: the trainer moves batch and student, not the teacher."""
+        device = batch["input_ids"].device
+        if next(self.teacher.parameters()).device != device:
+            self.teacher.to(device)
+        return self.teacher(**self.objective.inputs(batch), trace=trace)
+
     def logits(self, output: Any, batch: Batch) -> Tensor:
-        """The logits of the predicted tokens, (N, V)."""
+        """The logits of what is predicted, (N, V): tokens, or the class of each text."""
         if isinstance(output, Tensor):
             return output[batch["labels"] != IGNORE]
         return output.prediction_logits

@@ -15,8 +15,10 @@ from plm_core.compression.distill import (
 )
 from plm_core.data.labels import IGNORE
 from plm_core.models.bert import Bert
+from plm_core.models.classifier import BertClassifier, ClassifierConfig
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.objectives.causal_lm import CausalLM
+from plm_core.objectives.classification import Classification
 from plm_core.objectives.masked_lm import MaskedLM
 
 
@@ -106,6 +108,41 @@ def test_masked_models_are_distilled_on_the_masked_words(bert, ids):
     )
     assert parts.count == len(ids)
     parts.total.backward()
+
+
+def test_classifiers_are_distilled_on_the_labelled_texts(ids):
+    shape = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "hidden_dropout_prob": 0.0}
+    torch.manual_seed(3)
+    teacher = BertClassifier(
+        ClassifierConfig(**shape, num_labels=3, num_hidden_layers=4, attention_probs_dropout_prob=0.0)
+    )
+    student = BertClassifier(teacher.config.replace(num_hidden_layers=2))
+    assert copy_layers(teacher, student) == [2, 4]
+    labels = torch.arange(len(ids)) % 3
+    labels[-1] = IGNORE
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids, dtype=torch.bool), "labels": labels}
+    task = Distillation(Classification(), teacher, student, DistillConfig(temperature=2.0, soft_weight=1.0))
+    parts = task(student, batch)
+    with torch.no_grad():
+        p, q = ((model(ids)[:-1] / 2).softmax(-1) for model in (teacher, student))
+    assert parts.count == len(ids) - 1
+    torch.testing.assert_close(parts.total, 4 * (p * (p / q).log()).sum(), rtol=1e-4, atol=1e-6)
+    parts.total.backward()
+    assert student.classifier.weight.grad.abs().sum() > 0
+    assert teacher.classifier.weight.grad is None
+    everything = DistillConfig(temperature=2.0, soft_weight=0.5, hidden_weight=1.0, attention_weight=1.0)
+    twin = BertClassifier(teacher.config)
+    twin.load_state_dict(teacher.state_dict())
+    total = Distillation(Classification(), teacher, twin, everything)(twin, batch).total
+    torch.testing.assert_close(total, 0.5 * Classification()(twin, batch).total, rtol=1e-4, atol=1e-4)
+
+
+def test_the_teacher_answers_where_the_batch_is(gpt, student, batch):
+    task = Distillation(CausalLM(), gpt, student, DistillConfig())
+    assert not task.answer(batch).requires_grad
+    task.teacher.to("meta")  # as if it lay on another device than the batch
+    task.teacher.to = lambda device: task.teacher.to_empty(device=device)  # which "meta" needs to come back
+    assert task.answer(batch).device == batch["input_ids"].device
 
 
 def test_a_student_starts_from_its_teachers_blocks(gpt, ids):
