@@ -97,7 +97,7 @@ class Contestant:
     def run(self, steps: int) -> Turn:
         """Order a turn and wait for its end."""
         self.line.send(steps)
-        return self.line.recv()
+        return receive(self.line)
 
     @property
     def rates(self) -> list[float]:
@@ -108,7 +108,18 @@ class Contestant:
 def serve(side: Side, line: Connection, job: Any, device: str, threads: int) -> None:
     """The body of a child process."""
     torch.set_num_threads(threads)
-    side(Orders(line, device), job)
+    try:
+        side(Orders(line, device), job)
+    except (ValueError, OSError) as error:  # a mistake of the user, such as a switch that this machine cannot follow
+        line.send(error)
+
+
+def receive(line: Connection) -> Any:
+    """What the child says next; if it has failed, its error is raised here."""
+    answer = line.recv()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 @contextmanager
@@ -125,7 +136,7 @@ def started(name: str, side: Side, job: Any, *, device: str, threads: int) -> It
     process.start()
     theirs.close()
     try:
-        yield Contestant(name, ours, ours.recv(), [])
+        yield Contestant(name, ours, receive(ours), [])
     finally:
         ours.close()
         process.join(timeout=10)
@@ -151,7 +162,7 @@ def take_turns(sides: Sequence[Contestant], *, rounds: int, steps: int, progress
         progress(f"round {number + 1}, tokens/s: " + ", ".join(shown))
     for side in sides:
         side.line.send(0)
-        side.peak_mib = side.line.recv()
+        side.peak_mib = receive(side.line)
 
 
 def ratios(ours: Contestant, theirs: Contestant) -> dict[str, float]:

@@ -19,7 +19,9 @@ from benchmarks.text import texts
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.generation.sampling import generate as generate_ours
 from plm_core.interop.huggingface import load_pretrained
+from plm_core.models.cost import flops_per_token
 from plm_core.models.gpt import Gpt
+from plm_core.runtime import peak_flops, resolve_device
 
 PROMPT = 16
 
@@ -126,9 +128,10 @@ def generate(
         save: store the result under benchmarks/results.
     """
     settings = {name: value for name, value in locals().items() if name != "save"}
+    resolve_device(device)
     with tempfile.TemporaryDirectory() as folder:
         job = Job("causal", Path(folder), shape, batch_size, PROMPT + new_tokens, device=device)
-        prepare(job, corpus=corpus, vocab_size=vocab_size, dropout=0.0)
+        tokenizer = prepare(job, corpus=corpus, vocab_size=vocab_size, dropout=0.0)
         work = GenerationJob(job, new_tokens)
         with ExitStack() as stack:
             sides = [
@@ -138,8 +141,12 @@ def generate(
             if sides[0].facts["continuation"] != sides[1].facts["continuation"]:
                 raise ValueError("the two sides continue the same prompts differently")
             take_turns(sides, rounds=rounds, steps=steps, progress=print)
+    config = job.model_config(vocab_size=tokenizer.vocab_size, dropout=0.0)
+    flops = flops_per_token(config, PROMPT + new_tokens // 2)
+    peak = peak_flops(torch.device(device), "fp32")
     result = describe_run(settings) | {
-        "sides": {side.name: without_memory(summary(side)) for side in sides},
+        "flops_per_token": round(flops),
+        "sides": {side.name: without_memory(summary(side, flops_per_token=flops, peak=peak)) for side in sides},
         "ratios": {"hf": without_memory(ratios(sides[0], sides[1]))},
     }
     if save:

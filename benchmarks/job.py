@@ -13,8 +13,8 @@ from benchmarks.shapes import bert_config, gpt_config
 from benchmarks.text import prepare_text
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.interop.huggingface import save_pretrained
-from plm_core.models.bert import Bert
-from plm_core.models.gpt import Gpt
+from plm_core.models.bert import Bert, BertConfig
+from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.runtime import Precision
 
 Task = Literal["mlm+nsp", "causal"]
@@ -45,14 +45,18 @@ class Job:
         """Where the initial weights are."""
         return self.folder / "model"
 
+    def model_config(self, *, vocab_size: int, dropout: float) -> BertConfig | GptConfig:
+        """The model's shape."""
+        make = bert_config if self.task == "mlm+nsp" else gpt_config
+        return make(self.shape, vocab_size=vocab_size, length=self.length, dropout=dropout)
+
 
 def prepare(job: Job, *, corpus: str, vocab_size: int, dropout: float) -> Tokenizer:
     """Write what both sides read: text, tokenizer, weights."""
     tokenizer = prepare_text(job.folder, corpus, vocab_size=vocab_size, length=job.length)
-    make = {"length": job.length, "dropout": dropout, "vocab_size": tokenizer.vocab_size}
+    config = job.model_config(vocab_size=tokenizer.vocab_size, dropout=dropout)
     torch.manual_seed(job.seed)
-    model: Bert | Gpt
-    model = Bert(bert_config(job.shape, **make)) if job.task == "mlm+nsp" else Gpt(gpt_config(job.shape, **make))
+    model = Bert(config) if isinstance(config, BertConfig) else Gpt(config)
     save_pretrained(model, job.model_folder, tokenizer=tokenizer)
     return tokenizer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import RESULTS, load_result
+from benchmarks.results import RESULTS, hardware_use, load_result
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
@@ -13,6 +13,7 @@ BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 CONTESTS = {
     "pretrain_tiny": "BERT, masked tokens + next sentences, 4 layers of width 256",
     "pretrain_small": "BERT, masked tokens + next sentences, 6 layers of width 512",
+    "pretrain_bert-base": "BERT, masked tokens + next sentences, 12 layers of width 768",
     "causal_tiny_paragraphs": "GPT-2 on paragraphs, 4 layers of width 256",
     "causal_tiny_blocks": "GPT-2 on full blocks, 4 layers of width 256",
     "generate_tiny": "GPT-2, greedy generation, 4 layers of width 256",
@@ -55,12 +56,13 @@ def contest_table() -> str:
             speed = f"{ratios['speed']:.2f} ({ratios['speed_least']:.2f} to {ratios['speed_most']:.2f})"
             rates = f"{ours['tokens_per_second']:,} and {theirs['tokens_per_second']:,}"
             memory = f"{ratios['peak_memory']:.2f}" if "peak_memory" in ratios else ""
-            rows.append(f"| {title} | {OPPONENTS[opponent]} | {speed} | {rates} | {memory} |")
+            use = " and ".join(filter(None, map(hardware_use, (ours, theirs))))
+            rows.append(f"| {title} | {OPPONENTS[opponent]} | {speed} | {rates} | {use} | {memory} |")
     if not rows:
         return ""
     head = [
-        "| contest | Hugging Face | speed ratio | tokens/s, ours and theirs | memory ratio |",
-        "|---|---|---|---|---|",
+        "| contest | Hugging Face | speed ratio | tokens/s, ours and theirs | hardware use | memory ratio |",
+        "|---|---|---|---|---|---|",
     ]
     return "\n".join([*head, *rows, ""])
 

@@ -66,14 +66,34 @@ def commit() -> str:
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def summary(side: Contestant) -> dict[str, float]:
-    """A side's median rate, its slowest and fastest turn, and its peak memory."""
-    return {
-        "tokens_per_second": round(statistics.median(side.rates)),
+def summary(side: Contestant, *, flops_per_token: float | None = None, peak: float | None = None) -> dict[str, float]:
+    """A side's median rate, its slowest and fastest turn, its peak memory, and how well it uses the hardware.
+
+    Args:
+        side: the contestant, after its turns.
+        flops_per_token: floating-point operations that the model needs for a real token, on either side; then
+            ``gflops_per_second`` is what the side reaches of them, padding and what nobody asked for not counted.
+        peak: operations a second that the hardware could do, where known; then ``mfu`` is the share that is reached.
+    """
+    rate = statistics.median(side.rates)
+    told: dict[str, float] = {
+        "tokens_per_second": round(rate),
         "slowest": round(min(side.rates)),
         "fastest": round(max(side.rates)),
         "peak_mib": round(side.peak_mib),
     }
+    if flops_per_token is not None:
+        told["gflops_per_second"] = round(flops_per_token * rate / 1e9, 1)
+        if peak is not None:
+            told["mfu"] = round(flops_per_token * rate / peak, 3)
+    return told
+
+
+def hardware_use(side: dict[str, float]) -> str:
+    """A side's MFU, or where no peak is known its operations a second, for people; empty where neither is stored."""
+    if "mfu" in side:
+        return f"{side['mfu']:.0%} MFU"
+    return f"{side['gflops_per_second']:,.0f} GFLOP/s" if "gflops_per_second" in side else ""
 
 
 def save_result(name: str, result: dict[str, Any]) -> Path:

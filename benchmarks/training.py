@@ -8,15 +8,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from benchmarks import ours, theirs
 from benchmarks.contest import Side, ratios, require_equal_losses, started, take_turns
 from benchmarks.job import Job, prepare, save_batches
-from benchmarks.results import describe_run, summary
+from benchmarks.results import describe_run, hardware_use, summary
 from benchmarks.text import padding_share, pair_batches, texts
 from plm_core.data.labels import next_token_labels
 from plm_core.data.tokenizers import Tokenizer, pad
+from plm_core.models.cost import flops_per_token
+from plm_core.runtime import peak_flops, resolve_device
 
 SIDES: dict[str, Side] = {"plm": ours.train, "hf": theirs.train_as_documented, "hf-tuned": theirs.train_tuned}
 
@@ -43,7 +46,12 @@ def training_contest(
 
     Returns:
         Settings, machine, padding share, losses, rates and ratios.
+
+    Raises:
+        ValueError: an unknown shape or corpus, a device that this machine does not have, or sides that do not compute
+            the same.
     """
+    resolve_device(settings["device"])
     with tempfile.TemporaryDirectory() as folder:
         job = Job(folder=Path(folder), **job_fields)
         tokenizer = prepare(job, corpus=corpus, vocab_size=vocab_size, dropout=dropout)
@@ -55,10 +63,17 @@ def training_contest(
             ]
             require_equal_losses(sides, tolerance=TOLERANCE[job.precision])
             take_turns(sides, rounds=settings["rounds"], steps=settings["steps"], progress=print)
+        lengths = row_lengths(job, tokenizer)
+        flops = training_flops(job, lengths, vocab_size=tokenizer.vocab_size)
+        peak = peak_flops(torch.device(job.device), job.precision)
+        told = {side.name: summary(side, flops_per_token=flops, peak=peak) for side in sides}
+        for name, numbers in told.items():
+            print(f"{name}: {numbers['tokens_per_second']:,} tokens/s, {hardware_use(numbers)}")
         return describe_run(settings) | {
-            "padding_share": round(padding_share(row_lengths(job, tokenizer), job.batch_size), 3),
+            "padding_share": round(padding_share(lengths, job.batch_size), 3),
+            "flops_per_token": round(flops),
             "losses": {side.name: side.facts["losses"] for side in sides},
-            "sides": {side.name: summary(side) for side in sides},
+            "sides": told,
             "ratios": {side.name: ratios(sides[0], side) for side in sides[1:]},
         }
 
@@ -76,6 +91,13 @@ def example_batches(job: Job, tokenizer: Tokenizer) -> list[dict[str, Tensor]]:
         labels = next_token_labels(ids, attention_mask=mask)
         batches.append({"input_ids": ids, "attention_mask": mask, "labels": labels})
     return batches
+
+
+def training_flops(job: Job, lengths: Sequence[int], *, vocab_size: int) -> float:
+    """Operations that training needs for a real token, on average: each attends to the tokens of its own row."""
+    attended = sum(length**2 for length in lengths) / sum(lengths)
+    config = job.model_config(vocab_size=vocab_size, dropout=0.0)
+    return 3 * flops_per_token(config, round(attended))  # a backward pass costs twice a forward pass
 
 
 def row_lengths(job: Job, tokenizer: Tokenizer) -> list[int]:

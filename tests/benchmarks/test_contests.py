@@ -1,19 +1,25 @@
 """The contests run end to end at a tiny size, on equal terms, and refuse unequal sides. Nothing here asserts a time."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+import torch
 
+from benchmarks import ours, results
 from benchmarks import report as report_module
-from benchmarks import results
 from benchmarks.__main__ import main
 from benchmarks.causal import causal
-from benchmarks.contest import Contestant, Turn, ratios, require_equal_losses
+from benchmarks.contest import Contestant, Turn, ratios, require_equal_losses, started
 from benchmarks.data import data
 from benchmarks.generate import generate
+from benchmarks.job import Job
 from benchmarks.memory import memory
 from benchmarks.pretrain import pretrain
 from benchmarks.text import padding_share
+from benchmarks.training import training_flops
+from plm_core.models.cost import flops_per_token
 
 SMOKE = {"shape": "smoke", "corpus": "python-documentation", "vocab_size": 600, "threads": 1, "rounds": 1}
 
@@ -83,6 +89,53 @@ def test_ratios_are_taken_round_by_round() -> None:
 def test_padding_share_of_known_rows() -> None:
     assert padding_share([4, 4, 4, 4], 2) == 0
     assert padding_share([2, 4], 2) == 0.25
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile on a CPU needs a C++ compiler")
+def test_compiled_sides_compute_the_same() -> None:
+    result = pretrain(**SMOKE, steps=1, length=48, batch_size=4, compile=True, save=False)
+    assert result["losses"]["plm"] == pytest.approx(result["losses"]["hf"], abs=1e-4)
+
+
+def test_hardware_use_is_operations_needed_by_time_taken() -> None:
+    side = contestant("plm", [], [Turn(2.0, 300, 1, 1.0)])
+    told = results.summary(side, flops_per_token=2e9, peak=3e12)
+    assert (told["gflops_per_second"], told["mfu"]) == (300.0, 0.1)
+    assert results.hardware_use(told) == "10% MFU"
+    assert results.hardware_use(results.summary(side, flops_per_token=2e9)) == "300 GFLOP/s"
+    assert results.hardware_use(results.summary(side)) == ""
+
+
+def test_operations_of_a_token_follow_the_row_it_stands_in() -> None:
+    job = Job("mlm+nsp", Path(), "tiny", batch_size=2, length=128)
+    short, long, both = (training_flops(job, rows, vocab_size=100) for rows in ([16, 16], [96], [16, 16, 96]))
+    config = job.model_config(vocab_size=100, dropout=0.0)
+    assert short == 3 * flops_per_token(config, 16)
+    scores = 12 * config.num_hidden_layers * config.hidden_size  # operations for each token that is attended to
+    # a quarter of the tokens see 16 others, three quarters see 96; the pooler's share is as at the mean of 76
+    assert both == pytest.approx(short / 4 + long * 3 / 4, rel=0.01)
+    assert long - short == pytest.approx(80 * scores, rel=0.2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this is what a machine without a GPU says")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pretrain --shape bert-base --length 512 --precision bf16 --compile",
+        "causal --shape gpt2 --length 1024 --precision bf16 --compile",
+        "generate --shape gpt2",
+        "memory --shape tiny --precision bf16",
+    ],
+)
+def test_without_a_gpu_cuda_is_refused_before_any_work(command, capsys) -> None:
+    assert main([*command.split(), "--device", "cuda", "--corpus", "nothing"]) == 2
+    assert "torch sees no CUDA GPU here: use 'cpu'" in capsys.readouterr().err
+
+
+def test_a_mistake_that_a_side_notices_reaches_the_command(tmp_path) -> None:
+    job = Job("causal", tmp_path / "nothing", "smoke", batch_size=2, length=16)
+    with pytest.raises(OSError, match="nothing"), started("plm", ours.train, job, device="cpu", threads=1):
+        pass
 
 
 def test_mistakes_are_one_line_and_exit_code_2(capsys) -> None:
