@@ -1,8 +1,8 @@
 """Models as ONNX files, for programs without torch, and their int8 forms for ONNX Runtime's integer kernels.
 
-The graph takes any batch and any length up to the model's. BERT's runs both heads at every position; GPT's takes the
-keys and values of earlier tokens and returns them with the new ones, so that one graph serves both the first pass (an
-empty past) and every further token.
+The graph takes any batch and any length up to the model's. BERT's runs both heads at every position, a classifier's
+ends in its logits; GPT's takes the keys and values of earlier tokens and returns them with the new ones, so that one
+graph serves both the first pass (an empty past) and every further token.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from plm_core.compression.quantize import plain_weights
 from plm_core.models.attention import KVCache, MultiHeadAttention
 from plm_core.models.bert import Bert
+from plm_core.models.classifier import BertClassifier
 from plm_core.models.gpt import Gpt
 from plm_core.models.transformer import Cache
 
@@ -32,11 +33,21 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, np.ndarray]
 
 
+Example = tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]
+
+
+def encoder_example() -> Example:
+    """Inputs to trace an encoder with, and which of their axes may vary."""
+    ids = torch.zeros(2, 5, dtype=torch.long)
+    varies = torch.export.Dim.DYNAMIC
+    return (ids, torch.ones_like(ids, dtype=torch.bool), ids.clone()), ({0: varies, 1: varies},) * 3
+
+
 class BertGraph(nn.Module):
     """What the exported graph of a :class:`Bert` computes."""
 
     inputs = ("input_ids", "attention_mask", "token_type_ids")
-    outputs = ("last_hidden_state", "prediction_logits", "seq_relationship_logits")
+    outputs = ("last_hidden_state", "prediction_logits", "seq_relationship_logits", "pooler_output")
 
     def __init__(self, model: Bert) -> None:
         super().__init__()
@@ -44,17 +55,35 @@ class BertGraph(nn.Module):
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, T) each -> states (B, T, D), word logits (B, T, V), sentence logits (B, 2)."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(B, T) each -> states (B, T, D), word logits (B, T, V), sentence logits (B, 2), pooled (B, D)."""
         model = self.model
         x_BTD = model.hidden_states(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
-        return x_BTD, model.mlm_head(x_BTD), model.nsp_head(model.pooler(x_BTD))
+        pooled_BD = model.pooler(x_BTD)
+        return x_BTD, model.mlm_head(x_BTD), model.nsp_head(pooled_BD), pooled_BD
 
-    def example(self) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
+    def example(self) -> Example:
         """Inputs to trace with, and which of their axes may vary."""
-        ids = torch.zeros(2, 5, dtype=torch.long)
-        varies = torch.export.Dim.DYNAMIC
-        return (ids, torch.ones_like(ids, dtype=torch.bool), ids.clone()), ({0: varies, 1: varies},) * 3
+        return encoder_example()
+
+
+class ClassifierGraph(nn.Module):
+    """What the exported graph of a :class:`BertClassifier` computes."""
+
+    inputs = BertGraph.inputs
+    outputs = ("logits",)
+
+    def __init__(self, model: BertClassifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """(B, T) each -> logits of the classes (B, C)."""
+        return self.model(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+
+    def example(self) -> Example:
+        """Inputs to trace with, and which of their axes may vary."""
+        return encoder_example()
 
 
 class GptGraph(nn.Module):
@@ -81,7 +110,7 @@ class GptGraph(nn.Module):
         logits = self.model(input_ids, attention_mask=attention_mask, cache=cache)
         return logits, torch.stack([torch.stack((layer.keys, layer.values)) for layer in layers])
 
-    def example(self) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
+    def example(self) -> Example:
         """Inputs to trace with, and which of their axes may vary."""
         varies = torch.export.Dim.DYNAMIC
         past = self.empty_past(2, length=3)
@@ -110,24 +139,27 @@ class JoinedCache(KVCache):
         return self._k, self._v
 
 
-def graph(model: nn.Module) -> BertGraph | GptGraph:
+def graph(model: nn.Module) -> BertGraph | ClassifierGraph | GptGraph:
     """The module that is exported for a model: a copy in evaluation mode, on the CPU, integer weights read back.
 
     Raises:
-        ValueError: a model that is neither a Bert nor a Gpt.
+        ValueError: a model that is neither a Bert nor a BertClassifier nor a Gpt.
     """
-    if not isinstance(model, Bert | Gpt):
-        raise ValueError(f"a {type(model).__name__} cannot be exported: only Bert and Gpt have a graph")
+    if not isinstance(model, Bert | BertClassifier | Gpt):
+        raise ValueError(f"a {type(model).__name__} cannot be exported: only Bert, BertClassifier and Gpt have a graph")
     model = copy.deepcopy(model).cpu().float().eval()
     plain_weights(model)
-    return BertGraph(model) if isinstance(model, Bert) else GptGraph(model)
+    if isinstance(model, Bert):
+        return BertGraph(model)
+    return ClassifierGraph(model) if isinstance(model, BertClassifier) else GptGraph(model)
 
 
 def export_onnx(model: nn.Module, path: Path | str) -> None:
     """Write a model as an ONNX file with dynamic batch and length, by torch's exporter.
 
     Args:
-        model: a Bert or Gpt, compressed or not. Integer weights are read back; :func:`quantize_onnx` makes them anew.
+        model: a Bert, BertClassifier or Gpt, compressed or not. Integer weights are read back; :func:`quantize_onnx`
+            makes them anew.
         path: the file to write.
 
     Raises:
@@ -191,6 +223,8 @@ def open_onnx(path: Path | str, *, threads: int | None = None) -> onnxruntime.In
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
     options.inter_op_num_threads = 1
+    # idle workers sleep: one that spins keeps a core from whatever is run, or timed, next
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

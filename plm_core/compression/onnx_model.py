@@ -1,39 +1,52 @@
-"""An ONNX file in the place of the model it was exported from: objectives and evaluation run it like any other."""
+"""An ONNX file behind the interface of the model it was made from.
+
+An objective, an evaluation or a benchmark that takes a Bert, a BertClassifier or a Gpt takes this one as it is: the
+same arguments, the same outputs, computed by ONNX Runtime. There is nothing to train in it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from plm_core.compression.export import open_onnx, runner
+from plm_core.compression.export import BertGraph, ClassifierGraph, GptGraph, open_onnx
+from plm_core.data.labels import IGNORE
 from plm_core.models.bert import BertOutput
+from plm_core.models.vocabulary_loss import TokenLosses
+
+KINDS = {graph: (graph.inputs, graph.outputs) for graph in (BertGraph, ClassifierGraph, GptGraph)}
 
 
 class OnnxModel(nn.Module):
-    """A session of ONNX Runtime that answers like the model.
-
-    Which of the three graphs it is, follows from the names of its outputs. It cannot be trained and gives no traces.
+    """A file of :func:`~plm_core.compression.export.export_onnx`, or its int8 form, as a model.
 
     Args:
-        path: a file of :func:`~plm_core.compression.export.export_onnx` or ``quantize_onnx``.
-        threads: cores to use; torch's number by default.
+        path: the file.
+        threads: cores to use; torch's number by default. It is fixed when the file is opened.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a damaged file, or a graph that is none of this library's.
+        ValueError: a damaged file, or one with other inputs and outputs than these graphs have.
+
+    Example: with ``model = OnnxModel("small.onnx", threads=1)`` the call ``model(ids)`` is what ``gpt(ids)`` was.
     """
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
         super().__init__()
-        session = open_onnx(path, threads=threads)
-        self.outputs = tuple(output.name for output in session.get_outputs())
-        self.past = next((entry.shape for entry in session.get_inputs() if entry.name == "past"), None)
-        self.run = runner(session)
-        known = {"last_hidden_state", "logits"}
-        if self.outputs[0] not in known:
-            raise ValueError(f"{path} returns {', '.join(self.outputs)}: it is no file of export_onnx")
+        self.session = open_onnx(path, threads=threads)
+        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
+        names = tuple(node.name for node in inputs), tuple(node.name for node in outputs)
+        kind = next((graph for graph, known in KINDS.items() if known == names), None)
+        if kind is None:
+            raise ValueError(
+                f"{path} takes {', '.join(names[0])} and gives {', '.join(names[1])}: it was not written by "
+                "export_onnx, whose inputs and outputs are known"
+            )
+        self.kind = kind
+        self.past_shape = tuple(inputs[2].shape) if kind is GptGraph else ()
 
     def forward(
         self,
@@ -41,23 +54,123 @@ class OnnxModel(nn.Module):
         *,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
         masked_positions: Tensor | None = None,
         heads_only: bool = False,
-    ) -> Tensor | BertOutput:
-        """Ids (B, T) -> what the model returns: logits of a Gpt or a classifier, or a :class:`BertOutput`."""
-        mask = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask
-        if self.past is not None:
-            layers, _, _, heads, _, width = self.past
-            empty = torch.zeros(layers, 2, len(input_ids), heads, 0, width)
-            return self.run({"input_ids": input_ids, "attention_mask": mask, "past": empty})[0]
-        types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
-        found = self.run({"input_ids": input_ids, "attention_mask": mask, "token_type_ids": types})
-        if self.outputs[0] == "logits":
-            return found[0]
-        x_BTD, logits_BTV, pairs_B2 = found
-        chosen_NV = None
-        if masked_positions is not None:
+        labels: Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> Tensor | BertOutput | TokenLosses:
+        """What the model of the file returns for these arguments: see Bert, BertClassifier and Gpt.
+
+        A Bert's file computes word logits at every position; where none are asked for, that part is left out. Packed
+        rows, told by a mask (B, T, T) and positions, are taken apart for a Gpt's file, document by document.
+
+        Raises:
+            ValueError: an argument that the file has no place for.
+        """
+        if self.kind is GptGraph:
+            logits = self.next_token_logits(input_ids, attention_mask, position_ids)
+            return logits if labels is None else losses(logits, labels, label_smoothing)
+        if position_ids is not None or (attention_mask is not None and attention_mask.dim() != 2):
+            raise ValueError("the file of an encoder takes a mask (B, T) and no position_ids: pad rows, do not pack")
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": torch.ones_like(input_ids, dtype=torch.bool)
+            if attention_mask is None
+            else attention_mask,
+            "token_type_ids": torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids,
+        }
+        if self.kind is ClassifierGraph:
+            return self.compute(inputs, "logits")[0]
+        names = ["seq_relationship_logits", "pooler_output"]
+        names += [] if heads_only else ["last_hidden_state"]
+        names += [] if masked_positions is None else ["prediction_logits"]
+        found = dict(zip(names, self.compute(inputs, *names), strict=True))
+        words = found.get("prediction_logits")
+        if words is not None and masked_positions is not None:
             is_mask = masked_positions.dtype == torch.bool
-            chosen_NV = logits_BTV[masked_positions] if is_mask else logits_BTV.flatten(0, 1)[masked_positions]
-        # the pooled state is not among the outputs of the graph; nothing that is evaluated reads it
-        return BertOutput(None if heads_only else x_BTD, x_BTD[:, 0], chosen_NV, pairs_B2)
+            words = words[masked_positions] if is_mask else words.flatten(0, 1)[masked_positions]
+        return BertOutput(
+            found.get("last_hidden_state"), found["pooler_output"], words, found["seq_relationship_logits"]
+        )
+
+    def next_token_logits(
+        self, input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None
+    ) -> Tensor:
+        """Logits (B, T, V) without a past."""
+        if attention_mask is not None and attention_mask.dim() == 3:
+            return self.unpacked(input_ids, attention_mask, position_ids)
+        layers, two, _, heads, _, width = self.past_shape
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": torch.ones_like(input_ids, dtype=torch.bool)
+            if attention_mask is None
+            else attention_mask,
+            "past": torch.zeros(layers, two, len(input_ids), heads, 0, width),
+        }
+        return self.compute(inputs, "logits")[0]
+
+    def unpacked(self, input_ids: Tensor, attention_mask: Tensor, position_ids: Tensor | None) -> Tensor:
+        """Logits (B, T, V) of packed rows: each document in a row of its own, and put back where it came from.
+
+        Raises:
+            ValueError: positions that do not restart with every document.
+        """
+        if position_ids is None:
+            raise ValueError(
+                "packed rows need position_ids that restart with every document: they say where one begins"
+            )
+        real_BT = attention_mask.diagonal(dim1=1, dim2=2)
+        places = [
+            (row, start, end)
+            for row, (positions, real) in enumerate(zip(position_ids, real_BT, strict=True))
+            for start, end in documents(positions[real])
+        ]
+        longest = max(end - start for _, start, end in places)
+        ids, mask = input_ids.new_zeros(len(places), longest), torch.zeros(len(places), longest, dtype=torch.bool)
+        for number, (row, start, end) in enumerate(places):
+            ids[number, : end - start], mask[number, : end - start] = input_ids[row, start:end], True
+        logits = self.next_token_logits(ids, mask, None)
+        packed = logits.new_zeros(*input_ids.shape, logits.shape[-1])
+        for number, (row, start, end) in enumerate(places):
+            packed[row, start:end] = logits[number, : end - start]
+        return packed
+
+    def compute(self, inputs: dict[str, Tensor], *names: str) -> list[Tensor]:
+        """The named outputs; what only others need is not computed."""
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        options.only_execute_path_to_fetches = True
+        arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
+        return [torch.from_numpy(array) for array in self.session.run(list(names), arrays, options)]
+
+
+def documents(positions: Tensor) -> list[tuple[int, int]]:
+    """Start and end of each document in a packed row, from positions that begin at 0 with every document."""
+    starts = [int(place) for place in (positions == 0).nonzero()[:, 0]]
+    if not starts or starts[0] != 0:
+        raise ValueError("position_ids of packed rows must begin at 0 with every document")
+    return list(zip(starts, [*starts[1:], len(positions)], strict=True))
+
+
+def losses(logits: Tensor, labels: Tensor, label_smoothing: float) -> TokenLosses:
+    """What a Gpt returns when it is given labels."""
+    kept = labels != IGNORE
+    logits_NV, labels_N = logits[kept], labels[kept]
+    total = nn.functional.cross_entropy(logits_NV, labels_N, reduction="sum", label_smoothing=label_smoothing)
+    return TokenLosses(total, (logits_NV.argmax(-1) == labels_N).sum())
+
+
+def file_numbers(path: Path | str) -> int:
+    """How many numbers an ONNX file stores in its weights, integers and scales included."""
+    import onnx
+
+    weights: Any = onnx.load(str(path), load_external_data=False).graph.initializer
+    total = 0
+    for tensor in weights:
+        numbers = 1
+        for size in tensor.dims:
+            numbers *= size
+        total += numbers
+    return total

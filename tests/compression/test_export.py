@@ -10,6 +10,7 @@ from plm_core.compression.low_rank import factorise_model
 from plm_core.compression.quantize import QuantizeConfig, quantize_model
 from plm_core.compression.structured import attentions, remove_heads
 from plm_core.models.bert import Bert, BertConfig
+from plm_core.models.classifier import BertClassifier, ClassifierConfig
 from plm_core.models.gpt import Gpt, GptConfig
 
 SHAPE = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "initializer_range": 0.2}
@@ -44,10 +45,27 @@ def test_bert_agrees_at_every_batch_and_length(bert_files):
             with torch.no_grad():
                 expected = module(*inputs.values())
             real = inputs["attention_mask"]
-            states, words, sentences = run(inputs)
+            states, words, sentences, pooled = run(inputs)
             torch.testing.assert_close(states[real], expected[0][real], rtol=0, atol=1e-4)
             torch.testing.assert_close(words[real], expected[1][real], rtol=0, atol=1e-4)
             torch.testing.assert_close(sentences, expected[2], rtol=0, atol=1e-4)
+            torch.testing.assert_close(pooled, expected[3], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("position", "norm_position"), [("learned", "post"), ("rope", "pre")])
+def test_a_classifier_agrees_at_every_batch_and_length(position, norm_position, tmp_path):
+    torch.manual_seed(0)
+    config = ClassifierConfig(**SHAPE, num_labels=3, position=position, norm_position=norm_position)
+    model = BertClassifier(config).eval()
+    export_onnx(model, tmp_path / "classifier.onnx")
+    run = runner(open_onnx(tmp_path / "classifier.onnx"))
+    for batch in (1, 2, 7):
+        for tokens in (2, 17, 128):
+            inputs = bert_inputs(batch, tokens)
+            with torch.no_grad():
+                expected = model(**inputs)
+            (logits,) = run(inputs)
+            torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("position", ["learned", "rope"])
@@ -104,7 +122,7 @@ def test_integer_files_are_smaller_and_close(bert_files, tmp_path):
 
 
 def test_bad_input_is_refused(bert_files, tmp_path):
-    with pytest.raises(ValueError, match="only Bert and Gpt"):
+    with pytest.raises(ValueError, match="only Bert, BertClassifier and Gpt"):
         export_onnx(torch.nn.Linear(2, 2), tmp_path / "x.onnx")
     with pytest.raises(FileNotFoundError, match="no ONNX file"):
         open_onnx(tmp_path / "nothing.onnx")
