@@ -1,0 +1,359 @@
+"""What can be taken out of a small BERT: weights, by three scores in two situations; heads; and what it buys.
+
+Weights are pruned while a model trains: in *transfer*, when the masked model learns to tell the mood of a story, and in
+*pretraining* that goes on. Heads are removed from trained models, alone and one after the other.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from plm_core.experiments.teachers import Model, Task, train
+from torch import Tensor, nn
+
+from plm_core.compression.prune import (
+    GradualPruning,
+    MovementScores,
+    Scope,
+    apply_masks,
+    choose_masks,
+    cubic_sparsity,
+    magnitude_scores,
+    random_scores,
+    sparsity,
+)
+from plm_core.compression.structure import block_linears, replace_modules, stored_bytes
+from plm_core.compression.structured import (
+    attentions,
+    feed_forwards,
+    importance,
+    least_important,
+    remove_heads,
+    remove_neurons,
+)
+from plm_core.data.storyworld.labels import MOODS
+from plm_core.evaluation.benchmark import time_in_turns
+from plm_core.models.classifier import BertClassifier
+from plm_core.models.transformer import Trace
+from plm_core.objectives.base import Batch
+from plm_core.training.trainer import Trainer
+
+Situation = Literal["transfer", "pretraining"]
+Score = Literal["magnitude", "movement", "random", "none"]
+Units = dict[str, list[int]]
+
+STEPS = {"laptop": {"transfer": 120, "pretraining": 80}, "gpu": {"transfer": 1500, "pretraining": 1500}}
+RATES = {"transfer": 5e-4, "pretraining": 1e-3}
+EVERY = 5
+"""Steps between two choices of the masks."""
+SHARES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Of weights removed without any training."""
+HEADS_REMOVED = (4, 8, 12, 16, 18)
+"""Of 24; six layers keep one each."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to prune a model while it trains."""
+
+    situation: Situation
+    score: Score
+    sparsity: float
+    scope: Scope = "global"
+    gradual: bool = True
+    units: bool = False
+    """Remove heads and neurons before the training, the same share of both, instead of weights during it."""
+
+
+def make_plans() -> dict[str, Plan]:
+    """Every training run by its name."""
+    plans = {
+        f"{situation}, {score}, {share:.0%}": Plan(situation, score, share)
+        for situation, shares in (("transfer", (0.5, 0.8, 0.9)), ("pretraining", (0.8, 0.9)))
+        for score in ("magnitude", "movement")
+        for share in shares
+    }
+    plans["transfer, random, 90%"] = Plan("transfer", "random", 0.9)
+    plans["transfer, nothing removed"] = Plan("transfer", "none", 0.0)
+    plans["pretraining, nothing removed"] = Plan("pretraining", "none", 0.0)
+    plans["pretraining, random, 80%"] = Plan("pretraining", "random", 0.8)
+    plans["pretraining, magnitude, 80%, at once"] = Plan("pretraining", "magnitude", 0.8, gradual=False)
+    plans["pretraining, magnitude, 80%, per layer"] = Plan("pretraining", "magnitude", 0.8, scope="layer")
+    plans["pretraining, magnitude, 50%, at once"] = Plan("pretraining", "magnitude", 0.5, gradual=False)
+    plans["pretraining, 2:4"] = Plan("pretraining", "magnitude", 0.5, scope="2:4", gradual=False)
+    plans["pretraining, heads and neurons, 50%"] = Plan("pretraining", "none", 0.5, units=True)
+    return plans
+
+
+PLANS = make_plans()
+VARIANTS = ["without training", "heads", "latency", *PLANS]
+SEEDS = [0, 1, 2]
+
+
+def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
+    """One variant with one seed: of teacher, of training text, of chance."""
+    if variant == "without training":
+        return without_training(seed, preset)
+    if variant == "heads":
+        return study_heads(seed, preset)
+    if variant == "latency":
+        return latency()
+    task, model = start_of(PLANS[variant], seed, preset)
+    prune_in_training(model, task, PLANS[variant], seed)
+    return {**task.measure(model), "sparsity": sparsity(model), "bytes": stored_bytes(model)}
+
+
+# Weights
+
+
+def start_of(plan: Plan, seed: int, preset: str) -> tuple[Task, Model]:
+    """The task of a plan and the trained model that it starts from."""
+    pretrained = Task("masked", preset)
+    if plan.situation == "pretraining":
+        return pretrained, pretrained.teacher(seed)
+    torch.manual_seed(seed)
+    return Task("mood", preset), BertClassifier.from_pretrained(pretrained.teacher(seed), len(MOODS))
+
+
+def prune_in_training(model: Model, task: Task, plan: Plan, seed: int) -> None:
+    """Train a model in place and prune it meanwhile.
+
+    The gradual schedule rises from the first tenth of the steps to six tenths; then the zeros stay where they are for
+    magnitude as long as no weight passes another, and the remaining weights recover.
+    """
+    steps = STEPS[task.preset][plan.situation]
+    if plan.units:
+        remove_share(model, task, plan.sparsity, seed)
+
+    def attach(trainer: Trainer) -> None:
+        if plan.score == "none":
+            return
+        schedule: Callable[[int], float] = lambda _: plan.sparsity  # noqa: E731
+        if plan.gradual:
+            schedule = partial(cubic_sparsity, final=plan.sparsity, start=steps // 10, end=steps * 6 // 10)
+        scores = scores_of(plan.score, model, trainer.optimizer, seed)
+        GradualPruning(model, trainer.optimizer, scores=scores, schedule=schedule, every=EVERY, scope=plan.scope)
+
+    train(model, task, steps=steps, learning_rate=RATES[plan.situation], seed=seed, attach=attach)
+
+
+def scores_of(
+    score: Score, model: nn.Module, optimizer: torch.optim.Optimizer, seed: int
+) -> Callable[[], Mapping[str, Tensor]]:
+    """What gives the scores of the moment."""
+    if score == "movement":
+        return MovementScores(model, optimizer)
+    if score == "random":
+        return lambda: random_scores(model, seed=seed)
+    return lambda: magnitude_scores(model)
+
+
+def remove_share(model: Model, task: Task, share: float, seed: int) -> None:
+    """Take the least important heads and neurons out, the same share of both."""
+    heads, neurons = importance(model, task.objective, task.sample(seed))
+    remove_heads(model, least_important(heads, share))
+    remove_neurons(model, least_important(neurons, share))
+
+
+def without_training(seed: int, preset: str) -> dict[str, Any]:
+    """The masked teacher, and what is left of it when weights are zeroed and nothing is learned any more."""
+    task = Task("masked", preset)
+    teacher = task.teacher(seed)
+    found: dict[str, Any] = {"teacher": task.measure(teacher)}
+    known, blind = magnitude_scores(teacher), random_scores(teacher, seed=seed)
+    for name, scores, scope in (("global", known, "global"), ("layer", known, "layer"), ("random", blind, "global")):
+        shares = SHARES if name != "layer" else SHARES[1:]
+        found[name] = [zeroed(task, teacher, scores, share, scope) for share in shares]  # type: ignore[arg-type]
+    found["2:4"] = zeroed(task, teacher, known, 0.5, "2:4")
+    return found
+
+
+def zeroed(task: Task, teacher: Model, scores: Mapping[str, Tensor], share: float, scope: Scope) -> dict[str, float]:
+    """The quality on a part of the test stories, with a share of the weights set to zero."""
+    model = copy.deepcopy(teacher)
+    apply_masks(model, choose_masks(scores, share, scope=scope))
+    return {"share": share, **task.measure(model, task.test[:4])}
+
+
+# Heads
+
+
+def study_heads(seed: int, preset: str) -> dict[str, Any]:
+    """Every head removed alone, all heads removed in several orders, and what they look at."""
+    found: dict[str, Any] = {}
+    for kind in ("masked", "mood"):
+        task = Task(kind, preset)  # type: ignore[arg-type]
+        model = task.teacher(seed)
+        scores = torch.stack(list(importance(model, task.objective, task.sample(seed))[0].values()))
+        damage = damage_of_each(model, task)
+        found[kind] = {"loss": loss_of(model, task), "damage": damage.tolist(), "importance": scores.tolist()}
+        found[kind]["rank correlation"] = rank_correlation(damage.flatten(), scores.flatten())
+        if kind == "masked":
+            found["looks at"] = looks_at(model, task.valid[0])
+            found["removed"] = remove_in_order(model, task, scores, damage, seed)
+    return found
+
+
+def loss_of(model: nn.Module, task: Task) -> float:
+    """Nats for each prediction, on a part of the validation stories: always the same ones, so differences are exact."""
+    return task.measure(model, task.valid[:2])["nats"]
+
+
+def without_heads(model: Model, heads: Mapping[str, Sequence[int]]) -> Model:
+    """A copy without these heads."""
+    smaller = copy.deepcopy(model)
+    remove_heads(smaller, heads)
+    return smaller
+
+
+def damage_of_each(model: Model, task: Task) -> Tensor:
+    """How much the loss rises when one head is removed, in nats: (layers, H)."""
+    whole = loss_of(model, task)
+    return torch.tensor(
+        [
+            [loss_of(without_heads(model, {name: [head]}), task) - whole for head in range(layer.num_heads)]
+            for name, layer in attentions(model).items()
+        ]
+    )
+
+
+def remove_in_order(model: Model, task: Task, scores: Tensor, damage: Tensor, seed: int) -> dict[str, list[float]]:
+    """The loss after removing heads: by importance, by damage alone, by chance, and most important first."""
+    generator = torch.Generator().manual_seed(seed)
+    orders = {
+        "importance": scores,
+        "damage": damage,
+        "random": torch.rand(scores.shape, generator=generator),
+        "reversed": -scores,
+    }
+    names = list(attentions(model))
+    found = {}
+    for order, values in orders.items():
+        by_layer = dict(zip(names, values, strict=True))
+        chosen = [least_important(by_layer, count / scores.numel()) for count in HEADS_REMOVED]
+        found[order] = [loss_of(without_heads(model, units), task) for units in chosen]
+    return found
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> float:
+    """Spearman's: the correlation of the ranks of two series without ties."""
+    ranks = torch.stack([values.argsort().argsort().double() for values in (a, b)])
+    return torch.corrcoef(ranks)[0, 1].item()
+
+
+PLACES = ("frame", "itself", "before", "after", "2 to 5 away", "farther")
+
+
+@torch.no_grad()
+def looks_at(model: Model, batch: Batch) -> list[list[list[float]]]:
+    """Where the gaps of a batch look, by layer and head: the mean weight on each of PLACES.
+
+    The frame is [CLS] and [SEP]; before and after are the direct neighbours.
+    """
+    trace = Trace(keep_attentions=True)
+    ids_BT, mask_BT = batch["input_ids"], batch["attention_mask"]
+    model(ids_BT, attention_mask=mask_BT, trace=trace)
+    gaps_BT = batch["labels"] >= 0
+    T = ids_BT.shape[1]
+    offset_TS = torch.arange(T) - torch.arange(T)[:, None]
+    last_B = mask_BT.sum(1) - 1
+    frame_BTS = torch.zeros(len(ids_BT), T, T, dtype=torch.bool)
+    frame_BTS[:, :, 0] = True
+    frame_BTS[torch.arange(len(ids_BT)), :, last_B] = True
+    distance_TS = offset_TS.abs()
+    where = [
+        offset_TS == 0,
+        offset_TS == -1,
+        offset_TS == 1,
+        (distance_TS > 1) & (distance_TS <= 5),
+        distance_TS > 5,
+    ]
+    places = [frame_BTS, *(place_TS & ~frame_BTS for place_TS in where)]
+    found = []
+    for weights_BHTS in trace.attentions:
+        sums = [(weights_BHTS * place_BTS[:, None]).sum(-1).transpose(1, 2)[gaps_BT].mean(0) for place_BTS in places]
+        found.append(torch.stack(sums, -1).tolist())  # (H, places)
+    return found
+
+
+# Time and bytes
+
+
+class CsrLinear(nn.Module):
+    """A linear layer that stores and multiplies only the weights that are not zero."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.weight = layer.weight.detach().to_sparse_csr()
+        self.bias = layer.bias
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, F)."""
+        out_FN = self.weight @ x_BTD.flatten(0, -2).T
+        return out_FN.T.unflatten(0, x_BTD.shape[:-1]) + self.bias
+
+
+def candidates(seed: int = 0, share: float = 0.9) -> dict[str, Model]:
+    """One shape in four forms: dense, with zeros, with the zeros left out (CSR), and with heads and neurons removed.
+
+    Time does not depend on the values of weights, so they need no training.
+    """
+    torch.manual_seed(seed)
+    dense = Task("mood").new_model().eval()
+    zeros = copy.deepcopy(dense)
+    apply_masks(zeros, choose_masks(magnitude_scores(zeros), share))
+    csr = copy.deepcopy(zeros)
+    replace_modules(csr, {name: CsrLinear(layer) for name, layer in block_linears(csr).items()})
+    found = {"dense": dense, "zeros": zeros, "CSR": csr}
+    for name, kept in (("half removed", 2), ("three quarters removed", 1)):
+        smaller = copy.deepcopy(dense)
+        remove_heads(smaller, {layer: range(kept, 4) for layer in attentions(smaller)})
+        remove_neurons(smaller, {layer: range(kept * 128, 512) for layer in feed_forwards(smaller)})
+        found[name] = smaller
+    return found
+
+
+def latency(rounds: int = 15) -> dict[str, Any]:
+    """Seconds of a call of each form, at one and at 32 sequences of 48 tokens; and of one wide layer, by sparsity."""
+    found: dict[str, Any] = {}
+    models = candidates()
+    for batch in (1, 32):
+        ids_BT = torch.randint(5, 100, (batch, 48), generator=torch.Generator().manual_seed(0))
+        calls = {name: partial(model, ids_BT) for name, model in models.items()}
+        times = time_in_turns(calls, rounds=rounds, threads=1)
+        found[f"batch {batch}"] = {
+            name: {"median": timing.median, "speedup": timing.speedup_over(times["dense"])}
+            for name, timing in times.items()
+        }
+    found["wide layer"] = {str(share): wide_layer(share, rounds) for share in (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)}
+    return found
+
+
+def wide_layer(share: float, rounds: int = 15) -> float:
+    """How many times faster CSR is than dense, for 48 tokens in BERT-base's widest layer, 768 to 3072."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(3072, 768, generator=generator)
+    weight[torch.rand(weight.shape, generator=generator) < share] = 0
+    x_TD = torch.randn(48, 768, generator=generator)
+    csr, x_DT = weight.to_sparse_csr(), x_TD.T.contiguous()
+    calls = {"dense": lambda: x_TD @ weight.T, "CSR": lambda: csr @ x_DT}
+    times = time_in_turns(calls, rounds=rounds, threads=1)
+    return times["CSR"].speedup_over(times["dense"])
+
+
+def bits_per_weight(share: float, *, value_bits: int = 32, index_bits: int = 0) -> float:
+    """Storage of one weight of a layer, on average, when a share is zero.
+
+    Args:
+        share: of zeros.
+        value_bits: of a weight that is stored.
+        index_bits: of the column number beside each weight that is stored; 0: a map of one bit for each weight of the
+            layer, zero or not, instead.
+    """
+    return (1 - share) * (value_bits + index_bits) + (0 if index_bits else 1)
