@@ -4,10 +4,14 @@ The truncated singular value decomposition is the best approximation of rank r i
 and Young 1936). What matters is the output, and not every row or column matters equally, so the error can be weighted:
 rows by their Fisher information (Hsu et al. 2022), or inputs by their second moments, which makes the decomposition the
 best one for the layer's *output* on the sample text.
+
+Layers differ in how many ranks they need. :func:`ranks_by_budget` spends the weights of a whole model where they take
+away most of the expected loss.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -102,22 +106,40 @@ def factorise(
             f"rank {rank} saves nothing on a layer {rows}x{columns}: two layers of it have {rank * (rows + columns):,} "
             f"weights, the layer has {rows * columns:,}. Stay below {limit:.1f}"
         )
-    left = torch.ones(rows) if row_weights is None else row_weights.double().clamp(min=0).sqrt()
-    if left.shape != (rows,):
-        raise ValueError(f"expected {rows} row weights, got a tensor of shape {tuple(left.shape)}")
-    left = left.double().clamp(min=DAMPING * float(left.max()) if row_weights is not None else 0.0)
-    right, inverse = whitening(columns, input_moments)
-    weight = layer.weight.detach().double()
-    # minimise |diag(left) (W - U D) right|: decompose the weighted matrix, then take the weights off again
-    u, s, vt = torch.linalg.svd(left[:, None] * weight @ right, full_matrices=False)
-    root = s[:rank].sqrt()
+    up, values, down = decompose(layer, row_weights=row_weights, input_moments=input_moments)
+    root = values[:rank].sqrt()
     made = LowRankLinear(columns, rows, rank, bias=layer.bias is not None)
     with torch.no_grad():
-        made.up.weight.copy_((u[:, :rank] * root) / left[:, None])
-        made.down.weight.copy_((root[:, None] * vt[:rank]) @ inverse)
+        made.up.weight.copy_(up[:, :rank] * root)
+        made.down.weight.copy_(root[:, None] * down[:rank])
         if layer.bias is not None:
             made.up.bias.copy_(layer.bias)
     return made.to(layer.weight.device, layer.weight.dtype)
+
+
+def decompose(
+    layer: nn.Linear, *, row_weights: Tensor | None = None, input_moments: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Write the weight (M, K) as up·diag(values)·down, by the singular value decomposition of the weighted matrix.
+
+    Returns:
+        up (M, R), values (R,) in falling order and down (R, K), with R = min(M, K), in double precision. Cutting after
+        r values leaves the smallest weighted squared error that rank r can have: the sum of the other values squared.
+
+    Raises:
+        ValueError: weights of the wrong shape, or row weights that are all zero.
+    """
+    rows, columns = layer.weight.shape
+    left = torch.ones(rows) if row_weights is None else row_weights.double().clamp(min=0).sqrt()
+    if left.shape != (rows,):
+        raise ValueError(f"expected {rows} row weights, got a tensor of shape {tuple(left.shape)}")
+    if left.max() == 0:
+        raise ValueError("all row weights are zero: the sample text gives this layer no gradient. Leave the layer out")
+    left = left.double().clamp(min=DAMPING * float(left.max()))
+    right, inverse = whitening(columns, input_moments)
+    # minimise |diag(left) (W - U D) right|: decompose the weighted matrix, then take the weights off again
+    u, values, vt = torch.linalg.svd(left[:, None] * layer.weight.detach().double().cpu() @ right, full_matrices=False)
+    return u / left[:, None], values, vt @ inverse
 
 
 def whitening(size: int, moments: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -200,9 +222,91 @@ def fisher_rows(model: nn.Module, objective: Objective, batches: Iterable[Batch]
     return {name: total / steps for name, total in totals.items()}
 
 
+def row_curvature(fisher: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Row weights that make the squared error of every layer an estimate of the same thing, the rise of the loss.
+
+    The Fisher information of a row is about E[g²]·E[|x|²], with g the gradient by that output and x the input: divided
+    by E[|x|²] it is the curvature of the loss along that output (Martens and Grosse 2015, with a diagonal on the side
+    of the outputs). Used with the moments, the error of a layer is then 2·(rise of the loss), up to one common factor.
+
+    Args:
+        fisher: of :func:`fisher_rows`.
+        moments: of :func:`input_moments` on the same text.
+    """
+    return {name: rows / moments[name].trace() for name, rows in fisher.items() if name in moments}
+
+
+def spectra(
+    model: nn.Module, *, row_weights: Mapping[str, Tensor] | None = None, moments: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """The squared singular values of the weighted layers of the blocks, (min(M, K),) each, in falling order.
+
+    The i-th of them is the squared error that rank i takes away.
+
+    Args:
+        model: any model.
+        row_weights: of :func:`fisher_rows` or :func:`row_curvature`; None weights all rows alike.
+        moments: of :func:`input_moments`; None weights all inputs alike.
+    """
+    return {
+        name: decompose(
+            layer,
+            row_weights=None if row_weights is None else row_weights[name],
+            input_moments=None if moments is None else moments[name],
+        )[1].square()
+        for name, layer in block_linears(model).items()
+    }
+
+
+def ranks_by_budget(model: nn.Module, share: float, errors: Mapping[str, Tensor]) -> dict[str, int]:
+    """Spend a budget of weights on ranks, one at a time, each where it takes away most error for its weights.
+
+    Args:
+        model: any model.
+        share: of the weights of all layers of the blocks together, kept at most.
+        errors: for every layer what each rank takes away, as :func:`spectra` gives it. They must be comparable between
+            layers: with the weights of :func:`row_curvature` they are.
+
+    Returns:
+        The rank of every layer that is worth factorising; a layer that is not named stays whole.
+
+    Raises:
+        ValueError: a share outside (0, 1), or one that does not suffice for rank 1 everywhere.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"the share of the weights to keep must lie in (0, 1), got {share}")
+    layers = block_linears(model)
+    whole = {name: layer.weight.numel() for name, layer in layers.items()}
+    per_rank = {name: sum(layer.weight.shape) for name, layer in layers.items()}
+    left = share * sum(whole.values()) - sum(per_rank.values())
+    if left < 0:
+        raise ValueError(
+            f"a share of {share} of the weights does not suffice for rank 1 in every layer: it takes "
+            f"{sum(per_rank.values()) / sum(whole.values()):.3f}"
+        )
+    ranks = dict.fromkeys(layers, 1)
+    queue = [(-errors[name][1].item() / per_rank[name], name) for name in layers if len(errors[name]) > 1]
+    heapq.heapify(queue)
+    while queue:
+        _, name = heapq.heappop(queue)
+        rank, cost = ranks[name] + 1, per_rank[name]
+        thin = rank * cost < whole[name]
+        if not thin:  # the next rank would save nothing: the layer itself has no error
+            cost = whole[name] - ranks[name] * cost
+        if cost > left:
+            continue
+        left -= cost
+        if thin:
+            ranks[name] = rank
+            heapq.heappush(queue, (-errors[name][rank].item() / cost, name))
+        else:
+            del ranks[name]
+    return ranks
+
+
 def factorise_model(
     model: nn.Module,
-    share: float,
+    ranks: float | Mapping[str, int],
     *,
     row_weights: Mapping[str, Tensor] | None = None,
     moments: Mapping[str, Tensor] | None = None,
@@ -211,16 +315,26 @@ def factorise_model(
 
     Args:
         model: any model.
-        share: of each layer's weights, kept at most; see :func:`rank_for_share`.
-        row_weights: of :func:`fisher_rows`; None weights all rows alike.
+        ranks: a share of each layer's weights, kept at most (see :func:`rank_for_share`), or the rank of each layer by
+            name, as :func:`ranks_by_budget` chooses them; layers that are not named stay whole.
+        row_weights: of :func:`fisher_rows` or :func:`row_curvature`; None weights all rows alike.
         moments: of :func:`input_moments`; None weights all inputs alike.
+
+    Raises:
+        ValueError: a share outside (0, 1), a rank that does not fit its layer, or a name that is no layer of a block.
     """
-    made: dict[str, nn.Module] = {}
-    for name, layer in block_linears(model).items():
-        made[name] = factorise(
-            layer,
-            rank_for_share(layer.in_features, layer.out_features, share),
+    layers = block_linears(model)
+    if not isinstance(ranks, Mapping):
+        ranks = {name: rank_for_share(layer.in_features, layer.out_features, ranks) for name, layer in layers.items()}
+    if unknown := sorted(set(ranks) - set(layers)):
+        raise ValueError(f"no layer of a block is called {', '.join(unknown)}: there are {', '.join(layers)}")
+    made: dict[str, nn.Module] = {
+        name: factorise(
+            layers[name],
+            rank,
             row_weights=None if row_weights is None else row_weights[name],
             input_moments=None if moments is None else moments[name],
         )
+        for name, rank in ranks.items()
+    }
     replace_modules(model, made)
