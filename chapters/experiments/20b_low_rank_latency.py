@@ -39,7 +39,7 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
     return model_times(preset) if variant == "model" else {"runs": layer_times(*LAYERS[variant])}
 
 
-def layer_times(in_features: int, out_features: int, *, rounds: int = 40) -> list[dict[str, Any]]:
+def layer_times(in_features: int, out_features: int, *, rounds: int = 30) -> list[dict[str, Any]]:
     """For each number of tokens and each rank, how many times faster than the layer the pair is."""
     layer, limit = nn.Linear(in_features, out_features), break_even_rank(in_features, out_features)
     found = []
