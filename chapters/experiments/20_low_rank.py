@@ -260,9 +260,9 @@ def pair(up: Tensor, down: Tensor, bias: Tensor) -> LowRankLinear:
 def update(seed: int, preset: str) -> dict[str, Any]:
     """What fine-tuning added to the weights, cut to a rank: W + BA with the best BA of rank r, merged, nothing trained.
 
-    The fine-tuned model tells stories from stories in which a word was exchanged; it began as the masked model.
+    The fine-tuned model tells moods; it began as the masked model.
     """
-    task = Task("sound", preset)
+    task = Task("mood", preset)
     tuned, before = task.teacher(seed), block_linears(Task("masked", preset).teacher(seed))
     changes = {
         name: layer.weight.detach() - before[name].weight.detach() for name, layer in tuned_linears(tuned, before)
