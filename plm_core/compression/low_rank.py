@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -192,28 +192,33 @@ def input_moments(model: nn.Module, run: Callable[[nn.Module], object]) -> dict[
     return {name: total / counts[name] for name, total in sums.items() if counts[name]}
 
 
-def fisher_rows(model: nn.Module, objective: Objective, batches: Iterable[Batch]) -> dict[str, Tensor]:
+def fisher_rows(
+    model: nn.Module, objective: Objective, batches: Iterable[Batch], *, per: Literal["output", "input"] = "output"
+) -> dict[str, Tensor]:
     """The empirical Fisher information of every row of every linear layer: mean squared gradient, summed over the row.
 
-    Source: Hsu et al. (2022), equation 6 (there for the rows of the transposed weight).
+    Source: Hsu et al. (2022), equation 6. They write a layer as x·W, so that their rows are those of the transposed
+    weight: that is ``per="input"``, and its diagonal matrix takes the place of the moments in :func:`factorise`.
 
     Args:
         model: run in evaluation mode and left in the mode it was in; its gradients are cleared.
         objective: the loss.
         batches: sample text; the gradient is squared per batch, so small batches estimate it better.
+        per: one number for each output, (M,), or for each input, (K,).
 
     Raises:
         ValueError: no batch.
     """
-    totals = {name: torch.zeros(layer.out_features) for name, layer in linear_layers(model).items()}
+    layers, summed = linear_layers(model), 1 if per == "output" else 0
+    totals = {name: torch.zeros(layer.weight.shape[1 - summed]) for name, layer in layers.items()}
     was_training, steps = model.training, 0
     model.eval()
     for batch in batches:
         parts = objective(model, batch)
         (parts.total / max(1, parts.count)).backward()
-        for name, layer in linear_layers(model).items():
+        for name, layer in layers.items():
             if layer.weight.grad is not None:
-                totals[name] += layer.weight.grad.square().sum(-1).cpu()
+                totals[name] += layer.weight.grad.square().sum(summed).cpu()
         model.zero_grad()
         steps += 1
     model.train(was_training)

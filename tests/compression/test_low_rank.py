@@ -165,6 +165,14 @@ def test_a_budget_that_cannot_be_kept_is_refused(gpt):
         factorise_model(gpt, {"head": 2})
 
 
+def test_fisher_information_per_output_and_per_input_is_one_sum(gpt, ids):
+    batches = [{"input_ids": ids, "labels": ids.roll(-1, 1)}]
+    outputs, inputs = (fisher_rows(gpt, CausalLM(), batches, per=per) for per in ("output", "input"))
+    for name, layer in block_linears(gpt).items():
+        assert (len(outputs[name]), len(inputs[name])) == tuple(layer.weight.shape)
+        torch.testing.assert_close(outputs[name].sum(), inputs[name].sum())
+
+
 def test_curvature_predicts_which_layer_costs_more_loss(gpt):
     """Noise of one size in the weights of one layer after the other: the loss rises most where it is predicted to."""
     torch.manual_seed(0)
