@@ -1,0 +1,291 @@
+"""Every method and the sensible combinations on one chart: quality, bytes, latency.
+
+Three teachers of one shape (next word, gaps, moods) go through each recipe. Quality is measured on unseen stories,
+bytes are those of the saved file, and time is taken by ONNX Runtime on one thread, all shapes in turns. Every training
+after a step has the teacher's answers beside the labels.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from plm_core.experiments.teachers import KINDS, Kind, Task, train
+from torch import nn
+
+from plm_core.compression.distill import Distillation, DistillConfig, evenly_spaced, stack
+from plm_core.compression.export import export_onnx, quantize_onnx
+from plm_core.compression.low_rank import factorise_model, input_moments
+from plm_core.compression.onnx_model import OnnxModel
+from plm_core.compression.prune import apply_masks, choose_masks, magnitude_scores
+from plm_core.compression.quantization_aware import finish, prepare
+from plm_core.compression.quantize import QuantizeConfig, quantize_model
+from plm_core.compression.saved import save_compressed
+from plm_core.compression.structured import importance, remove_heads, remove_neurons
+from plm_core.evaluation.benchmark import file_bytes, time_in_turns
+from plm_core.training.trainer import Trainer
+
+VARIANTS = ["kept depth", "fewer blocks", "pruned first", "speed"]
+SEEDS = [0, 1, 2]
+
+BLOCKS = 2
+"""Of a student; the teachers have six."""
+LONG: dict[str, dict[Kind, int]] = {
+    "laptop": {"causal": 600, "masked": 900, "mood": 150},
+    "gpu": {"causal": 15_000, "masked": 24_000, "mood": 2000},
+}
+"""Steps of a distillation."""
+SHORT: dict[str, dict[Kind, int]] = {
+    "laptop": {"causal": 50, "masked": 60, "mood": 40},
+    "gpu": {"causal": 1500, "masked": 2400, "mood": 400},
+}
+"""Steps after a step that took something away."""
+RATES: dict[Kind, float] = {"causal": 3e-3, "masked": 3e-3, "mood": 1e-3}
+SHORT_RATE = 1e-3
+SOFT = DistillConfig(temperature=2.0, soft_weight=0.5)
+
+INT8 = QuantizeConfig(bits=8, activations="dynamic")
+INT4 = QuantizeConfig(bits=4, granularity="group", group_size=32)
+
+WINNER = "distil, units, int8"
+ROUNDS = 30
+TOKENS: dict[Kind, int] = {"causal": 112, "masked": 48, "mood": 48}
+"""Of a sequence, about as many as a story or a row has."""
+
+
+@dataclass
+class Work:
+    """A model on its way through a recipe."""
+
+    task: Task
+    seed: int
+    teacher: nn.Module
+    model: Any
+
+    def copy(self) -> Work:
+        """The same place on the way, to go on differently."""
+        return Work(self.task, self.seed, self.teacher, copy.deepcopy(self.model))
+
+    def learn(self, steps: int, rate: float, attach: Callable[[Trainer], object] | None = None) -> None:
+        """Train the model on labels and the teacher's answers."""
+        objective = Distillation(self.task.objective, self.teacher, self.model, SOFT)  # type: ignore[arg-type]
+        seed = 100 + self.seed
+        train(self.model, self.task, steps=steps, learning_rate=rate, seed=seed, objective=objective, attach=attach)
+
+    def recover(self, attach: Callable[[Trainer], object] | None = None) -> None:
+        """The short training after a loss."""
+        self.learn(SHORT[self.task.preset][self.task.kind], SHORT_RATE, attach)
+
+    def main_batches(self) -> list[Any]:
+        """Sample text for estimates."""
+        return self.task.sample(self.seed)
+
+
+def distil(work: Work) -> None:
+    """Keep every third block and train for long."""
+    keep_blocks(work.model, BLOCKS)
+    work.learn(LONG[work.task.preset][work.task.kind], RATES[work.task.kind])
+
+
+def units(work: Work) -> None:
+    """Remove two of the four heads of every block and half of its neurons, by importance."""
+    cut_units(work.model, *importance(work.model, work.task.objective, work.main_batches()))
+    work.recover()
+
+
+def rank(work: Work) -> None:
+    """A third of each layer's weights as two thin factors, weighted by the inputs."""
+    moments = input_moments(work.model, lambda model: work.task.run(model, work.main_batches()))
+    factorise_model(work.model, 1 / 3, moments=moments)
+    work.recover()
+
+
+def zeros(work: Work) -> None:
+    """Half of the weights become zero, and stay so in training."""
+    masks = choose_masks(magnitude_scores(work.model), 0.5)
+    apply_masks(work.model, masks)
+
+    def hold(trainer: Trainer) -> None:
+        trainer.optimizer.register_step_post_hook(lambda *_: apply_masks(work.model, masks))
+
+    work.recover(hold)
+
+
+def int8(work: Work) -> None:
+    """Eight-bit weights, a scale for each row; eight-bit activations, a scale for each token."""
+    quantize_model(work.model, INT8)
+
+
+def int4(work: Work) -> None:
+    """Four-bit weights, a scale for 32 neighbours; activations stay floats."""
+    quantize_model(work.model, INT4)
+
+
+def int4_trained(work: Work) -> None:
+    """Four bits, rounded in a short training first."""
+    prepare(work.model, INT4)
+    work.recover()
+    finish(work.model, INT4)
+
+
+STEPS: dict[str, Callable[[Work], None]] = {
+    "distil": distil,
+    "units": units,
+    "rank": rank,
+    "zeros": zeros,
+    "int8": int8,
+    "int4": int4,
+    "int4 trained": int4_trained,
+}
+RECIPES = {
+    "kept depth": [
+        "teacher", "int8", "int4", "zeros", "units", "units, int8", "rank", "rank, int8", "units, rank, int8",
+    ],
+    "fewer blocks": [
+        "distil", "distil, int8", "distil, int4", "distil, int4 trained", "distil, units", "distil, units, int8",
+        "distil, rank, int8",
+    ],
+    "pruned first": ["units, distil, int8"],
+}  # fmt: skip
+TIMED = {
+    "causal": ["teacher", "int8", "units", "units, int8", "rank", "rank, int8", "distil", "distil, int8", WINNER,
+               "distil, rank, int8"],
+    "masked": ["teacher", "int8", "units", "units, int8", "rank", "rank, int8", "distil", "distil, int8", WINNER,
+               "distil, rank, int8"],
+    "mood": ["teacher", WINNER],
+}  # fmt: skip
+
+
+def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
+    """One family of recipes for the teachers of one seed; or one round of timing, for which weights do not matter."""
+    if variant == "speed":
+        return {kind: speed(Task(kind, preset), TIMED[kind]) for kind in KINDS}
+    return {kind: family(Task(kind, preset), variant, seed) for kind in KINDS}
+
+
+def family(task: Task, variant: str, seed: int) -> dict[str, dict[str, float]]:
+    """Quality and bytes after each recipe of a family; what recipes begin with in common is done once."""
+    teacher = task.teacher(seed)
+    done: dict[str, Work] = {"": Work(task, seed, teacher, copy.deepcopy(teacher))}
+    found = {}
+    for recipe in RECIPES[variant]:
+        found[recipe] = measured(follow(recipe, done))
+    if variant == "fewer blocks":
+        found[WINNER] |= deployed(done[WINNER].copy())
+    return found
+
+
+def follow(recipe: str, done: dict[str, Work]) -> Work:
+    """Take a model through a recipe, from the longest beginning that was done before."""
+    if recipe in done:
+        return done[recipe]
+    before, _, last = recipe.rpartition(", ")
+    if last == "teacher":
+        return done[""]
+    work = follow(before, done).copy()
+    STEPS[last](work)
+    done[recipe] = work
+    return work
+
+
+def measured(work: Work) -> dict[str, float]:
+    """Quality, and bytes of the saved model."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_compressed(work.model, Path(folder))
+        return {**work.task.measure(work.model), "bytes": file_bytes(Path(folder))}
+
+
+def deployed(work: Work) -> dict[str, float]:
+    """Quality and bytes of the int8 file that ONNX Runtime runs: the floats behind it are the ones before rounding."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = export(work.model, Path(folder), "model")
+        return {
+            "onnx_quality": work.task.quality(OnnxModel(files["int8"])),
+            "onnx_bytes": file_bytes(files["int8"]),
+        }
+
+
+# Shapes
+
+
+def keep_blocks(model: Any, blocks: int) -> None:
+    """Take all but some evenly spaced blocks out of a model."""
+    layers = stack(model).layers
+    stack(model).layers = nn.ModuleList(layers[number - 1] for number in evenly_spaced(blocks, len(layers)))
+    model.config = model.config.replace(num_hidden_layers=blocks)
+
+
+def cut_units(model: nn.Module, heads: Mapping[str, torch.Tensor], neurons: Mapping[str, torch.Tensor]) -> None:
+    """Remove the less important half of the heads and of the neurons of every block: all blocks keep one shape."""
+    remove_heads(model, {name: lower_half(score) for name, score in heads.items()})
+    remove_neurons(model, {name: lower_half(score) for name, score in neurons.items()})
+
+
+def lower_half(scores: torch.Tensor) -> list[int]:
+    """The numbers of the half with the lower scores."""
+    return scores.argsort()[: scores.numel() // 2].tolist()
+
+
+def export(model: nn.Module, folder: Path, name: str) -> dict[str, Path]:
+    """The files of a model for ONNX Runtime, in floats and in integers."""
+    floats, integers = folder / f"{name}.onnx", folder / f"{name}.int8.onnx"
+    export_onnx(model, floats)
+    quantize_onnx(floats, integers)
+    return {"floats": floats, "int8": integers}
+
+
+def shaped(task: Task, recipe: str) -> nn.Module:
+    """An untrained model of the shape that a recipe leaves: time depends on nothing else."""
+    model = task.new_model()
+    for step in recipe.split(", "):
+        if step == "distil":
+            keep_blocks(model, BLOCKS)
+        elif step == "units":
+            batches = task.sample(batches=1)
+            cut_units(model, *importance(model, task.objective, batches))
+        elif step == "rank":
+            factorise_model(model, 1 / 3)
+    return model.eval()
+
+
+def speed(task: Task, recipes: list[str], *, rounds: int = ROUNDS) -> dict[str, dict[str, Any]]:
+    """Seconds of one sequence and of 32, on one thread, all in turns; the teacher by torch as well."""
+    ids_BT = torch.randint(5, task.new_model().config.vocab_size, (32, TOKENS[task.kind]))
+    with tempfile.TemporaryDirectory() as folder:
+        models: dict[str, nn.Module] = {"teacher, torch": task.new_model().eval()}
+        files: dict[str, dict[str, Path]] = {}
+        for recipe in recipes:
+            shape = recipe.removesuffix("int8").removesuffix(", ") or "teacher"
+            if shape not in files:
+                files[shape] = export(shaped(task, shape), Path(folder), str(len(files)))
+            file = files[shape]["int8" if recipe.endswith("int8") else "floats"]
+            models[recipe] = OnnxModel(file, threads=1)
+        one = time_in_turns(
+            {n: partial(answer, task, m, ids_BT[:1]) for n, m in models.items()}, rounds=rounds, threads=1
+        )
+        many = time_in_turns({n: partial(answer, task, m, ids_BT) for n, m in models.items()}, rounds=5, threads=1)
+        base, base_many = one["teacher, torch"], many["teacher, torch"]
+        return {
+            name: {
+                "milliseconds": one[name].median * 1e3,
+                "faster": one[name].speedup_over(base),
+                "faster_at_32": many[name].speedup_over(base_many),
+                "tokens_per_second": ids_BT.numel() / many[name].median,
+            }
+            for name in models
+        }
+
+
+def answer(task: Task, model: nn.Module, ids_BT: torch.Tensor) -> Any:
+    """One answer: the next words, one gap in seven, or the mood."""
+    if task.kind != "masked":
+        return model(ids_BT)
+    places_BT = torch.zeros_like(ids_BT, dtype=torch.bool)
+    places_BT[:, ::7] = True
+    return model(ids_BT, masked_positions=places_BT, heads_only=True)
