@@ -288,7 +288,7 @@ def update(seed: int, preset: str) -> dict[str, Any]:
         "teacher": whole,
         "runs": found,
         "effective": {name: round(effective_rank(s.square()), 2) for name, (_, s, _) in decomposed.items()},
-        "size": {name: float(change.norm() / before[name].weight.norm()) for name, change in changes.items()},
+        "size": {name: float(change.norm() / before[name].weight.detach().norm()) for name, change in changes.items()},
     }
 
 
