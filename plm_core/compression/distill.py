@@ -163,8 +163,7 @@ class Distillation(Objective):
     def trace_loss(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
         """Mean squared differences of hidden states and attention weights, averaged over real tokens and blocks."""
         config, loss = self.config, torch.zeros(())
-        mask = batch.get("attention_mask")
-        real = mask if mask is not None and mask.dim() == 2 else torch.ones_like(batch["input_ids"], dtype=torch.bool)
+        real = real_tokens(batch)
         for number, other in enumerate(self.layers, start=1):
             if config.hidden_weight:
                 difference = student.hidden_states[number] - teacher.hidden_states[other]
@@ -173,6 +172,15 @@ class Distillation(Objective):
                 difference = (student.attentions[number - 1] - teacher.attentions[other - 1]).transpose(1, 2)[real]
                 loss = loss + config.attention_weight * difference.square().sum(-1).mean() / len(self.layers)
         return loss
+
+
+def real_tokens(batch: Batch) -> Tensor:
+    """Which positions of a batch hold a token and no padding: bool, (B, T)."""
+    ids_BT, mask = batch["input_ids"], batch.get("attention_mask")
+    if "token_places" in batch:
+        real_N = torch.zeros(ids_BT.numel(), dtype=torch.bool, device=ids_BT.device)
+        return real_N.index_fill(0, batch["token_places"], True).view_as(ids_BT)
+    return mask if mask is not None and mask.dim() == 2 else torch.ones_like(ids_BT, dtype=torch.bool)
 
 
 def soft_loss(student_NV: Tensor, teacher_NV: Tensor, *, temperature: float) -> Tensor:

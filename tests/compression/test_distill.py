@@ -11,8 +11,10 @@ from plm_core.compression.distill import (
     DistillConfig,
     copy_layers,
     evenly_spaced,
+    real_tokens,
     soft_loss,
 )
+from plm_core.data.batches import PaddedBatches
 from plm_core.data.labels import IGNORE
 from plm_core.models.bert import Bert
 from plm_core.models.classifier import BertClassifier, ClassifierConfig
@@ -80,6 +82,21 @@ def test_padding_changes_nothing(gpt, batch):
     short, long = task(student, batch), task(student, padded)
     assert short.count == long.count
     torch.testing.assert_close(short.total, long.total, rtol=1e-5, atol=1e-4)
+
+
+def test_padding_is_left_out_where_the_batch_lists_its_tokens(gpt):
+    student = Gpt(gpt.config.replace(num_hidden_layers=1))
+    rows = [[1, 5, 9, 7, 3], [2, 4, 8]]
+    one = PaddedBatches(rows, batch_size=2, pad_id=0, seed=0).in_order()[0]
+    alone = [PaddedBatches([row], batch_size=1, pad_id=0, seed=0).in_order()[0] for row in rows]
+    assert real_tokens(one).sum() == 8
+    task = Distillation(CausalLM(), gpt, student, DistillConfig(soft_weight=0.0, hidden_weight=1.0))
+
+    def states(batch):
+        return (task(student, batch).total - CausalLM()(student, batch).total) / task.count(batch)
+
+    long, short = (states(batch) for batch in alone)
+    torch.testing.assert_close(states(one), (5 * long + 3 * short) / 8, rtol=1e-4, atol=1e-5)
 
 
 def test_a_teacher_that_is_the_student_leaves_the_hidden_loss_at_zero(gpt, batch):
