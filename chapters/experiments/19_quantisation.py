@@ -51,7 +51,7 @@ SEEDS = [0, 1, 2]
 CHANNELS = 4
 """Of the 128 channels that enter a block, how many are stretched."""
 FACTORS = (8, 32, 128)
-STEPS, RATE = 80, 1e-3
+STEPS, RATE = 60, 1e-3
 WIDE = {"hidden_size": 768, "num_hidden_layers": 1, "num_attention_heads": 12, "intermediate_size": 3072}
 """One block as wide as BERT-base."""
 LENGTHS = (64, 1)
@@ -302,7 +302,7 @@ def onnx_call(session: Callable[[dict[str, Tensor]], list[Tensor]], empty: Tenso
 
 
 @torch.no_grad()
-def compare(calls: dict[str, Call], ids_BT: Tensor, *, rounds: int = 20) -> dict[str, dict[str, float]]:
+def compare(calls: dict[str, Call], ids_BT: Tensor, *, rounds: int = 12) -> dict[str, dict[str, float]]:
     """Milliseconds, how many times faster than torch, and how far the logits are off, in their standard deviation."""
     logits = {name: call(ids_BT) for name, call in calls.items()}
     exact = logits["torch float"]
