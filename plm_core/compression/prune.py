@@ -97,8 +97,13 @@ def choose_masks(scores: Scores, sparsity: float, *, scope: Scope = "global") ->
 def highest(scores: Tensor, sparsity: float) -> Tensor:
     """True for all but the ``round(sparsity * n)`` lowest of n scores; equal scores fall in order of their place."""
     removed = round(sparsity * scores.numel())
-    kept = torch.ones_like(scores, dtype=torch.bool)
-    kept[scores.sort(stable=True).indices[:removed]] = False
+    if removed == 0:
+        return torch.ones_like(scores, dtype=torch.bool)
+    threshold = scores.kthvalue(removed).values  # many times as fast as sorting
+    kept, equal = scores > threshold, scores == threshold
+    spared = int(kept.numel() - kept.sum()) - removed
+    if spared:
+        kept[equal.nonzero().squeeze(1)[-spared:]] = True
     return kept
 
 
