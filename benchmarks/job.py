@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from plm_core.data.tokenizers import Tokenizer
 from plm_core.interop.huggingface import save_pretrained
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt, GptConfig
+from plm_core.models.segments import Segments
 from plm_core.runtime import Precision
 
 Task = Literal["mlm+nsp", "causal"]
@@ -85,9 +86,11 @@ class TokenCount:
         self._count: Tensor | int = 0
         model.register_forward_pre_hook(self._see, with_kwargs=True)
 
-    def _see(self, model: torch.nn.Module, positional: object, inputs: dict[str, Tensor]) -> None:
+    def _see(self, model: torch.nn.Module, positional: object, inputs: dict[str, Any]) -> None:
         mask = inputs.get("attention_mask")
-        if mask is None:
+        if isinstance(mask, Segments):
+            self._count += len(mask.places)
+        elif mask is None:
             self._count += inputs["input_ids"].numel()
         else:
             self._count += (mask if mask.dim() == 2 else mask.any(dim=-1)).sum()

@@ -7,6 +7,7 @@ resumed run needs nothing else. Shapes: B rows, T tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -81,7 +82,11 @@ class PackedBatches:
         self.sampler = Sampler(len(self.rows), min(batch_size, len(self.rows)), seed=seed)
 
     def batch(self, index: int) -> Batch:
-        """The batch of that number: ids, labels and positions, (B, T), and a mask, (B, T, T)."""
+        """The batch of that number: ids, labels and positions, (B, T), a mask, (B, T, T), and where the documents are.
+
+        ``token_places``, (N,), says where its N real tokens stand, ``sequence_bounds``, (S + 1,), where each of its S
+        documents begins and ends among them.
+        """
         epoch, step = divmod(index, self.sampler.steps_per_epoch)
         return self._collate([self.rows[row] for row in self.sampler.batch(epoch, step)])
 
@@ -97,6 +102,8 @@ class PackedBatches:
             "labels": packed.next_token_labels(),
             "position_ids": packed.position_ids,
             "attention_mask": packed.attention_mask,
+            "token_places": (packed.document_ids >= 0).flatten().nonzero()[:, 0],
+            "sequence_bounds": bounds([len(piece) for row in rows for piece in row]),
         }
 
 
@@ -123,7 +130,10 @@ class PaddedBatches:
         self.groups = LengthGroups([len(document) for document in documents], batch_size, seed=seed)
 
     def batch(self, index: int) -> Batch:
-        """The batch of that number: ids and labels, (B, T) each, T the longest row's length."""
+        """The batch of that number: ids and labels, (B, T) each, T the longest row's length.
+
+        ``token_places`` and ``sequence_bounds`` say where its documents are, as in :class:`PackedBatches`.
+        """
         return self._collate(self.groups.batch(index)[1])
 
     def in_order(self) -> list[Batch]:
@@ -132,8 +142,13 @@ class PaddedBatches:
 
     def _collate(self, numbers: Sequence[int]) -> Batch:
         rows = [self.documents[number] for number in numbers]
-        ids = pad(rows, self.pad_id)
-        return {"input_ids": ids, "labels": next_token_labels(ids, attention_mask=real_tokens(rows))}
+        ids, real = pad(rows, self.pad_id), real_tokens(rows)
+        return {
+            "input_ids": ids,
+            "labels": next_token_labels(ids, attention_mask=real),
+            "token_places": real.flatten().nonzero()[:, 0],
+            "sequence_bounds": bounds([len(row) for row in rows]),
+        }
 
 
 class LengthGroups:
@@ -253,6 +268,11 @@ class MaskedPairBatches:
             "labels": labels,
             "pair_labels": torch.tensor([p.label for p in drawn]),
         }
+
+
+def bounds(lengths: Sequence[int]) -> Tensor:
+    """Where each sequence begins if they stand end to end, and where the last one ends, int32, (S + 1,)."""
+    return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
 
 
 def real_tokens(rows: Sequence[Sequence[int]]) -> Tensor:

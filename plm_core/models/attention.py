@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plm_core.models.dropout import dropout as drop
-from plm_core.models.segments import Segments
+from plm_core.models.segments import Segments, attend_varlen, varlen_serves
 
 if TYPE_CHECKING:
     from plm_core.models.positions import PositionScheme
@@ -68,6 +68,8 @@ def attend(
     if isinstance(mask, Segments):
         assert bias is None
         assert not need_weights
+        if varlen_serves(q_BHTK, head_size=q_BHTK.shape[-1], dropout=dropout):
+            return attend_varlen(q_BHTK, k_BHSK, v_BHSK, mask, is_causal=is_causal, scale=scale), None
         options = {"is_causal": is_causal, "dropout": dropout, "scale": scale, "implementation": implementation}
         sequences = zip(mask.split(q_BHTK, queries=True), mask.split(k_BHSK), mask.split(v_BHSK), strict=True)
         return mask.join([attend(q, k, v, **options)[0] for q, k, v in sequences]), None  # type: ignore[arg-type]

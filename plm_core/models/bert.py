@@ -12,6 +12,7 @@ from plm_core.models.blocks import NormPosition, activate, make_norm
 from plm_core.models.config import TransformerConfig, make_position
 from plm_core.models.inputs import Embeddings, expand_mask
 from plm_core.models.positions import PositionScheme
+from plm_core.models.segments import Segments
 from plm_core.models.transformer import Stack, Trace, initialise
 from plm_core.weights import shared_parameters
 
@@ -142,7 +143,7 @@ class Bert(nn.Module):
         self,
         input_ids: Tensor,
         *,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | Segments | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         trace: Trace | None = None,
@@ -166,7 +167,7 @@ class Bert(nn.Module):
         self,
         input_ids: Tensor,
         *,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | Segments | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         masked_positions: Tensor | None = None,
@@ -177,7 +178,8 @@ class Bert(nn.Module):
 
         Args:
             input_ids: integers, (B, T).
-            attention_mask: bool, True = real, (B, T), or (B, T, T) for packed documents. None: all are real.
+            attention_mask: bool, True = real, (B, T), or (B, T, T) for packed documents, or the sequences themselves
+                (:class:`~plm_core.models.segments.Segments`). None: all are real.
             token_type_ids: integers, (B, T): 0 for the first sentence, 1 for the second. None: all 0.
             position_ids: integers, (B, T); see :class:`~plm_core.models.inputs.Embeddings`.
             masked_positions: bool, (B, T), True where a token is to be predicted, or integers, (N,): the numbers of
@@ -228,7 +230,7 @@ def run_trunk(
     model: HasTrunk,
     input_ids: Tensor,
     *,
-    attention_mask: Tensor | None = None,
+    attention_mask: Tensor | Segments | None = None,
     token_type_ids: Tensor | None = None,
     position_ids: Tensor | None = None,
     trace: Trace | None = None,
@@ -237,7 +239,9 @@ def run_trunk(
     """The last state of embeddings and encoder, (B, T, D); arguments as in :meth:`Bert.hidden_states`."""
     batch, tokens = input_ids.shape
     x_BTD = model.embeddings(input_ids, token_type_ids=token_type_ids, position_ids=position_ids)
-    mask = expand_mask(attention_mask, batch=batch, queries=tokens, keys=tokens)
+    mask = attention_mask
+    if not isinstance(mask, Segments):
+        mask = expand_mask(mask, batch=batch, queries=tokens, keys=tokens)
     return model.encoder(x_BTD, mask=mask, trace=trace, wanted=wanted)
 
 

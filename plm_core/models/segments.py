@@ -3,37 +3,46 @@
 Padding is work thrown away: all layers but attention treat every token alike, and attention hides it again. Here the
 layers see real tokens only, and the mask is no longer a matrix but a list of lengths.
 
+On a CPU each sequence is attended to in turn. On a GPU one kernel takes all of them (:func:`varlen_serves`); there
+nobody looks into a mask, for that look would make the host wait: the lengths come with the batch.
+
 Shapes are written into names: B batch, T tokens, N tokens of all sequences together, D model width, H heads, K head
-width.
+width, S sequences.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 SHORTEST_MEAN = 48
-"""Shorter sequences stay in their padded rows: each one costs some calls of its own, which then weigh more than what
-they save."""
+"""On a CPU shorter sequences stay in their padded rows: each one costs some calls of its own, which then weigh more
+than what they save."""
 
 
 @dataclass(frozen=True)
 class Segments:
-    """The sequences of a batch, laid end to end in one row: a block-diagonal mask, by the lengths of its blocks.
+    """The sequences of a batch, laid end to end in one row: a block-diagonal mask, by the bounds of its blocks.
 
     Attributes:
-        lengths: tokens of each sequence.
         places: where each token (that asks) stood in the batch, B·T places row by row, (N,).
-        shape: (B, T) of the batch.
-        query_lengths: tokens of each sequence that ask, where not all do (:meth:`asked_by`).
+        bounds: where each sequence begins in the row, and where the last one ends, int32, (S + 1,).
+        shape: (B, T) of the batch; no sequence is longer than T.
+        mask: what the sequences were read from, broadcastable to (B, H, T, S); None if only labels leave padding out.
+        query_bounds: the same as ``bounds`` for the tokens that ask, where not all do (:meth:`asked_by`).
     """
 
-    lengths: list[int]
     places: Tensor
+    bounds: Tensor
     shape: tuple[int, int]
-    query_lengths: list[int] | None = None
+    mask: Tensor | None = None
+    query_bounds: Tensor | None = None
 
     @classmethod
     def find(cls, mask: Tensor | None, shape: tuple[int, int]) -> Segments | None:
@@ -45,8 +54,8 @@ class Segments:
             shape: (B, T).
 
         Returns:
-            The sequences; None where there is nothing to gain (no padding, short sequences), where a mask is of
-            another kind, and on devices where a look at the mask would make the host wait.
+            The sequences; None where there is nothing to leave out, where a mask is of another kind, and on devices
+            where a look at the mask would make the host wait.
         """
         if mask is None or mask.device.type != "cpu" or torch.compiler.is_compiling() or mask.shape[-1] != shape[1]:
             return None
@@ -55,10 +64,30 @@ class Segments:
         if starts_BT is None or len(places) in (0, real_BT.numel() if mask.shape[-2] == 1 else 0):
             return None
         first = starts_BT.flatten()[places].nonzero()[:, 0]
-        lengths = torch.diff(first, append=torch.tensor([len(places)])).tolist()
-        if len(places) < SHORTEST_MEAN * len(lengths):
-            return None
-        return cls(lengths, places, shape)
+        bounds = torch.cat([first, torch.tensor([len(places)])]).to(torch.int32)
+        return cls(places, bounds, shape, mask)
+
+    @functools.cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of each sequence. On a GPU the host waits for them."""
+        return self.bounds.diff().tolist()
+
+    @functools.cached_property
+    def query_lengths(self) -> list[int]:
+        """Tokens of each sequence that ask. On a GPU the host waits for them."""
+        return self.lengths if self.query_bounds is None else self.query_bounds.diff().tolist()
+
+    def pays(self, x_BTD: Tensor, *, head_size: int, dropout: float) -> bool:
+        """Whether leaving out the padding saves time where a batch is.
+
+        Args:
+            x_BTD: the batch, for its device and type.
+            head_size: K.
+            dropout: of attention weights.
+        """
+        if x_BTD.device.type == "cpu":
+            return len(self.places) >= SHORTEST_MEAN * (len(self.bounds) - 1)
+        return varlen_serves(x_BTD, head_size=head_size, dropout=dropout)
 
     def lay_out(self, x_BTD: Tensor) -> Tensor:
         """(B, T, D) -> (1, N, D): the real tokens alone."""
@@ -78,17 +107,70 @@ class Segments:
         """
         wanted_N = wanted_BT.flatten()[self.places]
         asking = wanted_N.nonzero()[:, 0]
-        query_lengths = [int(part.sum()) for part in wanted_N.split(self.lengths)]
-        return Segments(self.lengths, self.places[asking], self.shape, query_lengths), asking
+        before = torch.cat([wanted_N.new_zeros(1, dtype=torch.int32), wanted_N.cumsum(0, dtype=torch.int32)])
+        query_bounds = before[self.bounds.long()]
+        return Segments(self.places[asking], self.bounds, self.shape, self.mask, query_bounds), asking
 
     def split(self, x_1HNK: Tensor, *, queries: bool = False) -> list[Tensor]:
         """One view (1, H, length, K) for each sequence."""
-        lengths = self.query_lengths if queries and self.query_lengths is not None else self.lengths
+        lengths = self.query_lengths if queries else self.lengths
         return [part.transpose(1, 2) for part in x_1HNK.transpose(1, 2).split(lengths, dim=1)]
 
     def join(self, parts: list[Tensor]) -> Tensor:
         """The inverse of :meth:`split`."""
         return torch.cat([part.transpose(1, 2) for part in parts], dim=1).transpose(1, 2)
+
+
+@functools.cache
+def varlen_kernel() -> Callable[..., Any] | None:
+    """torch's attention over sequences of several lengths; None where this torch has none that takes what we give."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    return varlen_attn if {"scale", "window_size"} <= inspect.signature(varlen_attn).parameters.keys() else None
+
+
+def varlen_serves(x: Tensor, *, head_size: int, dropout: float) -> bool:
+    """Whether :func:`attend_varlen` can run: on an NVIDIA GPU from Ampere on, in two bytes, without dropout of weights.
+
+    Args:
+        x: a tensor on the device, of the type that products have outside autocast.
+        head_size: K; the kernel wants a multiple of 8, up to 256.
+        dropout: of attention weights; the kernel drops none.
+    """
+    if x.device.type != "cuda" or dropout or head_size % 8 or head_size > 256:
+        return False
+    dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x.dtype
+    has_units = torch.version.hip is None and torch.cuda.get_device_capability(x.device)[0] >= 8
+    return dtype in (torch.bfloat16, torch.float16) and has_units and varlen_kernel() is not None
+
+
+def attend_varlen(
+    q_1HNK: Tensor, k_1HNK: Tensor, v_1HNK: Tensor, segments: Segments, *, is_causal: bool, scale: float | None
+) -> Tensor:
+    """Attention of each sequence to itself by one kernel for all of them.
+
+    Args:
+        q_1HNK, k_1HNK, v_1HNK: queries, keys and values of all sequences, end to end.
+        segments: the sequences.
+        is_causal: each token sees itself and earlier ones only.
+        scale: factor on the scores; 1/sqrt(K) if None.
+
+    Returns:
+        (1, H, N, K).
+
+    Source: Dao (2023), FlashAttention-2.
+    """
+    kernel = varlen_kernel()
+    assert kernel is not None  # varlen_serves() was asked
+    query_bounds = segments.bounds if segments.query_bounds is None else segments.query_bounds
+    longest = segments.shape[1]
+    q_NHK, k_NHK, v_NHK = (x_1HNK[0].transpose(0, 1) for x_1HNK in (q_1HNK, k_1HNK, v_1HNK))
+    window = (-1, 0 if is_causal else -1)
+    options = {"scale": scale, "window_size": window}
+    out_NHK = kernel(q_NHK, k_NHK, v_NHK, query_bounds, segments.bounds, longest, longest, **options)
+    return out_NHK.transpose(0, 1)[None]
 
 
 def _padding(mask_B11T: Tensor) -> tuple[Tensor, Tensor]:

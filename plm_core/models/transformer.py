@@ -82,6 +82,8 @@ class Stack(nn.Module):
         super().__init__()
         num_layers = config.num_hidden_layers if num_layers is None else num_layers
         self.position_in_attention = acts_in_attention(position)
+        self.head_size = config.head_size
+        self.attention_dropout = config.attention_probs_dropout_prob
         schemes = position.per_layer(num_layers) if self.position_in_attention and num_layers else [None] * num_layers
         self.layers = nn.ModuleList(
             Block(
@@ -108,7 +110,7 @@ class Stack(nn.Module):
         self,
         x_BTD: Tensor,
         *,
-        mask: Tensor | None = None,
+        mask: Tensor | Segments | None = None,
         is_causal: bool = False,
         context_BSD: Tensor | None = None,
         context_mask: Tensor | None = None,
@@ -123,7 +125,8 @@ class Stack(nn.Module):
 
         Args:
             x_BTD: embeddings, (B, T, D).
-            mask: bool, broadcastable to (B, H, T, S); see :func:`plm_core.models.inputs.expand_mask`.
+            mask: bool, broadcastable to (B, H, T, S); see :func:`plm_core.models.inputs.expand_mask`. Or the sequences
+                of the batch, where they are known without a look at a mask; they bring their mask along.
             is_causal: a decoder (True) or an encoder (False).
             context_BSD: the encoder's output, for blocks with cross attention.
             context_mask: bool, broadcastable to (B, H, T, S of the context).
@@ -136,10 +139,10 @@ class Stack(nn.Module):
             The last state, (B, T, D).
         """
         need_weights = trace is not None and trace.keep_attentions
-        segments = None
-        if not self.position_in_attention and cache is None and context_BSD is None and trace is None:
-            segments = Segments.find(mask, (x_BTD.shape[0], x_BTD.shape[1]))
-            x_BTD = x_BTD if segments is None else segments.lay_out(x_BTD)
+        seen_inside = cache is not None or context_BSD is not None or trace is not None
+        segments = None if seen_inside else self.sequences(mask, x_BTD)
+        mask = mask.mask if isinstance(mask, Segments) else mask
+        x_BTD = x_BTD if segments is None else segments.lay_out(x_BTD)
         if trace is not None:
             trace.hidden_states.append(x_BTD)
         asking = None
@@ -165,6 +168,20 @@ class Stack(nn.Module):
                     trace.cross_attentions.append(cross_weights)
         x_BTD = x_BTD if self.final_norm is None else self.final_norm(x_BTD)
         return x_BTD if segments is None else segments.put_back(x_BTD)
+
+    def sequences(self, mask: Tensor | Segments | None, x_BTD: Tensor) -> Segments | None:
+        """The sequences of a batch, if its padding should be left out.
+
+        It stays where attention needs to know the distance of two tokens, and in compiled blocks, which want few
+        shapes.
+        """
+        compiled = torch.compiler.is_compiling() or any(b._compiled_call_impl is not None for b in self.layers)
+        if compiled or self.position_in_attention:
+            return None
+        found = mask if isinstance(mask, Segments) else Segments.find(mask, (x_BTD.shape[0], x_BTD.shape[1]))
+        dropout = self.attention_dropout if self.training else 0.0
+        pays = found is not None and found.pays(x_BTD, head_size=self.head_size, dropout=dropout)
+        return found if pays else None
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from typing import Any
 from plm_core.data.labels import IGNORE
 from plm_core.models.bert import BertOutput
 from plm_core.objectives.base import Batch, LossParts, Objective
-from plm_core.objectives.causal_lm import check_smoothing, model_inputs, token_losses
+from plm_core.objectives.causal_lm import check_smoothing, ragged_inputs, token_losses, with_sequences
 
 
 class MaskedLM(Objective):
@@ -29,22 +29,28 @@ class MaskedLM(Objective):
         return MaskedLM()
 
     def prepare(self, batch: Batch) -> Batch:
-        """Add ``masked_positions``, (N,): where predictions are wanted, as numbers in reading order."""
-        if "masked_positions" in batch:
-            return batch
-        return {**batch, "masked_positions": (batch["labels"] != IGNORE).flatten().nonzero().squeeze(1)}
+        """Add ``masked_positions``, (N,): where predictions are wanted, as numbers in reading order; and the bounds of
+        the sequences."""
+        return with_sequences(with_masked_positions(batch))
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
         """The ids, the mask, and where predictions are wanted; the heads are all that is read."""
-        places = self.prepare(batch)["masked_positions"]
-        return {**model_inputs(batch), "masked_positions": places, "heads_only": True}
+        places = with_masked_positions(batch)["masked_positions"]
+        return {**ragged_inputs(batch), "masked_positions": places, "heads_only": True}
 
     def score(self, output: BertOutput, batch: Batch) -> LossParts:
         """Score the head's logits (N, V) against the labels of the N chosen positions."""
         assert output.prediction_logits is not None  # inputs() asked for them
-        labels_N = batch["labels"].flatten()[self.prepare(batch)["masked_positions"]]
+        labels_N = batch["labels"].flatten()[with_masked_positions(batch)["masked_positions"]]
         return token_losses(output.prediction_logits, labels_N, label_smoothing=self.label_smoothing)
 
     def count(self, batch: Batch) -> int:
         """The number of chosen positions."""
         return int((batch["labels"] != IGNORE).sum())
+
+
+def with_masked_positions(batch: Batch) -> Batch:
+    """Add ``masked_positions``, unless the batch has them."""
+    if "masked_positions" in batch:
+        return batch
+    return {**batch, "masked_positions": (batch["labels"] != IGNORE).flatten().nonzero().squeeze(1)}

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from plm_core.data.labels import IGNORE
 from plm_core.models.bert import BertOutput
 from plm_core.objectives.base import Batch, LossParts, Objective
-from plm_core.objectives.causal_lm import model_inputs
+from plm_core.objectives.causal_lm import ragged_inputs, with_sequences
 
 
 class NextSentence(Objective):
@@ -21,9 +21,13 @@ class NextSentence(Objective):
 
     name = "next_sentence"
 
+    def prepare(self, batch: Batch) -> Batch:
+        """Add the bounds of the sequences."""
+        return with_sequences(batch)
+
     def inputs(self, batch: Batch) -> dict[str, Any]:
         """The ids, the mask and the token types."""
-        return model_inputs(batch)
+        return ragged_inputs(batch)
 
     def score(self, output: BertOutput, batch: Batch) -> LossParts:
         """Score the pair head's logits (B, 2)."""

@@ -88,10 +88,12 @@ class Running:
 
 
 def num_tokens(batch: Batch) -> int:
-    """The number of real tokens in a batch: those of its mask, or all ids where there is no mask.
+    """The number of real tokens in a batch: as its source says, those of its mask, or all ids where nothing is padded.
 
     In a packed batch, whose mask says for each token which others it may see, a real token sees itself.
     """
+    if "token_places" in batch:
+        return len(batch["token_places"])
     mask = batch.get("attention_mask")
     if mask is None:
         return batch["input_ids"].numel()

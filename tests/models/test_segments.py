@@ -109,9 +109,9 @@ def test_states_and_gradients_are_those_of_the_padded_batch(kind, mask_kind, pos
 @pytest.mark.parametrize("implementation", ["fused", "explicit"])
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_attention_to_each_sequence_alone(implementation, is_causal) -> None:
-    lengths = [3, 1, 6]
+    bounds = torch.tensor([0, 3, 4, 10], dtype=torch.int32)
     q, k, v = (torch.randn(1, 2, 10, 4) for _ in range(3))
-    mask = Segments(lengths, torch.arange(10), (1, 10))
+    mask = Segments(torch.arange(10), bounds, (1, 10))
     out, _ = attend(q, k, v, mask=mask, is_causal=is_causal, implementation=implementation)
     ids = torch.tensor([[0] * 3 + [1] + [2] * 6])
     dense, _ = attend(q, k, v, mask=same_document(ids)[:, None], is_causal=is_causal, implementation="explicit")
@@ -131,8 +131,10 @@ def test_who_looks_inside_sees_the_padded_stream() -> None:
 
 def test_short_sequences_stay_in_their_rows(monkeypatch) -> None:
     monkeypatch.setattr(segments, "SHORTEST_MEAN", 10)
-    assert find(torch.arange(12) < torch.tensor([[5], [12]])) is None
-    assert find(torch.arange(24) < torch.tensor([[5], [24]])) is not None
+    for length, pays in ((12, False), (24, True)):
+        found = find(torch.arange(length) < torch.tensor([[5], [length]]))
+        assert found is not None
+        assert found.pays(torch.zeros(2, length, 4), head_size=4, dropout=0.1) == pays
 
 
 @pytest.mark.parametrize("norm_position", ["pre", "post"])

@@ -1,0 +1,281 @@
+"""Attention over sequences of several lengths by one kernel: the same results, and nothing on the way that waits.
+
+The kernel itself needs a GPU. Elsewhere a written-out one with the same signature takes its place, so that all that
+surrounds it is tested here too.
+"""
+
+import contextlib
+import itertools
+import math
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from plm_core.data.batches import MaskedPairBatches, PackedBatches, PaddedBatches
+from plm_core.data.masking import Masker
+from plm_core.data.packing import same_document
+from plm_core.data.sentence_pairs import SentencePairs
+from plm_core.data.tokenizers import train_words
+from plm_core.models import attention, segments
+from plm_core.models.attention import attend
+from plm_core.models.bert import Bert, BertConfig
+from plm_core.models.gpt import Gpt, GptConfig
+from plm_core.models.inputs import expand_mask
+from plm_core.models.segments import Segments, attend_varlen, varlen_kernel, varlen_serves
+from plm_core.objectives import causal_lm
+from plm_core.objectives.base import Joint
+from plm_core.objectives.causal_lm import CausalLM, ragged_inputs
+from plm_core.objectives.masked_lm import MaskedLM
+from plm_core.objectives.sentence_pair import NextSentence
+
+SHAPE = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 24,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "initializer_range": 0.2,
+}
+
+
+def written_out(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale=None, window_size=(-1, -1)):
+    """The kernel's contract in the open: queries, keys and values (N, H, K) of sequences end to end."""
+    assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
+    assert window_size in ((-1, -1), (-1, 0))
+    assert (cu_seq_q[-1], cu_seq_k[-1]) == (len(query), len(key))
+    found = []
+    for (q0, q1), (k0, k1) in zip(*(itertools.pairwise(b.tolist()) for b in (cu_seq_q, cu_seq_k)), strict=True):
+        assert q1 - q0 <= max_q
+        assert k1 - k0 <= max_k
+        q, k, v = (x.transpose(0, 1) for x in (query[q0:q1], key[k0:k1], value[k0:k1]))
+        scores = q @ k.mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+        if window_size == (-1, 0):
+            scores = scores.masked_fill(~torch.ones_like(scores, dtype=torch.bool).tril(k1 - k0 - (q1 - q0)), -math.inf)
+        found.append((scores.softmax(-1) @ v).transpose(0, 1))
+    return torch.cat(found)
+
+
+def use_kernel(monkeypatch, kernel) -> None:
+    monkeypatch.setattr(segments, "varlen_kernel", lambda: kernel)
+    for module in (segments, attention):
+        monkeypatch.setattr(module, "varlen_serves", lambda x, *, head_size, dropout: dropout == 0)
+
+
+@pytest.fixture
+def kernel_everywhere(monkeypatch) -> None:
+    """Every device is treated as a GPU is: sequences come with the batch and one kernel takes them."""
+    torch.manual_seed(0)
+    use_kernel(monkeypatch, written_out)
+    monkeypatch.setattr(Segments, "find", lambda *_: pytest.fail("on a GPU nobody looks into a mask"))
+    monkeypatch.setattr(Segments, "pays", lambda self, x, **options: segments.varlen_serves(x, **options))
+
+
+def documents(count=12):
+    return [torch.arange(7, 9 + (5 * number) % 11) for number in range(count)]
+
+
+def packed():
+    return PackedBatches(documents(), row_length=24, batch_size=3, pad_id=0, seed=0).batch(0)
+
+
+def padded():
+    return PaddedBatches([d.tolist() for d in documents()], batch_size=5, pad_id=0, seed=0).batch(0)
+
+
+def masked_pairs():
+    tokenizer = train_words([" ".join(f"w{i}" for i in range(20))])
+    masker = Masker(
+        vocab_size=len(tokenizer), mask_token_id=tokenizer.mask_id, special_ids=sorted(tokenizer.special_ids)
+    )
+    texts = [[d.tolist(), d.flip(0).tolist(), d.tolist()] for d in documents()]
+    return MaskedPairBatches(
+        SentencePairs(texts, max_tokens=20), tokenizer=tokenizer, masker=masker, batch_size=4, seed=0
+    ).batch(0)
+
+
+CASES = {
+    "packed": (Gpt, GptConfig, CausalLM(sliced=True), packed),
+    "padded": (Gpt, GptConfig, CausalLM(sliced=True), padded),
+    "pairs": (Bert, BertConfig, Joint([MaskedLM(), NextSentence()]), masked_pairs),
+}
+
+
+def as_on_a_gpu(batch):
+    """What :func:`ragged_inputs` gives on a GPU."""
+    inputs = causal_lm.model_inputs(batch)
+    B, T = batch["input_ids"].shape
+    mask = expand_mask(batch.get("attention_mask"), batch=B, queries=T, keys=T)
+    return inputs | {"attention_mask": Segments(batch["token_places"], batch["sequence_bounds"], (B, T), mask)}
+
+
+def loss_and_gradients(model, objective, batch):
+    model.zero_grad()
+    terms = objective.terms(model, objective.prepare(batch))
+    torch.stack([part.total for part in terms.values()]).sum().backward()
+    return {name: part.sums() for name, part in terms.items()}, [p.grad.clone() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_losses_and_gradients_are_those_of_the_padded_batch(case, monkeypatch, kernel_everywhere) -> None:
+    make, config, objective, source = CASES[case]
+    model, batch = make(config(vocab_size=60, **SHAPE)).double(), source()
+    calls = []
+    for module in ("causal_lm", "masked_lm", "sentence_pair"):
+        monkeypatch.setattr(f"plm_core.objectives.{module}.ragged_inputs", as_on_a_gpu)
+    use_kernel(monkeypatch, lambda *args, **options: calls.append(args) or written_out(*args, **options))
+    ragged = loss_and_gradients(model, objective, batch)
+    assert len(calls) == SHAPE["num_hidden_layers"]
+    monkeypatch.setattr(segments, "varlen_serves", lambda *_, **__: False)
+    dense = loss_and_gradients(model, objective, batch)
+    assert len(calls) == SHAPE["num_hidden_layers"], "without the kernel the batch stays padded"
+    torch.testing.assert_close(ragged, dense, atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_never_waits_for_the_device(case, monkeypatch) -> None:
+    """Tensors on the meta device have shapes and no values: whoever asks for a value or a count of values fails."""
+    make, config, objective, source = CASES[case]
+    if isinstance(objective, CausalLM):  # the sliced loss asks autocast about the device, which meta is unknown to
+        monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)
+        monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    use_kernel(monkeypatch, lambda query, *args, **options: torch.empty_like(query) + query)
+    monkeypatch.setattr(Segments, "pays", lambda self, x, **options: True)
+    model = make(config(vocab_size=60, **SHAPE)).to("meta")
+    batch = {key: value.to("meta") for key, value in objective.prepare(source()).items()}
+    seen = []
+    model.register_forward_pre_hook(lambda _, args, inputs: seen.append(inputs["attention_mask"]), with_kwargs=True)
+    terms = objective.terms(model, batch)
+    torch.stack([part.total for part in terms.values()]).sum().backward()
+    assert isinstance(seen[0], Segments)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        seen[0].bounds.tolist()
+
+
+def test_dropout_of_weights_keeps_the_padding(kernel_everywhere) -> None:
+    model = Gpt(GptConfig(vocab_size=60, **(SHAPE | {"attention_probs_dropout_prob": 0.1})))
+    inputs = as_on_a_gpu(packed())
+    assert model.decoder.sequences(inputs["attention_mask"], torch.zeros(3, 24, 16)) is None
+    model.eval()
+    assert model.decoder.sequences(inputs["attention_mask"], torch.zeros(3, 24, 16)) is inputs["attention_mask"]
+
+
+def test_compiled_blocks_keep_the_padding(monkeypatch) -> None:
+    monkeypatch.setattr(segments, "SHORTEST_MEAN", 1)
+    model, batch = Gpt(GptConfig(vocab_size=60, **SHAPE)), packed()
+    inputs = causal_lm.model_inputs(batch)
+    expected = model(**inputs)
+    for block in model.decoder.layers:
+        block.compile(backend="eager")
+    monkeypatch.setattr(Segments, "lay_out", lambda *_: pytest.fail("one shape for every batch of a size"))
+    real = batch["labels"] != -100
+    torch.testing.assert_close(model(**inputs)[real], expected[real], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("source", [packed, padded, masked_pairs])
+def test_sources_know_what_a_look_at_the_mask_would_find(source) -> None:
+    batch = causal_lm.with_sequences(source())
+    B, T = batch["input_ids"].shape
+    mask_BT = batch.get("attention_mask")
+    if mask_BT is None:  # labels end one token before the document does
+        asked_BT = batch["labels"] != -100
+        mask_BT = asked_BT | torch.cat([torch.zeros(B, 1, dtype=torch.bool), asked_BT[:, :-1]], dim=1)
+    found = Segments.find(expand_mask(mask_BT, batch=B, queries=T, keys=T), (B, T))
+    assert found is not None
+    assert torch.equal(found.places, batch["token_places"])
+    assert torch.equal(found.bounds, batch["sequence_bounds"])
+    assert batch["sequence_bounds"].dtype == torch.int32
+
+
+def test_on_a_cpu_models_get_the_mask_itself() -> None:
+    batch = packed()
+    assert ragged_inputs(batch)["attention_mask"] is batch["attention_mask"]
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_only_some_tokens_ask(is_causal) -> None:
+    bounds = torch.tensor([0, 3, 4, 10], dtype=torch.int32)
+    row = Segments(torch.arange(10), bounds, (1, 10))
+    q, k, v = (torch.randn(1, 2, 10, 4, dtype=torch.double) for _ in range(3))
+    wanted = torch.ones(1, 10, dtype=torch.bool)
+    wanted[0, [1, 3, 4, 5]] = is_causal  # under a causal mask all ask: the kernel lines up last queries with last keys
+    asked, asking = row.asked_by(wanted)
+    one_by_one, _ = attend(q[:, :, asking], k, v, mask=asked, is_causal=is_causal)
+    dense = same_document(torch.tensor([[0] * 3 + [1] + [2] * 6]))[:, None]
+    expected, _ = attend(q, k, v, mask=dense, is_causal=is_causal, implementation="explicit")
+    torch.testing.assert_close(one_by_one, expected[:, :, asking])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments, "varlen_kernel", lambda: written_out)
+        together = attend_varlen(q[:, :, asking], k, v, asked, is_causal=is_causal, scale=None)
+    torch.testing.assert_close(together, expected[:, :, asking])
+
+
+def test_where_the_kernel_serves(monkeypatch) -> None:
+    def serves(device="cuda", dtype=torch.bfloat16, head_size=64, dropout=0.0):
+        return varlen_serves(
+            SimpleNamespace(device=torch.device(device), dtype=dtype), head_size=head_size, dropout=dropout
+        )
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    has_kernel = varlen_kernel() is not None
+    assert serves() is has_kernel
+    assert serves(dtype=torch.float16) is has_kernel
+    assert not serves("cpu")
+    assert not serves(dtype=torch.float32)
+    assert not serves(dropout=0.1)
+    assert not serves(head_size=20)
+    assert not serves(head_size=512)
+    with torch.autocast("cuda", dtype=torch.bfloat16) if torch.cuda.is_available() else patched_autocast(monkeypatch):
+        assert serves(dtype=torch.float32) is has_kernel
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    assert not serves(), "a T4 has no such kernel"
+
+
+def patched_autocast(monkeypatch):
+    context = pytest.MonkeyPatch.context()
+
+    class Patched:
+        def __enter__(self):
+            self.patch = context.__enter__()
+            self.patch.setattr(torch, "is_autocast_enabled", lambda device: True)
+            self.patch.setattr(torch, "get_autocast_dtype", lambda device: torch.bfloat16)
+
+        def __exit__(self, *error):
+            context.__exit__(*error)
+
+    return Patched()
+
+
+def older(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, is_causal=False, return_aux=None):
+    """The signature of torch 2.10, which takes no scale."""
+
+
+@pytest.mark.parametrize("module", [None, SimpleNamespace(varlen_attn=older)])
+def test_an_older_torch_has_no_such_kernel(module, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.nn.attention.varlen", module)
+    varlen_kernel.cache_clear()
+    assert varlen_kernel() is None
+    varlen_kernel.cache_clear()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the kernel runs on a GPU only")
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_the_kernel_agrees_with_the_written_out_one(is_causal) -> None:
+    bounds = torch.tensor([0, 30, 31, 100], dtype=torch.int32, device="cuda")
+    row = Segments(torch.arange(100, device="cuda"), bounds, (1, 100))
+    q, k, v = (torch.randn(1, 4, 100, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
+    if not varlen_serves(q, head_size=64, dropout=0.0):
+        pytest.skip("this GPU is older than Ampere, or this torch older than the kernel")
+    fast = attend_varlen(q, k, v, row, is_causal=is_causal, scale=None)
+    fast_gradients = torch.autograd.grad(fast.float().square().sum(), (q, k, v))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments, "varlen_kernel", lambda: written_out)
+        q, k, v = (x.detach().float().requires_grad_() for x in (q, k, v))
+        slow = attend_varlen(q, k, v, row, is_causal=is_causal, scale=None)
+    slow_gradients = torch.autograd.grad(slow.square().sum(), (q, k, v))
+    torch.testing.assert_close(fast.float(), slow, atol=2e-2, rtol=2e-2)
+    for a, b in zip(fast_gradients, slow_gradients, strict=True):
+        torch.testing.assert_close(a.float(), b, atol=5e-2, rtol=5e-2)
