@@ -37,12 +37,12 @@ SEEDS = [0, 1, 2]
 BLOCKS = 2
 """Of a student; the teachers have six."""
 LONG: dict[str, dict[Kind, int]] = {
-    "laptop": {"causal": 450, "masked": 700, "mood": 150},
+    "laptop": {"causal": 450, "masked": 600, "mood": 150},
     "gpu": {"causal": 15_000, "masked": 24_000, "mood": 2000},
 }
 """Steps of a distillation."""
 SHORT: dict[str, dict[Kind, int]] = {
-    "laptop": {"causal": 50, "masked": 60, "mood": 40},
+    "laptop": {"causal": 40, "masked": 50, "mood": 30},
     "gpu": {"causal": 1500, "masked": 2400, "mood": 400},
 }
 """Steps after a step that took something away."""
