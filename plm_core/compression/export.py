@@ -168,7 +168,7 @@ def export_onnx(model: nn.Module, path: Path | str) -> None:
     require("onnx", "onnxscript")
     module = graph(model)
     arguments, shapes = module.example()
-    with torch.no_grad(), quiet_exporter():
+    with torch.no_grad(), quiet(logging.getLogger("torch.onnx")):
         program = torch.onnx.export(
             module,
             arguments,
@@ -191,9 +191,8 @@ def require(*packages: str) -> None:
 
 
 @contextmanager
-def quiet_exporter() -> Iterator[None]:
-    """Keep the exporter's notes on optional packages and on its own internals off the screen."""
-    logger = logging.getLogger("torch.onnx")
+def quiet(logger: logging.Logger) -> Iterator[None]:
+    """Keep notes on optional packages, on internals and on steps that were left out on purpose off the screen."""
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
@@ -229,7 +228,12 @@ def open_onnx(path: Path | str, *, threads: int | None = None) -> onnxruntime.In
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the classes of ONNX Runtime's errors are not public
-        raise ValueError(f"{path} is damaged or no ONNX model: {str(error).splitlines()[0][:200]}") from error
+        raise ValueError(f"{path} is damaged or no ONNX model: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """What an engine complains of, in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def quantize_onnx(source: Path | str, target: Path | str, *, calibration: Iterable[Arrays] | None = None) -> None:
@@ -260,18 +264,20 @@ def quantize_onnx(source: Path | str, target: Path | str, *, calibration: Iterab
     int8 = quantization.QuantType.QInt8
     try:
         onnx.save(model, prepared)
-        if calibration is None:
-            quantization.quantize_dynamic(prepared, target, per_channel=True, weight_type=int8)
-            return
-        quantization.quantize_static(
-            prepared,
-            target,
-            Samples(samples),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            weight_type=int8,
-            op_types_to_quantize=["MatMul", "Gemm"],
-        )
+        with quiet(logging.getLogger()):
+            if calibration is None:
+                quantization.quantize_dynamic(prepared, target, per_channel=True, weight_type=int8)
+                return
+            quantization.quantize_static(
+                prepared,
+                target,
+                Samples(samples),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=quantization.QuantType.QUInt8,  # with signed ones x86 reads the weights back to floats
+                weight_type=int8,
+                op_types_to_quantize=["MatMul", "Gemm"],
+            )
     finally:
         prepared.unlink(missing_ok=True)
 

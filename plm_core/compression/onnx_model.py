@@ -6,18 +6,25 @@ same arguments, the same outputs, computed by ONNX Runtime. There is nothing to 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plm_core.compression.export import BertGraph, ClassifierGraph, GptGraph, open_onnx
+from plm_core.compression.export import BertGraph, ClassifierGraph, GptGraph, first_line, open_onnx
 from plm_core.data.labels import IGNORE
 from plm_core.models.bert import BertOutput
 from plm_core.models.vocabulary_loss import TokenLosses
 
 KINDS = {graph: (graph.inputs, graph.outputs) for graph in (BertGraph, ClassifierGraph, GptGraph)}
+
+WORDS = {BertGraph: "prediction_logits", GptGraph: "logits"}
+"""The output whose last axis is the vocabulary."""
 
 
 class OnnxModel(nn.Module):
@@ -36,7 +43,8 @@ class OnnxModel(nn.Module):
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
         super().__init__()
-        self.session = open_onnx(path, threads=threads)
+        self.path, self.threads = Path(path), threads or torch.get_num_threads()
+        self.session = open_onnx(path, threads=self.threads)
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         names = tuple(node.name for node in inputs), tuple(node.name for node in outputs)
         kind = next((graph for graph, known in KINDS.items() if known == names), None)
@@ -47,6 +55,21 @@ class OnnxModel(nn.Module):
             )
         self.kind = kind
         self.past_shape = tuple(inputs[2].shape) if kind is GptGraph else ()
+        self.vocab_size = None if kind is ClassifierGraph else int(outputs[kind.outputs.index(WORDS[kind])].shape[-1])
+        self.seen: list[dict[str, np.ndarray]] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and other processes open the file anew."""
+        return partial(OnnxModel, threads=self.threads), (self.path,)
+
+    @contextmanager
+    def recording(self) -> Iterator[list[dict[str, np.ndarray]]]:
+        """Collect what the file is given while the block runs: the calibration of ``quantize_onnx``."""
+        self.seen = []
+        try:
+            yield self.seen
+        finally:
+            self.seen = None
 
     def forward(
         self,
@@ -137,13 +160,22 @@ class OnnxModel(nn.Module):
         return packed
 
     def compute(self, inputs: dict[str, Tensor], *names: str) -> list[Tensor]:
-        """The named outputs; what only others need is not computed."""
+        """The named outputs; what only others need is not computed.
+
+        Raises:
+            ValueError: inputs that the file cannot take, such as an id outside its vocabulary.
+        """
         import onnxruntime
 
         options = onnxruntime.RunOptions()
         options.only_execute_path_to_fetches = True
         arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
-        return [torch.from_numpy(array) for array in self.session.run(list(names), arrays, options)]
+        if self.seen is not None:
+            self.seen.append(arrays)
+        try:
+            return [torch.from_numpy(array) for array in self.session.run(list(names), arrays, options)]
+        except Exception as error:  # the classes of ONNX Runtime's errors are not public
+            raise ValueError(f"{self.path} cannot take this batch: {first_line(error)}") from error
 
 
 def documents(positions: Tensor) -> list[tuple[int, int]]:

@@ -1,5 +1,8 @@
 """One harness for every model: how good, how large, how fast.
 
+A :class:`Candidate` is a model with its task; :func:`measure` makes a :class:`Row` of each, :func:`table` and
+:func:`plot` show the rows.
+
 Times are taken in turns, one call of each candidate after the other, so that a busy moment of the machine slows all of
 them; after warm-up calls that are not counted; with a fixed number of threads. What is reported is the median and the
 quartiles, and comparisons are ratios taken round by round.
@@ -12,10 +15,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from importlib import resources
+from itertools import cycle
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
+
+from plm_core.evaluation.memory import peak_memory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Inputs = Mapping[str, Any]
+"""Keyword arguments of a forward pass; ``input_ids`` is always among them."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +47,8 @@ class Timing:
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """Between them lies the middle half."""
-        first, _, third = statistics.quantiles(self.seconds, n=4)
+        """Between them lies the middle half; neither lies outside what was measured."""
+        first, _, third = statistics.quantiles(self.seconds, n=4, method="inclusive")
         return first, third
 
     def speedup_over(self, other: Timing) -> float:
@@ -81,6 +96,31 @@ def fixed_threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@runtime_checkable
+class HasThreads(Protocol):
+    """A model whose engine was told its number of threads when it was opened."""
+
+    threads: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model, and the task that it is measured on."""
+
+    model: nn.Module
+    """Whatever answers to keyword arguments."""
+    file: Path
+    """What would be deployed: a file, or a folder."""
+    one: Inputs
+    """A batch of one sequence: for latency."""
+    many: Inputs
+    """A large batch: for throughput and memory."""
+    quality: Callable[[nn.Module], Mapping[str, float]]
+    """How good a model is, by task; the caller says which way is better."""
+    parameters: int | None = None
+    """Numbers that the model stores; counted by default."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One model in the comparison."""
@@ -92,10 +132,78 @@ class Row:
     """Of its file."""
     latency: Timing
     """One sequence."""
-    throughput: float
-    """Tokens per second at the large batch."""
+    batch: Timing
+    """The large batch."""
+    tokens: int
+    """Real tokens of the large batch."""
     quality: Mapping[str, float] = field(default_factory=dict)
-    """By task; the caller says which way is better."""
+    """By task."""
+    memory: int | None = None
+    """Bytes to hold the model and answer the large batch: :func:`~plm_core.evaluation.memory.peak_memory`."""
+
+    @property
+    def throughput(self) -> float:
+        """Tokens per second at the large batch."""
+        return self.tokens / self.batch.median
+
+    @property
+    def throughput_quartiles(self) -> tuple[float, float]:
+        """Between them lies the middle half."""
+        low, high = self.batch.quartiles
+        return self.tokens / high, self.tokens / low
+
+
+def measure(
+    candidates: Mapping[str, Candidate], *, rounds: int = 20, threads: int | None = None, memory: bool = True
+) -> list[Row]:
+    """Measure models side by side: quality, size, memory, latency and throughput.
+
+    Args:
+        candidates: by name.
+        rounds: counted calls of each on one sequence; a quarter of that on the large batch.
+        threads: torch's number of threads; unchanged by default.
+        memory: whether to measure memory, which starts a process for each candidate.
+
+    Raises:
+        ValueError: no candidate, fewer than two rounds, or an engine that was opened with other threads.
+        FileNotFoundError: a candidate without its file.
+    """
+    if not candidates:
+        raise ValueError("name at least one model to measure")
+    wanted = threads or torch.get_num_threads()
+    for name, candidate in candidates.items():
+        if isinstance(candidate.model, HasThreads) and candidate.model.threads != wanted:
+            raise ValueError(
+                f"{name} was opened with {candidate.model.threads} threads, the others run with {wanted}: "
+                f"open it with threads={wanted}"
+            )
+        candidate.model.eval()
+    sizes = {name: file_bytes(candidate.file) for name, candidate in candidates.items()}
+    with fixed_threads(threads):
+        quality = {name: dict(candidate.quality(candidate.model)) for name, candidate in candidates.items()}
+    ones = {name: partial(candidate.model, **candidate.one) for name, candidate in candidates.items()}
+    manies = {name: partial(candidate.model, **candidate.many) for name, candidate in candidates.items()}
+    latency = time_in_turns(ones, rounds=rounds, threads=threads)
+    batch = time_in_turns(manies, rounds=max(2, rounds // 4), warmup=1, threads=threads)
+    return [
+        Row(
+            name,
+            stored_numbers(candidate.model) if candidate.parameters is None else candidate.parameters,
+            sizes[name],
+            latency[name],
+            batch[name],
+            real_tokens(candidate.many),
+            quality[name],
+            peak_memory(candidate.model, candidate.many, threads=wanted) if memory else None,
+        )
+        for name, candidate in candidates.items()
+    ]
+
+
+def real_tokens(inputs: Inputs) -> int:
+    """Tokens of a batch, padding not counted."""
+    mask = inputs.get("attention_mask")
+    return inputs["input_ids"].numel() if mask is None else int(mask.sum())
 
 
 def stored_numbers(model: nn.Module) -> int:
@@ -127,19 +235,58 @@ def table(rows: Sequence[Row], reference: str) -> str:
         raise ValueError(f"no row is called {reference!r}: there are {', '.join(by_name)}")
     base = by_name[reference]
     tasks = list(dict.fromkeys(task for row in rows for task in row.quality))
-    lines = [["model", "bytes", "of reference", "latency ms", "faster by", "tokens/s", *tasks]]
+    titles = ["model", "parameters", "bytes", "of reference", "peak MiB", "latency ms", "faster by", "tokens/s"]
+    lines = [[*titles, *tasks]]
     for row in rows:
-        low, high = row.latency.quartiles
+        low, high = (f"{1e3 * seconds:.2f}" for seconds in row.latency.quartiles)
+        slow, fast = (f"{rate:,.0f}" for rate in row.throughput_quartiles)
         lines.append(
             [
                 row.name,
+                f"{row.parameters:,}",
                 f"{row.bytes:,}",
                 f"{row.bytes / base.bytes:.2f}",
-                f"{row.latency.median * 1e3:.2f} ({low * 1e3:.2f} to {high * 1e3:.2f})",
+                "" if row.memory is None else f"{row.memory / 2**20:.0f}",
+                f"{row.latency.median * 1e3:.2f} ({low} to {high})",
                 f"{row.latency.speedup_over(base.latency):.2f}",
-                f"{row.throughput:,.0f}",
+                f"{row.throughput:,.0f} ({slow} to {fast})",
                 *(f"{row.quality[task]:.3f}" if task in row.quality else "" for task in tasks),
             ]
         )
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    texts = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(text.rstrip() for text in texts)
+
+
+def plot(rows: Sequence[Row], path: Path | str | None = None, *, task: str | None = None) -> Figure:
+    """Draw quality against bytes, and against latency with its middle half: a point for each model.
+
+    Args:
+        rows: of :func:`measure`.
+        path: where to save the figure; None only returns it.
+        task: which quality; the first that all rows have by default.
+
+    Raises:
+        ValueError: no row, or a task that a row was not measured on.
+    """
+    shared = [name for name in (rows[0].quality if rows else {}) if all(name in row.quality for row in rows)]
+    if not shared or (task is not None and task not in shared):
+        raise ValueError(f"no quality {task or ''} that all rows have: there is nothing to plot".replace("  ", " "))
+    task = task or shared[0]
+    import matplotlib.pyplot as plt
+
+    with resources.as_file(resources.files("plm_core") / "figures.mplstyle") as style, plt.style.context(style):
+        figure, panels = plt.subplots(1, 2, sharey=True)
+        for row, marker in zip(rows, cycle("os^Dv<>P")):
+            low, high = row.latency.quartiles
+            middle, height = 1e3 * row.latency.median, row.quality[task]
+            spread = [[max(0.0, middle - 1e3 * low)], [max(0.0, 1e3 * high - middle)]]
+            panels[0].plot(row.bytes / 2**20, height, marker, label=row.name)
+            panels[1].errorbar(middle, height, xerr=spread, fmt=marker, capsize=3)
+        panels[0].set(xscale="log", xlabel="file (MiB)", ylabel=task)
+        panels[1].set(xscale="log", xlabel="latency of one sequence (ms)")
+        figure.legend(loc="outside lower center", ncols=min(3, len(rows)))
+        if path is not None:
+            figure.savefig(path)
+            plt.close(figure)
+    return figure

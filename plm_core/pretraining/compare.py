@@ -1,69 +1,132 @@
-"""Put runs side by side: what each model is worth, how large its file is, and how fast it answers."""
+"""Put models side by side: what each is worth on the runs' own text, how large its file is, and how fast it answers."""
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
+from plm_core.compression.export import GptGraph
+from plm_core.compression.onnx_model import OnnxModel, file_numbers
 from plm_core.compression.saved import save_compressed
-from plm_core.evaluation.benchmark import Row, file_bytes, stored_numbers, time_in_turns
-from plm_core.models.bert import Bert
-from plm_core.models.gpt import Gpt
+from plm_core.data.labels import IGNORE
+from plm_core.data.tokenizers import Tokenizer
+from plm_core.evaluation.benchmark import Candidate, Row, fixed_threads, measure
+from plm_core.objectives.base import Batch
+from plm_core.pretraining.config import RunConfig
 from plm_core.pretraining.run import open_run
-from plm_core.pretraining.sources import make_sources
+from plm_core.pretraining.sources import Sources, make_sources
 from plm_core.pretraining.texts import load_texts
 from plm_core.training.validation import validate
 
 LARGE_BATCH = 32
+ONNX = ".onnx"
 
 
-def compare_runs(runs: Sequence[Path], *, rounds: int = 20, threads: int | None = None) -> list[Row]:
-    """Measure runs against each other, in turns.
+def compare_models(
+    models: Sequence[Path], *, rounds: int = 20, threads: int | None = None, memory: bool = True
+) -> list[Row]:
+    """Measure runs and their exported files against each other, in turns.
+
+    A causal model is timed on the logits of full rows, a masked one on the states of all tokens, as its word head runs
+    on masked tokens alone.
 
     Args:
-        runs: output folders; names in the table are those of the folders.
+        models: output folders of ``plm train`` and ``plm compress``, and ``.onnx`` files of ``plm export``. At least
+            one folder: the first gives the text and the tokenizer for the files. Names in the table are theirs.
         rounds: counted calls of each model.
-        threads: torch's number of threads; unchanged by default.
+        threads: number of threads of every engine; torch's by default.
+        memory: whether to measure memory, which starts a process for each model.
 
     Raises:
-        FileNotFoundError: a folder that is no run.
-        ValueError: no run, two of one name, or runs with different objectives or texts.
+        FileNotFoundError: a folder that is no run, or no such file.
+        ValueError: no run, two of one name, runs with different objectives or texts, or a file of another model.
     """
-    if not runs:
-        raise ValueError("name at least one run")
-    opened = {run.name: open_run(run) for run in runs}
-    if len(opened) < len(runs):
-        raise ValueError(f"the table names folders, so these need different names: {', '.join(map(str, runs))}")
-    first = next(iter(opened.values()))[0]
-    for name, (config, _, _) in opened.items():
-        if (config.objective, config.corpus, config.documents) != (first.objective, first.corpus, first.documents):
-            raise ValueError(f"{name} has another objective or corpus: what differs in kind cannot be compared")
-    texts = load_texts(first)
-    quality: dict[str, dict[str, float]] = {}
-    one: dict[str, Callable[[], object]] = {}
-    many: dict[str, Callable[[], object]] = {}
-    sizes: dict[str, int] = {}
-    tokens = 0
-    with tempfile.TemporaryDirectory() as scratch:
-        for name, (config, tokenizer, model) in opened.items():
-            sources = make_sources(config, texts, tokenizer, Path(scratch))
-            quality[name] = validate(model, sources.objective, sources.valid)
-            ids = torch.randint(5, tokenizer.vocab_size, (LARGE_BATCH, config.context))
-            one[name], many[name], tokens = partial(answer, model, ids[:1]), partial(answer, model, ids), ids.numel()
-            save_compressed(model, Path(scratch) / name)
-            sizes[name] = file_bytes(Path(scratch) / name)
-    latency = time_in_turns(one, rounds=rounds, threads=threads)
-    busy = time_in_turns(many, rounds=max(2, rounds // 4), warmup=1, threads=threads)
-    return [
-        Row(name, stored_numbers(model), sizes[name], latency[name], tokens / busy[name].median, quality[name])
-        for name, (_, _, model) in opened.items()
-    ]
+    folders = [path for path in models if path.suffix != ONNX]
+    if not folders:
+        raise ValueError("name at least one run: an ONNX file holds neither text nor tokenizer to measure it with")
+    if len({path.name for path in models}) < len(models):
+        raise ValueError(f"the table shows names, so these need different ones: {', '.join(map(str, models))}")
+    opened = {run: open_run(run) for run in folders}
+    reference, tokenizer, _ = opened[folders[0]]
+    for run, (config, _, _) in opened.items():
+        same = (reference.objective, reference.corpus, reference.documents)
+        if (config.objective, config.corpus, config.documents) != same:
+            raise ValueError(f"{run.name} has another objective or corpus: what differs in kind cannot be compared")
+    threads = threads or torch.get_num_threads()
+    files = {path: open_file(path, reference, tokenizer, threads) for path in models if path.suffix == ONNX}
+    texts = load_texts(reference)
+    with tempfile.TemporaryDirectory() as scratch, fixed_threads(threads):
+        found: dict[Path, Candidate] = {}
+        for number, (run, (config, words, model)) in enumerate(opened.items()):
+            folder = Path(scratch) / str(number)
+            save_compressed(model, folder)  # a checkpoint holds more than is deployed
+            sources = make_sources(config, texts, words, Path(scratch))
+            found[run] = candidate(model, folder, config, words, sources)
+            if run == folders[0]:
+                for path, file in files.items():
+                    found[path] = candidate(file, path, config, words, sources, parameters=file_numbers(path))
+        ordered = {path.name: found[path] for path in models}
+        return measure(ordered, rounds=rounds, threads=threads, memory=memory)
 
 
-def answer(model: Bert | Gpt, ids: torch.Tensor) -> torch.Tensor:
-    """The trunk's states: what latency is measured on, the same for every kind of head."""
-    return model.hidden_states(ids)
+def open_file(path: Path, config: RunConfig, tokenizer: Tokenizer, threads: int) -> OnnxModel:
+    """An exported file that fits a run's objective and tokenizer.
+
+    Raises:
+        ValueError: one that does not.
+    """
+    model = OnnxModel(path, threads=threads)
+    if (model.kind is GptGraph) == config.is_masked or model.vocab_size != tokenizer.vocab_size:
+        raise ValueError(
+            f"{path} is a {model.kind.__name__} with {model.vocab_size} words; the first run needs a model for "
+            f"{config.objective} with {tokenizer.vocab_size}: compare a file with the run it was exported from"
+        )
+    return model
+
+
+def candidate(
+    model: nn.Module,
+    file: Path,
+    config: RunConfig,
+    tokenizer: Tokenizer,
+    sources: Sources,
+    *,
+    parameters: int | None = None,
+) -> Candidate:
+    """A model with a run's validation text, and random ids for its time."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(5, tokenizer.vocab_size, (LARGE_BATCH, config.context), generator=generator)
+    measured: Callable[[nn.Module], Mapping[str, float]] = partial(quality, sources=sources, tokenizer=tokenizer)
+    return Candidate(model, file, {"input_ids": ids[:1]}, {"input_ids": ids}, measured, parameters)
+
+
+def quality(model: nn.Module, *, sources: Sources, tokenizer: Tokenizer) -> dict[str, float]:
+    """Bits per character and accuracy of a causal model; the accuracies and the loss in nats of a masked one."""
+    found = validate(model, sources.objective, sources.valid)
+    accuracies = {name: value for name, value in found.items() if name.endswith("/accuracy")}
+    if "causal_lm/loss" not in found:
+        return accuracies | {"loss": found["loss"]}
+    bits = found["causal_lm/loss"] * found["causal_lm/count"] / math.log(2)
+    return {"bits per character": bits / characters(sources.valid, tokenizer)} | accuracies
+
+
+def characters(batches: Sequence[Batch], tokenizer: Tokenizer) -> int:
+    """How many characters the predicted tokens of causal batches stand for; the end of a document counts as one."""
+    total = 0
+    for batch in batches:
+        for row in batch["labels"].tolist():
+            document: list[int] = []
+            for token in row:
+                if token == tokenizer.eos_id:
+                    total += len(tokenizer.decode(document)) + 1
+                    document = []
+                elif token != IGNORE:
+                    document.append(token)
+            total += len(tokenizer.decode(document)) if document else 0
+    return total

@@ -9,7 +9,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 
 def compress(
-    run: Positional[Path],
+    run: Annotated[Positional[Path], arg(metavar="MODEL")],
     output: Path,
     method: UseAppendAction[Annotated[tuple[str, ...], arg(metavar="NAME[:KEY=VALUE,...]")]],
 ) -> None:
@@ -28,41 +28,70 @@ def compress(
     print(f"compressed model: {output}")
 
 
-def export(run: Positional[Path], output: Path, int8: bool = False) -> None:
+def export(
+    run: Annotated[Positional[Path], arg(metavar="MODEL")],
+    output: Path,
+    format: str = "onnx",
+    int8: bool = False,
+    calibrate: int = 0,
+) -> None:
     """Write a trained or compressed model as an ONNX file.
 
     Args:
         run: the output folder of `plm train` or `plm compress`.
         output: the file to write.
-        int8: integer weights and activations, rounded as they come.
+        format: onnx, the only one.
+        int8: integer weights and activations; activations are rounded as they come.
+        calibrate: with --int8, round activations in ranges that are chosen beforehand on that many training batches.
     """
-    from plm_core.compression.export import export_onnx, quantize_onnx
-    from plm_core.pretraining.run import open_run
+    from plm_core.pretraining.deploy import export_run
 
-    _, _, model = open_run(run)
-    if output.exists():
-        raise FileExistsError(f"{output} exists already: choose another name")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    floats = output.with_name(f".{output.name}.floats")
-    try:
-        export_onnx(model, floats if int8 else output)
-        if int8:
-            quantize_onnx(floats, output)
-    finally:
-        floats.unlink(missing_ok=True)
-    print(f"{output}: {output.stat().st_size:,} bytes")
+    print(f"{output}: {export_run(run, output, format=format, int8=int8, calibrate=calibrate):,} bytes")
 
 
-def benchmark(runs: Positional[tuple[Path, ...]], rounds: int = 20, threads: int | None = None) -> None:
-    """Compare models by quality, bytes, latency of one sequence and throughput; the first is the reference.
+def benchmark(
+    models: Annotated[Positional[tuple[Path, ...]], arg(metavar="MODEL...")],
+    rounds: int = 20,
+    threads: int | None = None,
+    memory: bool = True,
+    plot: Path | None = None,
+) -> None:
+    """Compare models by quality, bytes, memory, latency of one sequence and throughput; the first is the reference.
 
     Args:
-        runs: output folders of `plm train` or `plm compress`.
+        models: output folders of `plm train` or `plm compress`, and .onnx files of `plm export`.
         rounds: counted calls of each model, taken in turns after a warm-up.
         threads: cores to use; torch's number by default.
+        memory: measure memory as well, in a process of its own for each model.
+        plot: a picture to write, such as models.png: quality against bytes and against latency.
     """
+    from plm_core.evaluation.benchmark import plot as draw
     from plm_core.evaluation.benchmark import table
-    from plm_core.pretraining.compare import compare_runs
+    from plm_core.pretraining.compare import compare_models
 
-    rows = compare_runs(runs, rounds=rounds, threads=threads)
+    if plot is not None:
+        check_picture(plot)
+    rows = compare_models(models, rounds=rounds, threads=threads, memory=memory)
     print(table(rows, rows[0].name))
+    if plot is not None:
+        draw(rows, plot)
+        print(f"picture: {plot}")
+
+
+def check_picture(path: Path) -> None:
+    """Refuse, before anything is measured, a picture that could not be written afterwards.
+
+    Raises:
+        FileExistsError: it is there already.
+        FileNotFoundError: its folder is not.
+        ValueError: matplotlib writes no such format.
+    """
+    from matplotlib.figure import Figure
+
+    if path.exists():
+        raise FileExistsError(f"{path} exists already: choose another name")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no folder {path.parent} to write {path.name} into")
+    known = Figure().canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in known:
+        raise ValueError(f"{path.name} should end in one of {', '.join(f'.{kind}' for kind in sorted(known))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ import torch
 import yaml
 
 from plm_core.cli import main
+from plm_core.compression.onnx_model import OnnxModel
 from plm_core.compression.prune import sparsity
+from plm_core.pretraining.compare import characters
 from plm_core.pretraining.compress import Prune, Quantize, parse_method
 from plm_core.pretraining.run import open_run
+from plm_core.pretraining.sources import causal_source
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -77,7 +81,7 @@ def test_both_tasks_of_a_joint_run_survive(joint, tmp_path, capsys):
     ):
         assert main(["compress", str(joint), "--output", str(tmp_path / str(number)), "--method", method]) == 0
     capsys.readouterr()
-    assert main(["benchmark", str(joint), str(tmp_path / "1"), "--rounds", "2"]) == 0
+    assert main(["benchmark", str(joint), str(tmp_path / "1"), "--rounds", "2", "--no-memory"]) == 0
     table = capsys.readouterr().out
     assert "next_sentence/accuracy" in table
     assert table.splitlines()[1].startswith("run ")
@@ -90,17 +94,40 @@ def test_zeros_stay_zeros_while_the_model_recovers(causal, tmp_path):
 
 
 def test_a_compressed_run_is_exported(causal, tmp_path, capsys):
-    from plm_core.compression.export import graph, open_onnx, runner
-
     small = tmp_path / "small"
     assert main(["compress", str(causal), "--output", str(small), "--method", "quantize:bits=4"]) == 0
-    assert main(["export", str(small), "--output", str(tmp_path / "m.onnx")]) == 0
-    model = open_run(small)[2]
-    ids = torch.randint(0, 50, (2, 7))
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids, dtype=torch.bool)}
-    logits = runner(open_onnx(tmp_path / "m.onnx"))({**inputs, "past": graph(model).empty_past(2)})[0]
-    torch.testing.assert_close(logits, model(ids).detach(), rtol=0, atol=1e-4)
-    assert "exists already" in refused(capsys, "export", small, "--output", tmp_path / "m.onnx")
+    assert main(["export", str(small), "--format", "onnx", "--output", str(tmp_path / "m.onnx")]) == 0
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["m.onnx", "small"]  # and nothing that was in between
+    model, ids = open_run(small)[2], torch.randint(0, 50, (2, 7))
+    torch.testing.assert_close(OnnxModel(tmp_path / "m.onnx")(ids), model(ids).detach(), rtol=0, atol=1e-4)
+
+
+def test_runs_and_files_are_compared_on_the_same_text(causal, tmp_path, capsys):
+    files = {"floats.onnx": [], "dynamic.onnx": ["--int8"], "static.onnx": ["--int8", "--calibrate", "2"]}
+    for name, options in files.items():
+        assert main(["export", str(causal), "--output", str(tmp_path / name), *options]) == 0
+    capsys.readouterr()
+    paths = [str(causal), *(str(tmp_path / name) for name in files)]
+    picture = tmp_path / "models.png"
+    assert main(["benchmark", *paths, "--rounds", "2", "--threads", "1", "--plot", str(picture)]) == 0
+    lines = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines[1:5]] == ["run", *files]
+    rows = {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[1:5]}
+    bits = {name: float(row["bits per character"]) for name, row in rows.items()}
+    assert bits["floats.onnx"] == pytest.approx(bits["run"], abs=2e-3)
+    assert bits["dynamic.onnx"] == pytest.approx(bits["run"], rel=0.02)
+    assert bits["static.onnx"] == pytest.approx(bits["run"], rel=0.02)
+    assert all(float(row["peak MiB"]) > 0 for row in rows.values())
+    assert rows["static.onnx"]["bytes"] != rows["dynamic.onnx"]["bytes"] != rows["floats.onnx"]["bytes"]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_bits_per_character_are_those_of_the_text(causal, tmp_path):
+    config, tokenizer, _ = open_run(causal)
+    documents = [["He goes", "to the garden."], ["She takes the ball."]]
+    batches = causal_source(config.replace(batch_size=2), documents, tokenizer, tmp_path / "test.tokens").in_order()
+    read = [tokenizer.decode(tokenizer.encode("\n".join(document))) for document in documents]
+    assert characters(batches, tokenizer) == sum(len(text) + 1 for text in read)
 
 
 def test_methods_are_read_with_their_options():
@@ -127,6 +154,48 @@ def test_bad_input_is_answered_in_one_line(causal, tmp_path, capsys):
     (output / "theirs").write_text("keep")
     assert "is not empty" in refused(capsys, "compress", causal, "--output", output, "--method", "quantize")
     assert (output / "theirs").read_text() == "keep"
+
+
+def test_what_cannot_be_exported_is_answered_in_one_line(causal, tmp_path, capsys):
+    output = tmp_path / "m.onnx"
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "model.bin").write_bytes(b"theirs")
+    for options, message in (
+        (("export", tmp_path / "none"), "is not the output folder"),
+        (("export", foreign), "is not the output folder"),
+        (("export", causal, "--format", "gguf"), "unknown format 'gguf': use onnx"),
+        (("export", causal, "--calibrate", "2"), "ranges are chosen for integers"),
+        (("export", causal, "--int8", "--calibrate", "-1"), "one batch or more"),
+    ):
+        assert message in refused(capsys, *options, "--output", output)
+        assert not output.exists()
+    output.write_text("keep")
+    for options in ([], ["--int8"]):
+        assert "exists already" in refused(capsys, "export", causal, "--output", output, *options)
+    assert output.read_text() == "keep"
+
+
+def test_what_cannot_be_compared_is_answered_in_one_line(causal, joint, tmp_path, capsys):
+    assert main(["export", str(joint), "--output", str(tmp_path / "masked.onnx")]) == 0
+    (tmp_path / "text.onnx").write_text("no model")
+    (tmp_path / "there.png").write_text("keep")
+    for options, message in (
+        ([tmp_path / "none"], "is not the output folder"),
+        ([causal, tmp_path], "is not the output folder"),
+        ([causal, tmp_path / "none.onnx"], "no ONNX file"),
+        ([causal, tmp_path / "text.onnx"], "is damaged or no ONNX model"),
+        ([causal, tmp_path / "masked.onnx"], "compare a file with the run it was exported from"),
+        ([tmp_path / "masked.onnx"], "name at least one run"),
+        ([causal, joint], "these need different ones"),
+        ([causal, "--plot", tmp_path / "there.png"], "exists already"),
+        ([causal, "--plot", tmp_path / "nowhere" / "p.png"], "no folder"),
+        ([causal, "--plot", tmp_path / "p.docx"], "should end in one of"),
+        ([causal, "--rounds", "1", "--no-memory"], "at least 2 rounds"),
+    ):
+        assert message in refused(capsys, "benchmark", *options)
+    assert (tmp_path / "there.png").read_text() == "keep"
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_damaged_compressed_run_is_named(causal, tmp_path, capsys):
