@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -12,6 +14,11 @@ from torch import Tensor
 
 from plm_core.objectives.base import Batch
 from plm_core.training.distributed import World
+
+
+def clock() -> float:
+    """Seconds since some moment."""
+    return perf_counter()
 
 
 @dataclass
@@ -49,11 +56,26 @@ class Running:
     tokens: int = 0
     untimed: int = 0
     """Those of the tokens that were seen before ``started``, by a run that this one continues."""
-    started: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=clock)
+    aside: float = 0.0
+    """Seconds since ``started`` that were spent on something else than training."""
 
     def start(self) -> None:
         """Begin to take the time; nobody knows how long what was summed before has taken."""
-        self.started, self.untimed = time.perf_counter(), self.tokens
+        self.started, self.aside, self.untimed = clock(), 0.0, self.tokens
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Leave out the time of what is done meanwhile. What a GPU still works on must be awaited first."""
+        begun = clock()
+        try:
+            yield
+        finally:
+            self.aside += clock() - begun
+
+    def seconds(self) -> float:
+        """Seconds of training since ``started``."""
+        return clock() - self.started - self.aside
 
     def add(self, key: str, value: Tensor, count: int) -> None:
         """Add a sum and the number of its terms."""
@@ -70,7 +92,7 @@ class Running:
         totals = world.sum(torch.stack([self.totals[name] for name in names]))
         counts = world.sum_counts({**self.counts, "tokens": self.tokens, "untimed": self.untimed})
         tokens, untimed = counts.pop("tokens"), counts.pop("untimed")
-        return Running(dict(zip(names, totals, strict=True)), counts, tokens, untimed, self.started)
+        return Running(dict(zip(names, totals, strict=True)), counts, tokens, untimed, self.started, self.aside)
 
     def means(self) -> dict[str, float]:
         """Every sum divided by its count."""

@@ -7,7 +7,6 @@ function of an index, so that the position in the data is a number and resuming 
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -274,14 +273,13 @@ class Trainer:
         self.confirm()
         running, progress = self.running.summed(self.world), self.progress
         means = running.means()
-        seconds, timed = time.perf_counter() - running.started, running.tokens - running.untimed
+        seconds, timed = running.seconds(), running.tokens - running.untimed
         progress.tokens += running.tokens
         rates = {"learning_rate": self.config.rate(progress.step - 1), "tokens": progress.tokens}
         if self.scaler is not None:
             rates |= {"loss_scale": self.scaler.get_scale(), "skipped_steps": progress.window - progress.step}
         log.metrics(progress.step, {f"train/{key}": value for key, value in means.items()} | rates)
-        peak = peak_flops(self.device, self.precision)
-        peak = None if peak is None else peak * self.world.size
+        peak = (peak_flops(self.device, self.precision) or 0.0) * self.world.size or None
         log.speed(progress.step, rates_of(timed, seconds, flops_per_token=self.flops_per_token, peak=peak))
         log.advance(loss=f"{means['loss']:.3f}", tokens_per_s=f"{timed / seconds:,.0f}")
         self.running = Running()
@@ -289,13 +287,12 @@ class Trainer:
     def evaluate(self, log: RunLog) -> None:
         """Evaluate, log and keep the best weights."""
         self.confirm()
-        progress = self.progress
-        with autocast(self.precision, self.device):
+        with self.running.stopped(), autocast(self.precision, self.device):
             result = validate(self.model, self.objective, self.valid_batches, device=self.device, world=self.world)
-        log.metrics(progress.step, {f"valid/{key}": value for key, value in result.items()})
-        if progress.is_best(result["loss"]):
+        log.metrics(self.progress.step, {f"valid/{key}": value for key, value in result.items()})
+        if self.progress.is_best(result["loss"]):
             self.save(BEST)
-        log.say(f"step {progress.step}: validation loss {result['loss']:.4f} nats")
+        log.say(f"step {self.progress.step}: validation loss {result['loss']:.4f} nats")
 
     def out_of_patience(self) -> bool:
         """Whether the validation loss has not improved for as many evaluations as the configuration allows."""
@@ -305,16 +302,20 @@ class Trainer:
     def save(self, kind: str = LAST) -> None:
         """Write a checkpoint of the present step and delete those that are no longer kept."""
         self.confirm()
-        if self.folder is None:
-            return
+        if self.folder is not None:
+            with self.running.stopped():
+                self.write(self.folder, kind)
+
+    def write(self, folder: Path, kind: str) -> None:
+        """Write a checkpoint of the present state."""
+        step, checkpoints = self.progress.step, self.checkpoints(folder)
         state: dict[str, Any] = {"progress": dataclasses.asdict(self.progress), "config": self.config.to_dict()}
         if kind == BEST:
-            self.checkpoints(self.folder).save_best(self.progress.step, state)
+            checkpoints.save_best(step, state)
             return
         state["data"] = batch_digest(self.newest)
         state["scaler"] = None if self.scaler is None else self.scaler.state_dict()
-        own = {"random": random_state(), "running": self.running.state_dict()}
-        self.checkpoints(self.folder).save(self.progress.step, state, own)
+        checkpoints.save(step, state, {"random": random_state(), "running": self.running.state_dict()})
 
     def resume(self) -> list[str]:
         """Continue from the newest complete checkpoint of the output folder.

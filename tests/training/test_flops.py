@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from plm_core.data.batches import PackedBatches, PaddedBatches
 from plm_core.models.cost import flops_per_token
 from plm_core.objectives.base import LossParts, Objective
 from plm_core.pretraining.config import RunConfig
@@ -15,7 +16,9 @@ from plm_core.runtime import PEAK_FLOPS, peak_flops
 from plm_core.training.config import TrainConfig
 from plm_core.training.interrupt import Interrupted
 from plm_core.training.logs import SPEED_FILE, rates_of, read_metrics
+from plm_core.training.progress import Running, num_tokens
 from plm_core.training.trainer import Trainer
+from plm_core.training.validation import validate
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 COST = 1234.5
@@ -186,6 +189,67 @@ def test_a_rate_counts_only_tokens_of_the_time_that_it_divides_by(tmp_path, agai
         real_tokens(range(12, 16)),
     ]
     assert [record["tokens"] for record in read_metrics(tmp_path)][-1] == real_tokens(range(16))
+
+
+class Ticking:
+    """A clock that stands still but for what is done to it."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr("plm_core.training.progress.perf_counter", lambda: self.now)
+
+    def costs(self, seconds, function):
+        """The function, as one that takes so long."""
+
+        def slow(*arguments, **named):
+            self.now += seconds
+            return function(*arguments, **named)
+
+        return slow
+
+
+def test_the_rate_is_of_training_alone(monkeypatch, tmp_path):
+    """A step takes 2 seconds here, an evaluation 100, a save 1,000."""
+    clock = Ticking(monkeypatch)
+    trainer = make_trainer(tmp_path)
+    trainer.config = trainer.config.replace(eval_every=1, save_every=2)
+    trainer.valid_batches = [Source().batch(100)]
+    trainer.accumulate = clock.costs(2, trainer.accumulate)
+    trainer.write = clock.costs(1000, trainer.write)
+    monkeypatch.setattr("plm_core.training.trainer.validate", clock.costs(100, validate))
+    trainer.fit()
+    assert clock.now > 5000
+    records = speeds(tmp_path)
+    assert [record["seconds"] for record in records] == [6, 6, 4]
+    expected = [real_tokens(range(6)), real_tokens(range(6, 12)), real_tokens(range(12, 16))]
+    assert [record["tokens_per_second"] * record["seconds"] for record in records] == pytest.approx(expected)
+
+
+def test_time_that_is_left_out_is_counted_even_where_it_ends_in_an_error(monkeypatch):
+    clock = Ticking(monkeypatch)
+    running = Running()
+    failing = clock.costs(5, [].pop)
+    with pytest.raises(IndexError), running.stopped():
+        failing()
+    clock.now += 2
+    assert running.seconds() == 2
+    running.start()
+    clock.now += 3
+    assert running.seconds() == 3
+
+
+@pytest.mark.parametrize(
+    ("batch", "tokens"),
+    [
+        ({"input_ids": torch.zeros(2, 5)}, 10),
+        ({"input_ids": torch.zeros(2, 5), "attention_mask": torch.arange(5) < torch.tensor([[2], [5]])}, 7),
+        (PackedBatches([torch.ones(n) for n in (3, 4, 2)], row_length=8, batch_size=2, pad_id=0, seed=0).batch(0), 9),
+        (PaddedBatches([[1] * n for n in (3, 4, 2)], batch_size=3, pad_id=0, seed=0).batch(0), 9),
+    ],
+)
+def test_only_real_tokens_count(batch, tokens):
+    assert num_tokens(batch) == tokens
+    assert num_tokens({key: value for key, value in batch.items() if key != "token_places"}) >= tokens
 
 
 def test_a_run_counts_three_forward_passes_a_token(monkeypatch, tmp_path):
