@@ -50,6 +50,8 @@ Units = dict[str, list[int]]
 STEPS = {"laptop": {"transfer": 100, "pretraining": 50}, "gpu": {"transfer": 1500, "pretraining": 1500}}
 EVERY = 5
 """Steps between two choices of the masks."""
+RATES = {0.5: (5e-4, 2e-3), 0.9: (5e-4, 1e-3, 2e-3)}
+"""In transfer, by sparsity: magnitude and movement want different ones."""
 SHARES = (0.3, 0.5, 0.7, 0.8, 0.9)
 """Of weights removed without any training."""
 HEADS_REMOVED = (4, 8, 12, 16, 18)
@@ -67,6 +69,8 @@ class Plan:
     """The peak."""
     scope: Scope = "global"
     gradual: bool = True
+    remembering: bool = False
+    """Keep the values of removed weights, as movement pruning was published: see :class:`RememberingMovement`."""
     units: bool = False
     """Remove heads and neurons before the training, the same share of both, instead of weights during it."""
 
@@ -75,11 +79,11 @@ def make_plans() -> dict[str, Plan]:
     """Every training run by its name."""
     plans = {}
     for score in ("magnitude", "movement"):
-        for share in (0.5, 0.9, 0.95):
-            plans[f"transfer, {score}, {share:.0%}"] = Plan("transfer", score, share)
-        for share in (0.5, 0.9):
-            plans[f"transfer, {score}, {share:.0%}, small rate"] = Plan("transfer", score, share, learning_rate=5e-4)
+        for share, rates in RATES.items():
+            for rate in rates:
+                plans[f"transfer, {score}, {share:.0%}, rate {rate:g}"] = Plan("transfer", score, share, rate)
         plans[f"pretraining, {score}, 90%"] = Plan("pretraining", score, 0.9)
+    plans["transfer, movement, 90%, remembering"] = Plan("transfer", "movement", 0.9, 5e-4, remembering=True)
     plans["transfer, random, 90%"] = Plan("transfer", "random", 0.9)
     plans["pretraining, random, 90%"] = Plan("pretraining", "random", 0.9)
     plans["pretraining, magnitude, 90%, at once"] = Plan("pretraining", "magnitude", 0.9, gradual=False)
@@ -151,10 +155,50 @@ def prune_in_training(model: Model, task: Task, plan: Plan, seed: int) -> None:
         schedule: Callable[[int], float] = lambda _: plan.sparsity  # noqa: E731
         if plan.gradual:
             schedule = partial(cubic_sparsity, final=plan.sparsity, start=steps // 10, end=steps * 6 // 10)
+        if plan.remembering:
+            RememberingMovement(model, trainer.optimizer, schedule)
+            return
         scores = scores_of(plan.score, model, trainer.optimizer, seed)
         GradualPruning(model, trainer.optimizer, scores=scores, schedule=schedule, every=EVERY, scope=plan.scope)
 
     train(model, task, steps=steps, learning_rate=plan.learning_rate, seed=seed, attach=attach)
+
+
+class RememberingMovement:
+    """Movement pruning as published: removed weights keep their values and their scores go on.
+
+    The model computes with weight times mask. The score of every weight, removed or not, grows by minus its kept value
+    times the gradient at its place (the straight-through estimator); only the weights that take part are updated.
+
+    Source: Sanh, Wolf and Rush (2020), section 4.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: Callable[[int], float]) -> None:
+        self.layers, self.schedule, self.step = block_linears(model), schedule, 0
+        self.values = {name: layer.weight.detach().clone() for name, layer in self.layers.items()}
+        self.scores = {name: torch.zeros_like(value) for name, value in self.values.items()}
+        self.masks = {name: torch.ones_like(value, dtype=torch.bool) for name, value in self.values.items()}
+        optimizer.register_step_pre_hook(self.before_step)
+        optimizer.register_step_post_hook(self.after_step)
+
+    @torch.no_grad()
+    def before_step(self, *_: Any) -> None:
+        """Score, and give the optimiser the kept values."""
+        for name, layer in self.layers.items():
+            assert layer.weight.grad is not None
+            self.scores[name] -= self.values[name] * layer.weight.grad
+            layer.weight.grad.mul_(self.masks[name])
+            layer.weight.copy_(self.values[name])
+
+    @torch.no_grad()
+    def after_step(self, *_: Any) -> None:
+        """Keep the values, and give the model the masked ones."""
+        self.step += 1
+        if self.step % EVERY == 0:
+            self.masks = choose_masks(self.scores, self.schedule(self.step))
+        for name, layer in self.layers.items():
+            self.values[name].copy_(layer.weight)
+            layer.weight.mul_(self.masks[name])
 
 
 def scores_of(
@@ -203,7 +247,7 @@ def study_heads(seed: int, preset: str) -> dict[str, Any]:
     """Every head removed alone, all heads removed in several orders, and what they look at."""
     found: dict[str, Any] = {}
     for kind in ("masked", "mood"):
-        task = Task(kind, preset)  # type: ignore[arg-type]
+        task = Task(kind, preset)
         model = task.teacher(seed)
         scores = torch.stack(list(importance(model, task.objective, task.sample(seed))[0].values()))
         damage = damage_of_each(model, task)
