@@ -290,12 +290,13 @@ def change(of: dict[str, Any]) -> Tensor:
 @adapters.stage("an adapter to a bare weight")
 def _(swap: Function, draw: Draw) -> None:
     weight, new = draw.normal(8, 6), adapter(draw, 3, 12.0)
+    right = weight + change(new)
     mistakes = {
         "the scale alpha / R is missing": weight + new["b"] @ new["a"],
         "the scale is alpha divided by the rank": weight + 12 * new["b"] @ new["a"],
         "this is the adapter alone: add it to the weight": change(new),
     }
-    expect_close(swap(weight, None, new), weight + change(new), what="swap(weight, None, new)", mistakes=mistakes)
+    expect_close(swap(weight, None, new), right, what="swap(weight, None, new)", mistakes=mistakes)
 
 
 @adapters.stage("one adapter for another")
