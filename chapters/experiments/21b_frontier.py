@@ -1,8 +1,8 @@
 """Every method and the sensible combinations on one chart: quality, bytes, latency.
 
 Three teachers of one shape (next word, gaps, moods) go through each recipe. Quality is measured on unseen stories,
-bytes are those of the saved file, and time is taken by ONNX Runtime on one thread, all shapes in turns. Every training
-after a step has the teacher's answers beside the labels.
+bytes are those of the saved file; 21c takes the times, for which weights do not matter. Every training after a step has
+the teacher's answers beside the labels.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import copy
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,10 @@ from plm_core.compression.quantization_aware import finish, prepare
 from plm_core.compression.quantize import QuantizeConfig, quantize_model
 from plm_core.compression.saved import save_compressed
 from plm_core.compression.structured import importance, remove_heads, remove_neurons
-from plm_core.evaluation.benchmark import file_bytes, time_in_turns
+from plm_core.evaluation.benchmark import file_bytes
 from plm_core.training.trainer import Trainer
 
-VARIANTS = ["kept depth", "fewer blocks", "pruned first", "speed"]
+VARIANTS = ["kept depth", "fewer blocks", "pruned first"]
 SEEDS = [0, 1, 2]
 
 BLOCKS = 2
@@ -53,10 +52,9 @@ SOFT = DistillConfig(temperature=2.0, soft_weight=0.5)
 INT8 = QuantizeConfig(bits=8, activations="dynamic")
 INT4 = QuantizeConfig(bits=4, granularity="group", group_size=32)
 
+SHARE = 1 / 3
+"""Of a layer's weights, kept by factors."""
 WINNER = "distil, units, int8"
-ROUNDS = 30
-TOKENS: dict[Kind, int] = {"causal": 112, "masked": 48, "mood": 48}
-"""Of a sequence, about as many as a story or a row has."""
 
 
 @dataclass
@@ -102,7 +100,7 @@ def units(work: Work) -> None:
 def rank(work: Work) -> None:
     """A third of each layer's weights as two thin factors, weighted by the inputs."""
     moments = input_moments(work.model, lambda model: work.task.run(model, work.main_batches()))
-    factorise_model(work.model, 1 / 3, moments=moments)
+    factorise_model(work.model, SHARE, moments=moments)
     work.recover()
 
 
@@ -153,19 +151,10 @@ RECIPES = {
     ],
     "pruned first": ["units, distil, int8"],
 }  # fmt: skip
-TIMED = {
-    "causal": ["teacher", "int8", "units", "units, int8", "rank", "rank, int8", "distil", "distil, int8", WINNER,
-               "distil, rank, int8"],
-    "masked": ["teacher", "int8", "units", "units, int8", "rank", "rank, int8", "distil", "distil, int8", WINNER,
-               "distil, rank, int8"],
-    "mood": ["teacher", WINNER],
-}  # fmt: skip
 
 
 def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
-    """One family of recipes for the teachers of one seed; or one round of timing, for which weights do not matter."""
-    if variant == "speed":
-        return {kind: speed(Task(kind, preset), TIMED[kind]) for kind in KINDS}
+    """One family of recipes for the teachers of one seed."""
     kinds = KINDS if variant != "pruned first" else KINDS[:1]
     return {kind: family(Task(kind, preset), variant, seed) for kind in kinds}
 
@@ -205,11 +194,8 @@ def measured(work: Work) -> dict[str, float]:
 def deployed(work: Work) -> dict[str, float]:
     """Quality and bytes of the int8 file that ONNX Runtime runs: the floats behind it are the ones before rounding."""
     with tempfile.TemporaryDirectory() as folder:
-        files = export(work.model, Path(folder), "model")
-        return {
-            "onnx_quality": work.task.quality(OnnxModel(files["int8"])),
-            "onnx_bytes": file_bytes(files["int8"]),
-        }
+        _, integers = export(work.model, Path(folder), "model")
+        return {"onnx_quality": work.task.quality(OnnxModel(integers)), "onnx_bytes": file_bytes(integers)}
 
 
 # Shapes
@@ -233,60 +219,9 @@ def lower_half(scores: torch.Tensor) -> list[int]:
     return scores.argsort()[: scores.numel() // 2].tolist()
 
 
-def export(model: nn.Module, folder: Path, name: str) -> dict[str, Path]:
+def export(model: nn.Module, folder: Path, name: str) -> tuple[Path, Path]:
     """The files of a model for ONNX Runtime, in floats and in integers."""
     floats, integers = folder / f"{name}.onnx", folder / f"{name}.int8.onnx"
     export_onnx(model, floats)
     quantize_onnx(floats, integers)
-    return {"floats": floats, "int8": integers}
-
-
-def shaped(task: Task, recipe: str) -> nn.Module:
-    """An untrained model of the shape that a recipe leaves: time depends on nothing else."""
-    model = task.new_model()
-    for step in recipe.split(", "):
-        if step == "distil":
-            keep_blocks(model, BLOCKS)
-        elif step == "units":
-            batches = task.sample(batches=1)
-            cut_units(model, *importance(model, task.objective, batches))
-        elif step == "rank":
-            factorise_model(model, 1 / 3)
-    return model.eval()
-
-
-def speed(task: Task, recipes: list[str], *, rounds: int = ROUNDS) -> dict[str, dict[str, Any]]:
-    """Seconds of one sequence and of 32, on one thread, all in turns; the teacher by torch as well."""
-    ids_BT = torch.randint(5, task.new_model().config.vocab_size, (32, TOKENS[task.kind]))
-    with tempfile.TemporaryDirectory() as folder:
-        models: dict[str, nn.Module] = {"teacher, torch": task.new_model().eval()}
-        files: dict[str, dict[str, Path]] = {}
-        for recipe in recipes:
-            shape = recipe.removesuffix("int8").removesuffix(", ") or "teacher"
-            if shape not in files:
-                files[shape] = export(shaped(task, shape), Path(folder), str(len(files)))
-            file = files[shape]["int8" if recipe.endswith("int8") else "floats"]
-            models[recipe] = OnnxModel(file, threads=1)
-        one = time_in_turns(
-            {n: partial(answer, task, m, ids_BT[:1]) for n, m in models.items()}, rounds=rounds, threads=1
-        )
-        many = time_in_turns({n: partial(answer, task, m, ids_BT) for n, m in models.items()}, rounds=5, threads=1)
-        base, base_many = one["teacher, torch"], many["teacher, torch"]
-        return {
-            name: {
-                "milliseconds": one[name].median * 1e3,
-                "faster": one[name].speedup_over(base),
-                "faster_at_32": many[name].speedup_over(base_many),
-                "tokens_per_second": ids_BT.numel() / many[name].median,
-            }
-            for name in models
-        }
-
-
-def answer(task: Task, model: nn.Module, ids_BT: torch.Tensor) -> Any:
-    """One answer: the next words, one gap in seven, or the mood."""
-    if task.kind != "masked":
-        return model(ids_BT)
-    places_BT = torch.zeros_like(ids_BT, dtype=torch.bool)
-    places_BT[:, ::7] = True
-    return model(ids_BT, masked_positions=places_BT, heads_only=True)
+    return floats, integers

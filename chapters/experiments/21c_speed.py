@@ -1,0 +1,96 @@
+"""How fast and how large in memory the shapes on the frontier are, in ONNX Runtime and against the teacher in torch.
+
+Weights do not matter for time, so these models are untrained. A seed is a repetition: all shapes of a task are measured
+in turns, on one thread, after a warm-up.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from plm_core.experiments.teachers import KINDS, Kind, Task
+from torch import nn
+
+from plm_core.compression.low_rank import factorise_model
+from plm_core.compression.onnx_model import OnnxModel
+from plm_core.compression.saved import save_compressed
+from plm_core.compression.structured import importance
+from plm_core.evaluation.benchmark import Candidate, measure
+from plm_core.notebook import load_experiment
+
+VARIANTS: list[Kind] = list(KINDS)
+SEEDS = [0, 1, 2]
+
+frontier = load_experiment("21b_frontier")
+
+ENCODER = ["teacher", "int8", "units", "units, int8", "rank", "rank, int8", "distil", "distil, int8", "distil, units",
+           frontier.WINNER, "distil, rank, int8"]  # fmt: skip
+TIMED: dict[Kind, list[str]] = {"causal": ENCODER, "masked": ENCODER, "mood": ["teacher", frontier.WINNER]}
+IN_TORCH = "teacher, torch"
+TOKENS: dict[Kind, int] = {"causal": 112, "masked": 48, "mood": 48}
+"""Of a sequence, about as many as a story or a row has."""
+ROUNDS = 40
+
+
+def run(variant: Kind, seed: int, preset: str) -> dict[str, Any]:
+    """Measure all shapes of one task."""
+    return speed(Task(variant, preset), TIMED[variant], rounds=ROUNDS)
+
+
+def speed(task: Task, recipes: list[str], *, rounds: int, memory: bool = True) -> dict[str, dict[str, float]]:
+    """For each shape milliseconds of one sequence, how many times faster it is than the teacher in torch, and so on."""
+    ids_BT = torch.randint(5, task.new_model().config.vocab_size, (32, TOKENS[task.kind]))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        teacher = task.new_model().eval()
+        save_compressed(teacher, folder / "teacher")
+        candidates = {IN_TORCH: candidate(task, teacher, folder / "teacher", ids_BT)}
+        files: dict[str, tuple[Path, Path]] = {}
+        for recipe in recipes:
+            shape = recipe.removesuffix("int8").removesuffix(", ")
+            if shape not in files:
+                files[shape] = frontier.export(shaped(task, shape), folder, f"shape{len(files)}")
+            file = files[shape][recipe.endswith("int8")]
+            candidates[recipe] = candidate(task, OnnxModel(file, threads=1), file, ids_BT)
+        rows = {row.name: row for row in measure(candidates, rounds=rounds, threads=1, memory=memory)}
+    base = rows[IN_TORCH]
+    return {
+        name: {
+            "milliseconds": row.latency.median * 1e3,
+            "faster": row.latency.speedup_over(base.latency),
+            "faster_at_32": row.batch.speedup_over(base.batch),
+            "tokens_per_second": row.throughput,
+            "bytes": row.bytes,
+            "memory": row.memory or 0,
+        }
+        for name, row in rows.items()
+    }
+
+
+def candidate(task: Task, model: nn.Module, file: Path, ids_BT: torch.Tensor) -> Candidate:
+    """A model that is asked for the next words, for one gap in eight, or for the mood."""
+
+    def inputs(ids_BT: torch.Tensor) -> dict[str, Any]:
+        if task.kind != "masked":
+            return {"input_ids": ids_BT}
+        gaps_BT = torch.zeros_like(ids_BT, dtype=torch.bool)
+        gaps_BT[:, ::8] = True
+        return {"input_ids": ids_BT, "masked_positions": gaps_BT, "heads_only": True}
+
+    return Candidate(model, file, inputs(ids_BT[:1]), inputs(ids_BT), lambda _: {})
+
+
+def shaped(task: Task, recipe: str) -> nn.Module:
+    """An untrained model of the shape that a recipe leaves."""
+    model = task.new_model()
+    for step in recipe.split(", "):
+        if step == "distil":
+            frontier.keep_blocks(model, frontier.BLOCKS)
+        elif step == "units":
+            frontier.cut_units(model, *importance(model, task.objective, task.sample(batches=1)))
+        elif step == "rank":
+            factorise_model(model, frontier.SHARE)
+    return model.eval()
