@@ -24,6 +24,8 @@ from plm_core.objectives.base import Batch, Objective
 DAMPING = 1e-6
 """Added to second moments, as a fraction of their mean, so that inputs which never vary can be inverted."""
 
+TINY = 1e-30
+
 
 class LowRankLinear(nn.Module):
     """y = up(down(x)): in_features -> rank -> out_features, the bias in ``up``.
@@ -107,11 +109,13 @@ def factorise(
             f"weights, the layer has {rows * columns:,}. Stay below {limit:.1f}"
         )
     up, values, down = decompose(layer, row_weights=row_weights, input_moments=input_moments)
-    root = values[:rank].sqrt()
+    up, down = up[:, :rank] * values[:rank], down[:rank]
+    # column i of up and row i of down equally long: an optimiser's step is then about as large for both
+    size = (down.norm(dim=1).clamp(min=TINY) / up.norm(dim=0).clamp(min=TINY)).sqrt()
     made = LowRankLinear(columns, rows, rank, bias=layer.bias is not None)
     with torch.no_grad():
-        made.up.weight.copy_(up[:, :rank] * root)
-        made.down.weight.copy_(root[:, None] * down[:rank])
+        made.up.weight.copy_(up * size)
+        made.down.weight.copy_(down / size[:, None])
         if layer.bias is not None:
             made.up.bias.copy_(layer.bias)
     return made.to(layer.weight.device, layer.weight.dtype)

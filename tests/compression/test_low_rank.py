@@ -116,6 +116,23 @@ def test_all_ranks_together_give_the_weight_back(weighted):
     assert values.tolist() == sorted(values.tolist(), reverse=True)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_both_factors_have_one_size_whatever_the_weights_are_measured_in(scale):
+    torch.manual_seed(0)
+    layer, x = nn.Linear(7, 9), torch.randn(40, 7) * torch.logspace(-2, 1, 7)
+    rows, moments = torch.rand(9) + 0.1, x.T @ x / len(x)
+    plain = factorise(layer, 3, row_weights=rows, input_moments=moments)
+    scaled = factorise(layer, 3, row_weights=rows * scale, input_moments=moments)
+    torch.testing.assert_close(scaled.up.weight.norm(dim=0), scaled.down.weight.norm(dim=1))
+    torch.testing.assert_close(scaled.weight, plain.weight)
+
+
+def test_a_layer_of_zeros_stays_finite():
+    layer = nn.Linear(7, 9)
+    nn.init.zeros_(layer.weight)
+    assert factorise(layer, 3).weight.abs().max() == 0
+
+
 def test_a_layer_without_gradient_is_refused():
     with pytest.raises(ValueError, match="no gradient"):
         decompose(nn.Linear(4, 4), row_weights=torch.zeros(4))
