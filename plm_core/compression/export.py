@@ -247,7 +247,7 @@ def quantize_onnx(source: Path | str, target: Path | str, *, calibration: Iterab
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no calibration input.
+        ValueError: no calibration input, or a file that is damaged or no ONNX model.
     """
     require("onnx", "onnxruntime")
     import onnx
@@ -258,7 +258,11 @@ def quantize_onnx(source: Path | str, target: Path | str, *, calibration: Iterab
     samples = [dict(inputs) for inputs in calibration or ()]
     if calibration is not None and not samples:
         raise ValueError("static quantisation needs at least one input to choose the ranges on")
-    model = onnx.load(source)
+    try:
+        model = onnx.load(source)
+        onnx.checker.check_model(model)
+    except Exception as error:  # of the parser, of the checker, or for weights that lie outside the file's folder
+        raise ValueError(f"{source} is damaged or no ONNX model: {first_line(error)}") from error
     del model.graph.value_info[:]  # shapes of the exporter's intermediate names confuse the quantiser's own inference
     prepared = Path(target).with_suffix(".prepared.onnx")
     int8 = quantization.QuantType.QInt8

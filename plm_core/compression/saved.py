@@ -68,6 +68,7 @@ def rebuild(model: nn.Module, description: Description) -> None:
         kind, made = values.pop("kind", None), None
         try:
             old = model.get_submodule(name)
+            check_sizes(old, values)
             if kind == "attention" and isinstance(old, MultiHeadAttention):
                 old.num_heads = int(values["num_heads"])
             elif kind == "linear":
@@ -93,6 +94,31 @@ def rebuild(model: nn.Module, description: Description) -> None:
         if not isinstance(table, QuantizedEmbedding):
             raise ValueError(f"{name} should read the table {table_name!r}, which the description does not have")
         replace_modules(model, {name: TiedOutput(table, table_name, bias=bool(values.get("bias")))})
+
+
+SIZES = ("in_features", "out_features", "num_heads", "num_embeddings", "embedding_dim")
+
+
+def check_sizes(old: nn.Module, values: Mapping[str, Any]) -> None:
+    """Refuse sizes that no compression arrives at, before memory is asked for.
+
+    Raises:
+        ValueError: a size that is no positive whole number, that the module in this place does not have, or that is
+            larger than its own; a rank above both sizes; a bias that is neither true nor false.
+    """
+    if not isinstance(values.get("bias", False), bool):
+        raise ValueError(f"bias must be true or false, got {values['bias']!r}")
+    for name, value in values.items():
+        if name in ("bias", "config", "table"):
+            continue
+        if name not in (*SIZES, "rank"):
+            raise ValueError(f"unknown entry {name!r}")
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{name} must be a positive whole number, got {value!r}")
+        here = (old.in_features, old.out_features) if name == "rank" and isinstance(old, nn.Linear) else ()
+        highest = min(here) if here else getattr(old, name, 0)
+        if value > highest:
+            raise ValueError(f"{name} is {value}, but a {type(old).__name__} with {highest} is to be made smaller")
 
 
 def save_compressed(model: nn.Module, folder: Path) -> None:
