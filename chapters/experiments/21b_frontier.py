@@ -1,7 +1,7 @@
 """Every method and the sensible combinations on one chart: quality, bytes, latency.
 
 Three teachers of one shape (next word, gaps, moods) go through each recipe. Quality is measured on unseen stories,
-bytes are those of the saved file; 21c takes the times, for which weights do not matter. Every training after a step has
+bytes are those of the saved file; 21d takes the times, for which weights do not matter. Every training after a step has
 the teacher's answers beside the labels.
 """
 
