@@ -50,7 +50,7 @@ Units = dict[str, list[int]]
 STEPS = {"laptop": {"transfer": 100, "pretraining": 50}, "gpu": {"transfer": 1500, "pretraining": 1500}}
 EVERY = 5
 """Steps between two choices of the masks."""
-RATES = {0.5: (5e-4, 2e-3), 0.9: (5e-4, 1e-3, 2e-3)}
+RATES = {0.5: (5e-4, 2e-3), 0.9: (5e-4, 2e-3)}
 """In transfer, by sparsity: magnitude and movement want different ones."""
 SHARES = (0.3, 0.5, 0.7, 0.8, 0.9)
 """Of weights removed without any training."""
@@ -85,7 +85,6 @@ def make_plans() -> dict[str, Plan]:
         plans[f"pretraining, {score}, 90%"] = Plan("pretraining", score, 0.9)
     plans["transfer, movement, 90%, remembering"] = Plan("transfer", "movement", 0.9, 5e-4, remembering=True)
     plans["transfer, random, 90%"] = Plan("transfer", "random", 0.9)
-    plans["pretraining, random, 90%"] = Plan("pretraining", "random", 0.9)
     plans["pretraining, magnitude, 90%, at once"] = Plan("pretraining", "magnitude", 0.9, gradual=False)
     plans["pretraining, magnitude, 50%, at once"] = Plan("pretraining", "magnitude", 0.5, gradual=False)
     plans["pretraining, 2:4"] = Plan("pretraining", "magnitude", 0.5, scope="2:4", gradual=False)

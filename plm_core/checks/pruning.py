@@ -195,6 +195,7 @@ def _run(train: Callable[..., Any], draw: Draw) -> tuple[nn.Linear, list[float]]
     layer, x_BD, seen = nn.Linear(8, 8), draw.normal(32, 8), []
     with torch.no_grad():
         layer.weight.copy_(draw.normal(8, 8))
+        layer.bias.zero_()
     target_BD = draw.normal(32, 8)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.02)
 
