@@ -21,7 +21,7 @@ def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (),
 
     from plm_core.pretraining.config import read_run_config
     from plm_core.pretraining.run import pretrain
-    from plm_core.training.distributed import first_speaks, one_voice, start_world
+    from plm_core.training.distributed import first_speaks, launcher, one_voice, start_world
     from plm_core.training.interrupt import Interrupted
 
     with first_speaks():
@@ -32,7 +32,7 @@ def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (),
             report = pretrain(run, resume=resume, world=world)
         except Interrupted:
             if world.is_main:
-                command = shlex.join(["plm", "train", str(config), *overrides, "--resume"])
+                command = shlex.join([*launcher(), "train", str(config), *overrides, "--resume"])
                 print(f"\nstate saved in {run.output}; continue with: {command}")
             raise
     if report is not None:

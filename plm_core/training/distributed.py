@@ -157,6 +157,19 @@ def start_world(strategy: Strategy = "ddp", *, device: str | None = None, backen
     return World(rank, size, local_rank, here, strategy, PrefixStore("plm", store))
 
 
+def launcher() -> list[str]:
+    """The words that start ``plm`` as this process was started: alone, or by torchrun on as many processes.
+
+    What several machines need to find each other (``--rdzv-endpoint`` and so on) is not known here.
+    """
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return ["plm"]
+    size = int(os.environ["WORLD_SIZE"])
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", size))
+    machines = ["--nnodes", str(size // here)] if size > here else []
+    return ["torchrun", *machines, "--nproc-per-node", str(here), "-m", "plm_core.cli"]
+
+
 @contextmanager
 def first_speaks() -> Iterator[None]:
     """Before there is a world: of a mistake that all processes make, such as a wrong option, let the first one of each

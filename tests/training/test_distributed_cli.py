@@ -10,6 +10,7 @@ import yaml
 
 from plm_core.cli import main
 from plm_core.training.checkpoint import LAST, complete
+from plm_core.training.distributed import launcher
 from plm_core.training.logs import read_metrics
 
 TINY = {
@@ -92,6 +93,25 @@ def test_a_mistake_is_told_once(run_ranks, write, changes, message):
     assert all(code != 0 for _, (code, _, _) in outcomes)
 
 
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({}, "plm"),
+        ({"RANK": "0", "WORLD_SIZE": "4"}, "torchrun --nproc-per-node 4 -m plm_core.cli"),
+        (
+            {"RANK": "9", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"},
+            "torchrun --nnodes 2 --nproc-per-node 8 -m plm_core.cli",
+        ),
+    ],
+)
+def test_a_command_is_told_as_it_was_started(monkeypatch, environment, words):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert " ".join(launcher()) == words
+
+
 def test_fsdp_needs_torchrun(write, capsys):
     assert main(["train", write("run", strategy="fsdp")]) == 2
     assert "torchrun --nproc-per-node" in capsys.readouterr().err
@@ -124,5 +144,5 @@ def test_the_exit_code_of_a_stopped_run_is_that_of_its_signal(run_ranks, write, 
     config = write("run", train={**TINY["train"], "steps": 200, "save_every": 200, "eval_every": 200})
     outcomes = run_ranks("stopped_command", arguments=["train", config], step=3, number=int(signal.SIGTERM))
     assert [outcome[1][0] for outcome in outcomes] == [143, 143]
-    assert "continue with: plm train" in outcomes[0][1][1]
+    assert f"continue with: torchrun --nproc-per-node 2 -m plm_core.cli train {config} --resume" in outcomes[0][1][1]
     assert [path.name for path in complete(tmp_path / "run", LAST)] == ["step-000000003"]
