@@ -11,7 +11,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
 from plm_core.data import commands as data_commands
@@ -30,10 +32,19 @@ app.command(compression_commands.benchmark)
 
 
 @app.command
-def info(preset: str | None = None, precision: str = "auto", device: str | None = None) -> None:
-    """Show versions, device, precision and preset: what a run started here would use.
+def info(
+    config: Positional[Path | None] = None,
+    overrides: Positional[tuple[str, ...]] = (),
+    /,
+    preset: str | None = None,
+    precision: str = "auto",
+    device: str | None = None,
+) -> None:
+    """Show versions, device, precision and preset: what a run started here would use; and the memory of a given run.
 
     Args:
+        config: a YAML file of `plm train`, whose memory is predicted.
+        overrides: values to replace, as key=value: batch_size=16 train.activation_checkpointing=true.
         preset: laptop or gpu; by default what PLM_PRESET or the device suggests.
         precision: fp32, bf16, fp16 or auto.
         device: cpu, cuda or cuda:N; by default PLM_DEVICE, then CUDA where present.
@@ -44,6 +55,13 @@ def info(preset: str | None = None, precision: str = "auto", device: str | None 
     from plm_core import __version__
     from plm_core.runtime import device_name, setup
 
+    run = None
+    if config is not None:
+        from plm_core.pretraining.config import read_run_config
+        from plm_core.pretraining.ledger import memory_line
+
+        run = read_run_config(config, overrides)
+        precision = run.precision if precision == "auto" else precision
     runtime = setup(preset=preset, precision=precision, device=device)
     rows = {
         "plm-core": __version__,
@@ -54,6 +72,8 @@ def info(preset: str | None = None, precision: str = "auto", device: str | None 
         "precision": runtime.precision,
         "preset": runtime.preset,
     }
+    if run is not None:
+        rows["memory"] = memory_line(run, runtime)
     for name, value in rows.items():
         print(f"{name:<10} {value}")
 

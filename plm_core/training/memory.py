@@ -62,24 +62,51 @@ def memory_ledger(num_parameters: int, *, optimizer: OptimizerName = "adamw", ac
 
 
 def block_activation_bytes(
-    tokens: int, *, hidden_size: int, intermediate_size: int, num_heads: int, precision: Precision = "fp32"
+    tokens: int,
+    *,
+    hidden_size: int,
+    intermediate_size: int,
+    num_heads: int,
+    precision: Precision = "fp32",
+    activation: str = "gelu",
+    dropout: bool = False,
+    attended: int | None = None,
+    device: str = "cpu",
 ) -> int:
-    """Predict what one pre-norm Transformer block keeps for the backward pass, without dropout and copies of weights.
+    """Predict what one Transformer block keeps for the backward pass, without copies of weights.
 
-    Kept are the two states before the norms, the norms' results, queries, keys, values, the attended mean, and the
-    feed-forward layer before and after its activation. Under autocast all but the first are in two bytes, and the first
-    norm's result is kept three times, converted for each projection. Fused attention keeps no weights, only one sum
-    for each token and head.
+    Kept are the two states that are normalised, the norms' results, queries, keys, values, the attended mean, and the
+    feed-forward layer before and after its activation: as many before a branch (pre-norm) as after it (post-norm).
+    Under autocast all but the first are in two bytes, and the first branch's input is kept three times, converted for
+    each projection. Fused attention keeps no weights, only one sum for each token and head.
+
+    Dropout keeps its coins for both branches, on a GPU in one byte each, on a CPU in the bytes of what they multiply.
+    Attention that drops weights is fused on a GPU, where coins can be tossed again. On a CPU it is not: it keeps the
+    weights in fp32, their coins, and what is left of them.
 
     Args:
         tokens: tokens of a batch, B·T.
         hidden_size, intermediate_size, num_heads: the block's shape.
         precision: arithmetic of the forward pass.
+        activation: of the feed-forward network. ReLU keeps its result alone, which tells the sign of what it was given;
+            a gated network keeps its gate before and after as well.
+        dropout: whether the branches drop elements.
+        attended: tokens of a row T, if attention drops weights.
+        device: ``"cpu"`` or ``"cuda"``.
     """
-    sums = 4 + num_heads  # mean and deviation of two norms, and attention's sums
-    if precision == "fp32":
-        return 4 * tokens * (8 * hidden_size + 2 * intermediate_size + sums)
-    return tokens * (4 * (2 * hidden_size + sums) + 2 * (8 * hidden_size + 2 * intermediate_size))
+    number = 4 if precision == "fp32" else 2
+    gated = activation in ("swiglu", "geglu")
+    hidden_states = 4 if gated else 1 if activation == "relu" else 2
+    norms = 4 * (2 * hidden_size + 4)  # two states, mean and deviation of each
+    inner = 6 if precision == "fp32" else 9 if gated else 8
+    kept = norms + number * (inner * hidden_size + hidden_states * intermediate_size)
+    if dropout:
+        kept += 2 * hidden_size * (number if device == "cpu" else 1)
+    if attended is not None and device == "cpu":
+        kept += num_heads * attended * (4 + 2 * number)
+    else:
+        kept += 4 * num_heads
+    return tokens * kept
 
 
 def measured_ledger(
