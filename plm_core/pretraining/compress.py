@@ -13,7 +13,14 @@ import torch
 
 from plm_core.compression.calibration import Method, calibrate
 from plm_core.compression.distill import Distillation, DistillConfig, copy_layers
-from plm_core.compression.low_rank import factorise_model, fisher_rows, input_moments
+from plm_core.compression.low_rank import (
+    factorise_model,
+    fisher_rows,
+    input_moments,
+    ranks_by_budget,
+    row_curvature,
+    spectra,
+)
 from plm_core.compression.prune import Masks, apply_masks, choose_masks, magnitude_scores
 from plm_core.compression.quantize import QuantizeConfig, quantize_model
 from plm_core.compression.saved import save_compressed
@@ -67,8 +74,9 @@ class LowRank(Recovery):
 
     share: float = 0.5
     """Of each layer's weights, kept at most."""
-    weighting: Literal["none", "fisher", "activations"] = "activations"
-    """What the error of the approximation is weighted by."""
+    weighting: Literal["none", "fisher", "activations", "loss"] = "activations"
+    """What the error of the approximation is weighted by. With ``"loss"`` it is an estimate of the loss itself, and the
+    share is a budget for all layers together, spent where it takes away most; otherwise every layer keeps the share."""
 
 
 @dataclass(frozen=True)
@@ -211,11 +219,16 @@ def apply(
     masks: Masks = {}
     if isinstance(step, LowRank):
         task = main_task(sources.objective)
-        rows = fisher_rows(model, task, sample) if step.weighting == "fisher" else None
-        moments = None
-        if step.weighting == "activations":
+        rows, moments = None, None
+        ranks: float | dict[str, int] = step.share
+        if step.weighting in ("fisher", "loss"):
+            rows = fisher_rows(model, task, sample)
+        if step.weighting in ("activations", "loss"):
             moments = input_moments(model, partial(score_all, sources.objective, sample))
-        factorise_model(model, step.share, row_weights=rows, moments=moments)
+        if rows is not None and moments is not None:
+            rows = row_curvature(rows, moments)
+            ranks = ranks_by_budget(model, step.share, spectra(model, row_weights=rows, moments=moments))
+        factorise_model(model, ranks, row_weights=rows, moments=moments)
     elif step.what in ("heads", "neurons"):
         heads, neurons = importance(model, main_task(sources.objective), sample)
         if step.what == "heads":

@@ -77,7 +77,7 @@ def test_methods_follow_each_other_and_the_result_is_a_run(causal, tmp_path, cap
 
 def test_both_tasks_of_a_joint_run_survive(joint, tmp_path, capsys):
     for number, method in enumerate(
-        ("distill:steps=2", "prune:what=heads,share=0.5", "low-rank:weighting=fisher", "quantize:activations=static")
+        ("distill:steps=2", "prune:what=heads,share=0.5", "low-rank:weighting=loss", "quantize:activations=static")
     ):
         assert main(["compress", str(joint), "--output", str(tmp_path / str(number)), "--method", method]) == 0
     capsys.readouterr()
