@@ -40,7 +40,7 @@ def report(*, check: bool = False) -> str:
 
 def tables() -> str:
     """All tables."""
-    parts = [contest_table(), memory_table(), data_lines(), sources()]
+    parts = [contest_table(), memory_table(), data_lines(), int8_table(), sources()]
     return "\n".join(part for part in parts if part)
 
 
@@ -99,6 +99,29 @@ def data_lines() -> str:
         f"{file['megabytes']} MB becomes a token file at {file['megabytes_per_second']} MB/s, with "
         f"{file['peak_mib'] - file['peak_mib_before']} MiB on top of what the process had.\n"
     )
+
+
+def int8_table() -> str:
+    """One sequence through a BERT classifier, in floats and in integers, and where ONNX Runtime spends the time."""
+    result = load_result("int8_bert-base")
+    if result is None:
+        return ""
+    rows = [
+        "One sequence through a BERT-base classifier; milliseconds with the middle half, and speed relative to torch:",
+        "",
+        "| engine | tokens | threads | ms | times torch fp32 |",
+        "|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        low, high = row["quartiles_ms"]
+        time = f"{row['median_ms']:.0f} ({low:.0f} to {high:.0f})"
+        rows.append(f"| {row['candidate']} | {row['length']} | {row['threads']} | {time} | {row['speedup']:.2f} |")
+    rows += ["", "Where ONNX Runtime's time goes (one thread), the four largest kinds of operations:", ""]
+    for found in result["profiles"]:
+        largest = list(found["share"].items())[:4]
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in largest)
+        rows.append(f"- {found['candidate']}, {found['length']} tokens: {shares}")
+    return "\n".join([*rows, ""])
 
 
 def sources() -> str:

@@ -14,6 +14,7 @@ from benchmarks.causal import causal
 from benchmarks.contest import Contestant, Turn, ratios, require_equal_losses, started
 from benchmarks.data import data
 from benchmarks.generate import generate
+from benchmarks.int8 import int8
 from benchmarks.job import Job
 from benchmarks.memory import memory
 from benchmarks.pretrain import pretrain
@@ -51,6 +52,21 @@ def test_causal_training_computes_the_same_on_all_sides() -> None:
 def test_a_gpu_settings_path_runs_on_a_cpu_too() -> None:
     result = memory(**SMOKE | {"rounds": 1}, lengths=(16,), tokens=32, precision="bf16", save=False)
     assert [row["length"] for row in result["rows"]] == [16]
+
+
+def test_integers_are_timed_against_floats_with_a_profile(tmp_path) -> None:
+    result = int8(shape="smoke", lengths=(8,), threads=(1,), rounds=2, folder=tmp_path / "files", save=False)
+    names = {row["candidate"] for row in result["rows"]}
+    assert names > {"torch fp32", "onnxruntime fp32", "onnxruntime int8 dynamic", "onnxruntime int8 static"}
+    assert {row["candidate"]: row["error"] for row in result["rows"]}["onnxruntime fp32"] < 1e-3
+    assert result["bytes"]["onnxruntime int8 dynamic"] < result["bytes"]["onnxruntime fp32"] / 3
+    for profile in result["profiles"]:
+        assert 0 < sum(profile["share"].values()) <= 1.001
+    integers = {profile["candidate"]: set(profile["share"]) for profile in result["profiles"]}
+    assert {"DynamicQuantizeMatMul", "MatMulIntegerToFloat"} & integers["onnxruntime int8 dynamic"]
+    assert "QLinearMatMul" in integers["onnxruntime int8 static"]  # else the weights are read back to floats
+    with pytest.raises(ValueError, match="unknown shape"):
+        int8(shape="huge", save=False)
 
 
 def test_generation_writes_the_same_tokens() -> None:
