@@ -92,11 +92,11 @@ def integer_linear(qx_NK, scale_x, zero_x, qw_MK, scale_M1):
         "score": 1,
         "message": "its error is multiplied by the large input",
         "code": """
-scale = 64
-inputs = "grows"
-weights = "stays"
-row = "grows"
-matrix = "grows"
+scale_growth = 64
+inputs_error = "grows"
+weights_error = "stays"
+row_error = "grows"
+matrix_error = "grows"
 """,
     },
     {
@@ -105,11 +105,11 @@ matrix = "grows"
         "score": 2,
         "message": "the largest number over 127",
         "code": """
-scale = 8
-inputs = "grows"
-weights = "grows"
-row = "stays"
-matrix = "grows"
+scale_growth = 8
+inputs_error = "grows"
+weights_error = "grows"
+row_error = "stays"
+matrix_error = "grows"
 """,
     },
     {
