@@ -274,6 +274,7 @@ def plot(rows: Sequence[Row], path: Path | str | None = None, *, task: str | Non
         raise ValueError(f"no quality {task or ''} that all rows have: there is nothing to plot".replace("  ", " "))
     task = task or shared[0]
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     with resources.as_file(resources.files("plm_core") / "figures.mplstyle") as style, plt.style.context(style):
         figure, panels = plt.subplots(1, 2, sharey=True)
@@ -285,6 +286,10 @@ def plot(rows: Sequence[Row], path: Path | str | None = None, *, task: str | Non
             panels[1].errorbar(middle, height, xerr=spread, fmt=marker, capsize=3)
         panels[0].set(xscale="log", xlabel="file (MiB)", ylabel=task)
         panels[1].set(xscale="log", xlabel="latency of one sequence (ms)")
+        for panel in panels:
+            panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.xaxis.set_major_formatter("{x:g}")
+            panel.xaxis.set_minor_formatter(NullFormatter())
         figure.legend(loc="outside lower center", ncols=min(3, len(rows)))
         if path is not None:
             figure.savefig(path)
