@@ -1,12 +1,14 @@
-"""How fast and how large in memory the shapes on the frontier are, in ONNX Runtime and against the teacher in torch.
+"""How fast the shapes on the frontier are in ONNX Runtime, against the teacher in torch; and one small model, deployed.
 
-Weights do not matter for time, so these models are untrained. A seed is a repetition: all shapes of a task are measured
-in turns, on one thread, after a warm-up.
+Weights do not matter for time, so most of these models are untrained. The small one is distilled anew from its teacher,
+exported, and judged by the file that would be shipped: quality, bytes and time of one and the same file. All models of
+a task are timed in turns, on one thread, after a warm-up.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,23 @@ SEEDS = [0, 1, 2]
 
 frontier = load_experiment("21b_frontier")
 
-WORDS = ["teacher", "int8", "units, int8", "rank", "rank, int8", "units, rank, int8", "distil", "distil, int8",
-         frontier.WINNER, "distil, rank, int8"]  # fmt: skip
-TIMED: dict[Kind, list[str]] = {"causal": WORDS, "masked": WORDS, "mood": ["teacher", frontier.WINNER]}
+SMALL = "distil, int8"
+"""The recipe of the small model."""
+FEW = ["teacher", "distil", SMALL]
+TIMED: dict[Kind, list[str]] = {
+    "causal": [
+        "teacher",
+        "int8",
+        "units, int8",
+        "rank, int8",
+        "distil",
+        SMALL,
+        "distil, units, int8",
+        "distil, rank, int8",
+    ],
+    "masked": FEW,
+    "mood": FEW,
+}
 IN_TORCH = "teacher, torch"
 TOKENS: dict[Kind, int] = {"causal": 112, "masked": 48, "mood": 48}
 """Of a sequence, about as many as a story or a row has."""
@@ -36,12 +52,23 @@ ROUNDS = 20
 
 
 def run(variant: Kind, seed: int, preset: str) -> dict[str, Any]:
-    """Measure all shapes of one task; their memory, which hardly varies, once."""
-    return speed(Task(variant, preset), TIMED[variant], rounds=ROUNDS, memory=seed == SEEDS[0])
+    """Distil the small model of one seed and measure all shapes; their memory, which hardly varies, once."""
+    task = Task(variant, preset)
+    teacher = task.teacher(seed)
+    work = frontier.Work(task, seed, teacher, task.teacher(seed))
+    frontier.distil(work)
+    found = speed(task, TIMED[variant], {"distil": work.model}, rounds=ROUNDS, memory=seed == SEEDS[0])
+    found[IN_TORCH]["quality"] = task.quality(teacher)
+    return found
 
 
-def speed(task: Task, recipes: list[str], *, rounds: int, memory: bool = True) -> dict[str, dict[str, float]]:
-    """For each shape milliseconds of one sequence, how many times faster it is than the teacher in torch, and so on."""
+def speed(
+    task: Task, recipes: list[str], trained: Mapping[str, nn.Module], *, rounds: int, memory: bool = True
+) -> dict[str, dict[str, float]]:
+    """For each shape milliseconds of one sequence, how many times faster it is than the teacher in torch, and so on.
+
+    The quality of those that were trained is measured as well.
+    """
     ids_BT = torch.randint(5, task.new_model().config.vocab_size, (32, TOKENS[task.kind]))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -52,9 +79,9 @@ def speed(task: Task, recipes: list[str], *, rounds: int, memory: bool = True) -
         for recipe in recipes:
             shape = recipe.removesuffix("int8").removesuffix(", ")
             if shape not in files:
-                files[shape] = frontier.export(shaped(task, shape), folder, f"shape{len(files)}")
+                files[shape] = frontier.export(trained.get(shape) or shaped(task, shape), folder, f"shape{len(files)}")
             file = files[shape][recipe.endswith("int8")]
-            candidates[recipe] = candidate(task, OnnxModel(file, threads=1), file, ids_BT)
+            candidates[recipe] = candidate(task, OnnxModel(file, threads=1), file, ids_BT, judged=shape in trained)
         rows = {row.name: row for row in measure(candidates, rounds=rounds, threads=1, memory=memory)}
     base = rows[IN_TORCH]
     return {
@@ -64,13 +91,14 @@ def speed(task: Task, recipes: list[str], *, rounds: int, memory: bool = True) -
             "faster_at_32": row.batch.speedup_over(base.batch),
             "tokens_per_second": row.throughput,
             "bytes": row.bytes,
-            "memory": row.memory or 0,
         }
+        | ({"memory": row.memory} if row.memory else {})
+        | row.quality
         for name, row in rows.items()
     }
 
 
-def candidate(task: Task, model: nn.Module, file: Path, ids_BT: torch.Tensor) -> Candidate:
+def candidate(task: Task, model: nn.Module, file: Path, ids_BT: torch.Tensor, *, judged: bool = False) -> Candidate:
     """A model that is asked for the next words, for one gap in eight, or for the mood."""
 
     def inputs(ids_BT: torch.Tensor) -> dict[str, Any]:
@@ -80,7 +108,10 @@ def candidate(task: Task, model: nn.Module, file: Path, ids_BT: torch.Tensor) ->
         gaps_BT[:, ::8] = True
         return {"input_ids": ids_BT, "masked_positions": gaps_BT, "heads_only": True}
 
-    return Candidate(model, file, inputs(ids_BT[:1]), inputs(ids_BT), lambda _: {})
+    def quality(model: nn.Module) -> dict[str, float]:
+        return {"quality": task.quality(model)} if judged else {}
+
+    return Candidate(model, file, inputs(ids_BT[:1]), inputs(ids_BT), quality)
 
 
 def shaped(task: Task, recipe: str) -> nn.Module:
