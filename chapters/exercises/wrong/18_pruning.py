@@ -50,7 +50,7 @@ even = 0.9
     {
         "question": "q3_masks",
         "mistake": "layer by layer",
-        "score": 1,
+        "score": 2,
         "message": "rank all of them together",
         "code": """
 def global_masks(weights, share):
