@@ -54,7 +54,8 @@ INT4 = QuantizeConfig(bits=4, granularity="group", group_size=32)
 
 SHARE = 1 / 3
 """Of a layer's weights, kept by factors."""
-WINNER = "distil, units, int8"
+DEPLOYED = "distil, units, int8"
+"""The recipe whose file is judged through ONNX Runtime as well."""
 
 
 @dataclass
@@ -167,7 +168,7 @@ def family(task: Task, variant: str, seed: int) -> dict[str, dict[str, float]]:
     for recipe in RECIPES[variant]:
         found[recipe] = measured(follow(recipe, done))
     if variant == "fewer blocks":
-        found[WINNER] |= deployed(done[WINNER].copy())
+        found[DEPLOYED] |= deployed(done[DEPLOYED].copy())
     return found
 
 
