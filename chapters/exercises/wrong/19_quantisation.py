@@ -67,7 +67,7 @@ def integer_linear(qx_NK, scale_x, zero_x, qw_MK, scale_M1):
     {
         "question": "q3_product",
         "mistake": "the scale on the wrong axis",
-        "score": 1,
+        "score": 0,
         "message": "",
         "code": """
 def integer_linear(qx_NK, scale_x, zero_x, qw_MK, scale_M1):
