@@ -234,9 +234,10 @@ def fisher_rows(
 def row_curvature(fisher: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Row weights that make the squared error of every layer an estimate of the same thing, the rise of the loss.
 
-    The Fisher information of a row is about ``E[g²]·E[|x|²]``, with g the gradient by that output and x the input: divided
-    by ``E[|x|²]`` it is the curvature of the loss along that output (Martens and Grosse 2015, with a diagonal on the side
-    of the outputs). Used with the moments, the error of a layer is then 2·(rise of the loss), up to one common factor.
+    The Fisher information of a row is about ``E[g²]·E[|x|²]``, with g the gradient by that output and x the input.
+    Divided by ``E[|x|²]`` it is the curvature of the loss along that output (Martens and Grosse 2015, with a diagonal
+    on the side of the outputs). Used with the moments, the error of a layer is then 2·(rise of the loss), up to one
+    common factor.
 
     Args:
         fisher: of :func:`fisher_rows`.
