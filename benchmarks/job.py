@@ -15,7 +15,7 @@ from plm_core.data.tokenizers import Tokenizer
 from plm_core.interop.huggingface import save_pretrained
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt, GptConfig
-from plm_core.models.segments import Segments
+from plm_core.models.varlen import Segments
 from plm_core.runtime import Precision
 
 Task = Literal["mlm+nsp", "causal"]

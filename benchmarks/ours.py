@@ -10,6 +10,7 @@ from benchmarks.job import Job, TokenCount, gradient_norm, load_batches
 from benchmarks.text import pair_batches, texts
 from plm_core.data.batches import PackedBatches, WindowBatches
 from plm_core.data.tokenizers import Tokenizer
+from plm_core.evaluation.validation import TermsObjective
 from plm_core.interop.huggingface import load_pretrained
 from plm_core.objectives.base import Joint
 from plm_core.objectives.causal_lm import CausalLM
@@ -17,7 +18,6 @@ from plm_core.objectives.masked_lm import MaskedLM
 from plm_core.objectives.sentence_pair import NextSentence
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import BatchSource, Trainer
-from plm_core.training.validation import TermsObjective
 
 
 def train(orders: Orders, job: Job) -> None:

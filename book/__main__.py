@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from book.chapters import ROOT, BookError
+from book.tool.chapters import ROOT, BookError
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
@@ -60,31 +60,31 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _execute(options: argparse.Namespace, root: Path) -> None:
-    from book.execute import execute
+    from book.tool.execute import execute
 
     execute(root, options.names, force=options.force, jobs=options.jobs, preset=options.preset)
 
 
 def _check(options: argparse.Namespace, root: Path) -> int:
-    from book.check import check
+    from book.tool.check import check
 
     return check(root, options.names)
 
 
 def _html(options: argparse.Namespace, root: Path) -> None:
-    from book.site import build_site
+    from book.tool.site import build_site
 
     build_site(root)
 
 
 def _classroom(options: argparse.Namespace, root: Path) -> None:
-    from book.classroom import build_classroom
+    from book.tool.classroom import build_classroom
 
     build_classroom(root, options.names or None)
 
 
 def _experiment(options: argparse.Namespace, root: Path) -> None:
-    from book.experiment import run_experiment
+    from book.tool.experiment import run_experiment
 
     run_experiment(
         root, options.name, preset=options.preset, jobs=options.jobs, seeds=options.seeds, force=options.force
@@ -92,7 +92,7 @@ def _experiment(options: argparse.Namespace, root: Path) -> None:
 
 
 def _new(options: argparse.Namespace, root: Path) -> None:
-    from book.scaffold import new_chapter
+    from book.tool.scaffold import new_chapter
 
     new_chapter(root, options.name)
 

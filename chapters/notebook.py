@@ -62,9 +62,9 @@ def load_experiment(name: str) -> ModuleType:
         FileNotFoundError: there is no experiment of that name.
     """
     try:
-        return importlib.import_module(f"plm_core.experiments.{name}")
+        return importlib.import_module(f"plm_chapters.experiments.{name}")
     except ModuleNotFoundError as error:
-        if error.name != f"plm_core.experiments.{name}":
+        if error.name != f"plm_chapters.experiments.{name}":
             raise
         raise FileNotFoundError(f"no experiment {name!r}: its script would be chapters/experiments/{name}.py") from None
 
@@ -80,7 +80,7 @@ def load_results(name: str, preset: str = "laptop") -> dict[str, Any]:
     Raises:
         FileNotFoundError: no result of that name is stored.
     """
-    folder = resources.files("plm_core.experiments") / "results"
+    folder = resources.files("plm_chapters.experiments") / "results"
     for wanted in (preset, "laptop"):
         path = folder / f"{name}.{wanted}.json"
         if path.is_file():

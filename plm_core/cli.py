@@ -16,19 +16,17 @@ from pathlib import Path
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
-from plm_core.data import commands as data_commands
-from plm_core.pretraining import commands as pretraining_commands
-from plm_core.pretraining import compression_commands
+from plm_core.commands import compression, data, runs
 
 app = SubcommandApp()
-app.command(data_commands.app, name="data", help="List and fetch corpora, and turn text into tokens.")
-app.command(pretraining_commands.train)
-app.command(pretraining_commands.evaluate)
-app.command(pretraining_commands.generate)
-app.command(name="fill-mask")(pretraining_commands.fill_mask)
-app.command(compression_commands.compress)
-app.command(compression_commands.export)
-app.command(compression_commands.benchmark)
+app.command(data.app, name="data", help="List and fetch corpora, and turn text into tokens.")
+app.command(runs.train)
+app.command(runs.evaluate)
+app.command(runs.generate)
+app.command(name="fill-mask")(runs.fill_mask)
+app.command(compression.compress)
+app.command(compression.export)
+app.command(compression.benchmark)
 
 
 @app.command
@@ -57,8 +55,8 @@ def info(
 
     run = None
     if config is not None:
-        from plm_core.pretraining.config import read_run_config
-        from plm_core.pretraining.ledger import memory_line
+        from plm_core.runs.config import read_run_config
+        from plm_core.runs.memory import memory_line
 
         run = read_run_config(config, overrides)
         precision = run.precision if precision == "auto" else precision

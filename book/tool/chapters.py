@@ -17,7 +17,7 @@ import yaml
 if TYPE_CHECKING:
     import nbformat
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 """The repository that holds this tool."""
 
 PATTERN = "[0-9A][0-9]_*"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import nbformat
 
-from book import rules, stamp
-from book.chapters import (
+from book.tool import rules, stamp
+from book.tool.chapters import (
     BookError,
     Chapter,
     body,
@@ -23,7 +23,8 @@ from book.chapters import (
     setup_cell,
     tags_of,
 )
-from book.toc import MAP, TOC, toc_problems
+from book.tool.modules import changed_modules
+from book.tool.toc import MAP, TOC, toc_problems
 
 
 @dataclass(frozen=True, order=True)
@@ -208,7 +209,7 @@ def _experiments(chapter: Chapter) -> Iterator[Finding]:
     for path in sorted((folder / "results").glob(f"{chapter.number}_*.json")):
         try:
             results = json.loads(path.read_text(encoding="utf-8"))
-            changed = stamp.changed_modules(chapter.root, results["library"])
+            changed = changed_modules(chapter.root, results["library"])
             preset = results["preset"]
         except (ValueError, KeyError, TypeError) as error:
             yield Finding(chapter.shown(path), 1, f"these results cannot be read ({error!r})", rerun)

@@ -4,15 +4,15 @@
 ``python -m book classroom [NAME...]`` (``make classroom``) turns it into
 
 - ``chapters/exercises/student/NN_name.ipynb``, committed. It needs nothing beside it: the set-up cell is that of a
-  chapter, and the checks that students run come from :mod:`plm_core.checks`, so that one file opened on Colab gives
+  chapter, and the checks that students run come from :mod:`plm_chapters.checks`, so that one file opened on Colab gives
   full feedback without Otter-Grader.
 - ``_build/classroom/NN_name/``: ``autograder.zip`` (for Otter-Grader or Gradescope) and the notebook with the
   solutions. To grade: ``otter run -a _build/classroom/NN_name/autograder.zip HANDED_IN.ipynb``.
 
 Writing exercises for a chapter
 -------------------------------
-1. Checks, in ``plm_core/checks/<topic>.py``: one :class:`plm_core.checks.feedback.Check` for each exercise. Its stages
-   go from shape through one mechanism at a time to the full reference; each draws its inputs from ``draw``, compares
+1. Checks, in ``chapters/checks/<topic>/``: one :class:`plm_chapters.checks.feedback.Check` for each exercise. Its
+   stages go from shape through one mechanism at a time to the full reference; each draws its inputs from ``draw``, compares
    with a truth computed without the student's code, and names the likely mistake (``expect_close(mistakes=...)``).
    Choose inputs that no common mistake survives: sizes that all differ, one token, large values.
 2. The master, in ``chapters/exercises/NN_name.md``. Start from an existing one. A question is a fenced ``otter`` block
@@ -45,7 +45,7 @@ from typing import Any
 import nbformat
 import yaml
 
-from book.chapters import (
+from book.tool.chapters import (
     PATTERN,
     BookError,
     ChapterFailed,
@@ -55,7 +55,8 @@ from book.chapters import (
     setup_cell,
     write_atomically,
 )
-from book.stamp import changed_files, changed_modules, file_hash, module_file
+from book.tool.modules import changed_modules, module_file, module_hash
+from book.tool.stamp import changed_files, file_hash
 
 FEWEST_EXERCISES = 5
 HEADING = re.compile(r"^## Exercise (?P<number>\d+) (?P<level>★{1,3}) (?P<title>\S.*)$")
@@ -271,7 +272,7 @@ def _build(root: Path, name: str) -> str:
     modules = {module: module_file(root, module) for module in _printed(results.notebook)}
     stamp = {
         "files": {path.relative_to(root).as_posix(): file_hash(path) for path in _files(root, name)},
-        "modules": {module: file_hash(path) for module, path in modules.items() if path},
+        "modules": {module: module_hash(path) for module, path in modules.items() if path},
     }
     write_atomically(target / "stamp.json", json.dumps(stamp, indent=1, sort_keys=True) + "\n")
     return f"{name}: the solution gets {results.total:g} of {results.possible:g} points"
@@ -286,7 +287,7 @@ def _printed(notebook: nbformat.NotebookNode) -> list[str]:
 def _files(root: Path, name: str) -> list[Path]:
     """What a build depends on besides the modules that the exercises import."""
     folder = root / "chapters" / "exercises"
-    own = root / "book" / "classroom.py"
+    own = root / "book" / "tool" / "classroom.py"
     return [find_masters(root)[name], folder / "assignment.yml", root / "_config.yml", own, student_path(root, name)]
 
 

@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import nbformat
-
-from book import stamp
-from book.chapters import (
+from book.tool import stamp
+from book.tool.chapters import (
     BookError,
     Chapter,
     find_chapters,
-    read_notebook,
-    read_text,
     refresh_setup,
-    write_atomically,
 )
-from book.machine import check_preset
+from book.tool.machine import check_preset
+from book.tool.notebooks import take_over_text
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,7 @@ def execute(
     if len(to_run) < len(work):
         print(f"{len(work) - len(to_run)} taken over without running.")
     if to_run:
-        from book.runner import run_all  # it brings nbclient, which a book without stale chapters does not need
+        from book.tool.runner import run_all  # it brings nbclient, which a book without stale chapters does not need
 
         run_all(to_run, jobs=jobs, preset=preset)
 
@@ -89,42 +84,3 @@ def find_work(chapters: Sequence[Chapter], *, force: bool = False, preset: str |
         if reasons:
             work.append(Work(chapter, reasons, must_run))
     return work
-
-
-def take_over_text(chapter: Chapter) -> None:
-    """Put changed prose into the executed notebook; its outputs stay, because its code did not change."""
-    old = read_notebook(chapter.notebook)
-    fresh = prepare(chapter)
-    outputs = [cell for cell in old.cells if cell.cell_type == "code"]
-    for cell, executed in zip((c for c in fresh.cells if c.cell_type == "code"), outputs, strict=True):
-        cell.outputs, cell.execution_count = executed.outputs, executed.execution_count
-    fresh.metadata.update({key: old.metadata[key] for key in ("language_info", stamp.KEY) if key in old.metadata})
-    save(chapter, fresh, fresh.metadata[stamp.KEY])
-
-
-def prepare(chapter: Chapter) -> nbformat.NotebookNode:
-    """The chapter's text as a notebook without outputs, its cells named after their content."""
-    notebook = read_text(chapter.text)
-    header = notebook.metadata.get("jupytext")
-    notebook.metadata = nbformat.from_dict(
-        {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    )
-    if header:
-        notebook.metadata["jupytext"] = header
-    seen: dict[str, int] = {}
-    for cell in notebook.cells:
-        cell.metadata.pop("line")
-        digest = stamp.text_hash(f"{cell.cell_type}\n{cell.source}")[:8]
-        seen[digest] = seen.get(digest, -1) + 1
-        cell.id = f"{digest}-{seen[digest]}" if seen[digest] else digest
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
-    return notebook
-
-
-def save(chapter: Chapter, notebook: nbformat.NotebookNode, details: dict[str, Any]) -> None:
-    """Stamp a notebook with the hash of its text and write it."""
-    notebook.metadata[stamp.KEY] = dict(details) | {
-        "text": stamp.text_hash(chapter.text.read_text(encoding="utf-8")),
-        "cells": stamp.cells_hash(notebook),
-    }
-    write_atomically(chapter.notebook, nbformat.writes(notebook) + "\n")

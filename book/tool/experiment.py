@@ -21,9 +21,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from book import stamp
-from book.chapters import BookError, ChapterFailed, within, write_atomically
-from book.machine import check_preset, cores, kernel_environment
+from book.tool import modules, stamp
+from book.tool.chapters import BookError, ChapterFailed, within, write_atomically
+from book.tool.machine import check_preset, cores, kernel_environment
 
 Run = tuple[str, int]
 """A variant and a seed."""
@@ -114,7 +114,7 @@ def load_script(root: Path, script: Path) -> ModuleType:
         sys.path.insert(0, str(root))
     shown = script.relative_to(root).as_posix()
     try:
-        module = importlib.import_module(f"plm_core.experiments.{script.stem}")
+        module = importlib.import_module(f"plm_chapters.experiments.{script.stem}")
     except Exception as error:
         raise BookError(f"{shown} cannot be imported: {describe(error)}") from error
     if within(root, str(module.__file__)) is None:
@@ -141,7 +141,7 @@ def load_saved(root: Path, folder: Path, runs: Iterable[Run]) -> dict[Run, dict[
     for run in runs:
         try:
             record = json.loads(saved_path(folder, run).read_text(encoding="utf-8"))
-            changed = stamp.changed_modules(root, record["library"])
+            changed = modules.changed_modules(root, record["library"])
         except (OSError, ValueError, KeyError):
             continue
         for reason in changed:
@@ -157,7 +157,7 @@ def load_stored(root: Path, path: Path, runs: Iterable[Run]) -> dict[Run, dict[s
     """The runs in the stored results, if every module behind them is unchanged."""
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
-        if stamp.changed_modules(root, results["library"]):
+        if modules.changed_modules(root, results["library"]):
             return {}
         common = {key: results[key] for key in ("library", "device", "versions")}
         records = {}
@@ -228,7 +228,7 @@ def one_run(root: str, name: str, variant: str, seed: int, preset: str) -> dict[
     """One variant with one seed, in this process: its results and what they depend on, or ``error``."""
     if root not in sys.path:
         sys.path.insert(0, root)
-    module = importlib.import_module(f"plm_core.experiments.{name}")
+    module = importlib.import_module(f"plm_chapters.experiments.{name}")
     start = time.perf_counter()
     try:
         result = module.run(variant, seed, preset)
@@ -241,9 +241,9 @@ def one_run(root: str, name: str, variant: str, seed: int, preset: str) -> dict[
     from plm_core.runtime import device_name, resolve_device
 
     library = {
-        each: stamp.file_hash(Path(str(loaded.__file__)))
+        each: modules.module_hash(Path(str(loaded.__file__)))
         for each, loaded in sorted(sys.modules.items())
-        if each.partition(".")[0] == "plm_core" and getattr(loaded, "__file__", None)
+        if each.partition(".")[0] in modules.PACKAGES and getattr(loaded, "__file__", None)
     }
     return {
         "variant": variant,

@@ -46,7 +46,7 @@ def __plm_probe():
     import json, sys
     modules = {
         name: module.__file__ for name, module in list(sys.modules.items())
-        if name.partition(".")[0] == "plm_core" and getattr(module, "__file__", None)
+        if name.partition(".")[0] in ("plm_core", "plm_chapters") and getattr(module, "__file__", None)
     }
     opened = sorted(sys.__plm_opened)
     from importlib.metadata import PackageNotFoundError, version

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from book.chapters import BookError
+from book.tool.chapters import BookError
 
 
 def check_preset(preset: str | None) -> None:

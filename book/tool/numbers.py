@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from book.prose import CITED, Passage
+from book.tool.prose import CITED, Passage
 
 _NUMBER = r"(?<![\w.])[~≈]?\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?"
 _DECIMAL = r"\d+\.\d+"

@@ -10,10 +10,10 @@ from typing import Any
 
 import nbformat
 
-from book.chapters import Chapter, read_text
-from book.classroom import broken_rules
-from book.numbers import typed_measurements
-from book.prose import Prose, read_prose
+from book.tool.chapters import Chapter, read_text
+from book.tool.classroom import broken_rules
+from book.tool.numbers import typed_measurements
+from book.tool.prose import Prose, read_prose
 
 Problem = tuple[int, str, str]
 """Line, message, mend."""
@@ -77,7 +77,7 @@ def prose_problems(
 
     Args:
         chapter: the chapter.
-        text: its text, as :func:`book.chapters.read_text` returns it.
+        text: its text, as :func:`book.tool.chapters.read_text` returns it.
         sources: what may be referred to.
         glued: the names that its executed notebook glues; ``None`` if that is not known.
     """
@@ -134,7 +134,7 @@ def exercise_problems(chapter: Chapter) -> Iterator[PlacedProblem]:
     shown = chapter.shown(chapter.exercises)
     if not chapter.exercises.exists():
         if not chapter.is_appendix:
-            mend = f"write {shown}, as the docstring of book/classroom.py says"
+            mend = f"write {shown}, as the docstring of book/tool/classroom.py says"
             yield chapter.shown(chapter.text), 1, f"the chapter has no exercises {shown}", mend
         return
     for problem in broken_rules(chapter.root, chapter.name):

@@ -18,11 +18,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from tqdm import tqdm
 
-from book import stamp
-from book.chapters import BookError, Chapter, ChapterFailed, read_text, within
-from book.execute import prepare, save
-from book.kernel import ChapterKernel, importing, probe, watch
-from book.machine import cores, kernel_environment
+from book.tool import stamp
+from book.tool.chapters import BookError, Chapter, ChapterFailed, read_text, within
+from book.tool.kernel import ChapterKernel, importing, probe, watch
+from book.tool.machine import cores, kernel_environment
+from book.tool.modules import module_hash
+from book.tool.notebooks import prepare, save
 
 CELL_TIMEOUT = 3600
 """Seconds after which a cell is taken to hang."""
@@ -104,27 +105,27 @@ async def run_chapter(chapter: Chapter, env: dict[str, str], place: int = 0) -> 
 def stamp_details(chapter: Chapter, answer: dict[str, Any]) -> dict[str, Any]:
     """Turn the kernel's answer into the stamp: hashes of modules, opened files and pins, and what it ran on."""
     root = chapter.root
-    modules = {}
+    used = {}
     for name, file in sorted(answer["modules"].items()):
         if within(root, file) is None:
             raise BookError(
                 f"{chapter.name} imported {name} from {file}, not from this repository: "
                 f"install it with `pip install -e {root}`"
             )
-        modules[name] = stamp.file_hash(Path(file))
+        used[name] = module_hash(Path(file))
     files = {}
     for opened in answer["opened"]:
         inside = within(root, opened)
         if (
             inside
-            and inside.startswith(("plm_core/", "chapters/experiments/"))
+            and inside.startswith(("plm_core/", "chapters/"))
             and not inside.endswith((".py", ".pyc"))
             and "__pycache__" not in inside
             and (root / inside).is_file()
         ):
-            files[inside] = stamp.file_hash(root / inside)
+            files[inside] = stamp.opened_hash(root / inside)
     return {
-        "modules": modules,
+        "modules": used,
         "files": files,
         "pins": stamp.pins_hash(root),
         "device": answer["device"],

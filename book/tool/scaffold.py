@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from book.chapters import BookError, find_chapters, setup_block, write_atomically
-from book.experiment import run_experiment
-from book.toc import MAP, TOC, Entry, read_map
+from book.tool.chapters import BookError, find_chapters, setup_block, write_atomically
+from book.tool.experiment import run_experiment
+from book.tool.toc import MAP, TOC, Entry, read_map
 
 TEMPLATES = Path(__file__).parent / "templates"
 LEVELS = ["★", "★", "★★", "★★", "★★★"]
@@ -72,7 +72,8 @@ def chapter_files(root: Path, entry: Entry) -> dict[str, str]:
             "exercises.md", values | {"questions": "\n".join(_fill("question.md", each) for each in questions).rstrip()}
         ),
         f"chapters/exercises/wrong/{name}.py": _fill("wrong.py", {"answers": "\n".join(wrong)}),
-        f"plm_core/checks/{topic}.py": _fill(
+        f"chapters/checks/{topic}/__init__.py": f'"""Checks of the exercises of the chapter {entry.title}."""\n',
+        f"chapters/checks/{topic}/basics.py": _fill(
             "checks.py", values | {"checks": "\n\n".join(_fill("check.py", each) for each in questions).rstrip()}
         ),
     }

@@ -14,14 +14,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from book.chapters import BookError
-from book.toc import toc_problems
+from book.tool.chapters import BookError
+from book.tool.toc import toc_problems
 
 INPUTS = (
     "_config.yml",
     "constraints.txt",
     "book/*.md",
     "book/*.py",
+    "book/tool/*.py",
     "book/*.yml",
     "book/*.bib",
     "book/api/*.md",
@@ -29,6 +30,8 @@ INPUTS = (
     "chapters/*.ipynb",
     "chapters/exercises/**/*.ipynb",
     "chapters/experiments/results/*.json",
+    "chapters/*.py",
+    "chapters/checks/*.py",
     "plm_core/**/*.py",
 )
 """What the pages are made from, as patterns in the repository."""

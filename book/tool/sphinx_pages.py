@@ -15,7 +15,7 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
-from book.toc import Entry, read_map
+from book.tool.toc import Entry, read_map
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

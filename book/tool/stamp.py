@@ -1,8 +1,8 @@
 """The stamp of an executed notebook: hashes of everything that its outputs depend on.
 
-A chapter is stale when its text, a ``plm_core`` module that it really imported, a file of the library that it really
-opened, or the pinned set has changed. All of this is read from the kernel after the run and kept in the notebook's
-metadata under ``plm``.
+A chapter is stale when its text, a module of the library or of the chapters that it really imported, a file of theirs
+that it really opened, or the pinned set has changed. All of this is read from the kernel after the run and kept in the
+notebook's metadata under ``plm``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from book.chapters import BookError, Chapter, body, code_of, read_notebook, read_text, tags_of
+from book.tool import modules
+from book.tool.chapters import BookError, Chapter, body, code_of, read_notebook, read_text, tags_of
 
 if TYPE_CHECKING:
     import nbformat
@@ -31,6 +32,18 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n").replace(b"\r", b"\n")).hexdigest()
 
 
+def opened_hash(path: Path) -> str:
+    """SHA-256 of a file that a chapter opened; of stored results, only what a chapter can show counts.
+
+    The hashes of the library in a results file say on what its runs depended, and change when a module is renamed.
+    """
+    if path.parent.name == "results" and path.suffix == ".json":
+        results = json.loads(path.read_text(encoding="utf-8"))
+        results.pop("library", None)
+        return text_hash(json.dumps(results, sort_keys=True))
+    return file_hash(path)
+
+
 def pins_hash(root: Path) -> str:
     """SHA-256 of the pinned set; comments and order make no difference."""
     path = root / "constraints.txt"
@@ -45,31 +58,6 @@ def cells_hash(notebook: nbformat.NotebookNode) -> str:
     return text_hash(json.dumps([body(cell) for cell in notebook.cells], sort_keys=True))
 
 
-def module_file(root: Path, module: str) -> Path | None:
-    """The source file of a ``plm_core`` module in the repository; ``None`` if there is none."""
-    parts = module.split(".")[1:]
-    base = root / "plm_core"
-    if parts[:1] == ["experiments"]:  # installed from beside the chapters
-        base, parts = root / "chapters" / "experiments", parts[1:]
-    path = base.joinpath(*parts)
-    for candidate in (path / "__init__.py", path.with_name(path.name + ".py")):
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-def changed_modules(root: Path, recorded: Mapping[str, str]) -> list[str]:
-    """Say which of the recorded modules (name: hash) are not what they were, one sentence each."""
-    reasons = []
-    for module, old in sorted(recorded.items()):
-        path = module_file(root, module)
-        if path is None:
-            reasons.append(f"{module} is gone")
-        elif file_hash(path) != old:
-            reasons.append(f"{module} changed")
-    return reasons
-
-
 def changed_files(root: Path, recorded: Mapping[str, str]) -> list[str]:
     """Say which of the recorded files (path in the repository: hash) are not what they were, one sentence each."""
     reasons = []
@@ -77,7 +65,7 @@ def changed_files(root: Path, recorded: Mapping[str, str]) -> list[str]:
         path = root / name
         if not path.is_file():
             reasons.append(f"{name} is gone")
-        elif file_hash(path) != old:
+        elif opened_hash(path) != old:
             reasons.append(f"{name} changed")
     return reasons
 
@@ -115,7 +103,7 @@ def run_reasons(chapter: Chapter, notebook: nbformat.NotebookNode, *, preset: st
         reasons.append("executed with an error")
     if unexecuted_cells(notebook):
         reasons.append("not wholly executed")
-    reasons += changed_modules(chapter.root, stamp.get("modules", {}))
+    reasons += modules.changed_modules(chapter.root, stamp.get("modules", {}))
     reasons += changed_files(chapter.root, stamp.get("files", {}))
     if stamp.get("pins") != pins_hash(chapter.root):
         reasons.append("pinned set changed")

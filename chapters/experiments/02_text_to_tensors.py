@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from plm_core.data.corpora import python_documentation
-from plm_core.data.storyworld import StoryWorld
 from plm_core.data.tokenizers import Tokenizer, train_bpe, train_characters, train_wordpiece, train_words
+from plm_core.storyworld_v1 import StoryWorld
 
 UNITS: dict[str, Callable[[Sequence[str]], Tokenizer]] = {
     "characters": train_characters,

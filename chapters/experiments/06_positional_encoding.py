@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plm_core.data.storyworld import IdealReader, StoryWorld
 from plm_core.models.counting import num_parameters
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.positions import Learned, PositionScheme, Rope, Sinusoidal
 from plm_core.models.relative_positions import Alibi, Shaw, T5Bias, TransformerXL
 from plm_core.runtime import Preset, setup
+from plm_core.storyworld_v1 import IdealReader, StoryWorld
 
 VARIANTS = ["none", "learned", "sinusoidal", "rope", "shaw", "t5", "transformer_xl", "alibi"]
 SEEDS = [0, 1, 2]

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plm_core.data.storyworld import IdealReader, StoryWorld
-from plm_core.data.storyworld.world import Story
 from plm_core.models.blocks import NormPosition
 from plm_core.models.counting import num_parameters
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.recurrent import Cell, RecurrentConfig, RecurrentLM
 from plm_core.runtime import Runtime, setup
+from plm_core.storyworld_v1 import IdealReader, StoryWorld
+from plm_core.storyworld_v1.world import Story
 from plm_core.training.precision import autocast
 
 MEMORY = ["transformer", "lstm"]

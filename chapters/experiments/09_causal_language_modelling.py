@@ -20,7 +20,6 @@ from torch import nn
 
 from plm_core.data.batches import PaddedBatches, WindowBatches
 from plm_core.data.corpora import python_documentation
-from plm_core.data.storyworld import IdealReader, Story, StoryWorld
 from plm_core.data.tokenizers import Tokenizer, train_characters
 from plm_core.evaluation.perplexity import text_loss
 from plm_core.models.counting import num_parameters
@@ -28,7 +27,8 @@ from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.ngram import KneserNey
 from plm_core.models.recurrent import RecurrentConfig, RecurrentLM
 from plm_core.objectives.causal_lm import CausalLM
-from plm_core.pretraining.texts import story_sentences, word_tokenizer
+from plm_core.runs.corpus import story_sentences, word_tokenizer
+from plm_core.storyworld_v1 import IdealReader, Story, StoryWorld
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from plm_core.experiments.masked_stories import (
+from plm_chapters.experiments.masked_stories import (
     CONTEXT,
     Corpus,
     Document,
@@ -31,6 +31,7 @@ from plm_core.data.masking import Masker, MaskingConfig
 from plm_core.data.sentence_pairs import SentencePair, SentencePairs, Task
 from plm_core.data.tokenizers import Tokenizer, pad
 from plm_core.evaluation.probes import fit_linear_probe
+from plm_core.evaluation.validation import validate
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.objectives.base import Joint, Objective
 from plm_core.objectives.masked_lm import MaskedLM
@@ -38,7 +39,6 @@ from plm_core.objectives.sentence_pair import NextSentence, SentenceOrder
 from plm_core.runtime import Runtime, setup
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
-from plm_core.training.validation import validate
 
 __all__ = ["exact_log_probs", "load"]  # for the chapter, which has the whole experiment under one name
 

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from plm_core.data.batches import PaddedBatches
 from plm_core.data.labels import IGNORE
-from plm_core.data.storyworld import StoryWorld
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.runtime import Runtime, seed_everything, setup
+from plm_core.storyworld_v1 import StoryWorld
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import DivergedError, Trainer
 

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from plm_core.data.batches import PaddedBatches
-from plm_core.data.storyworld import StoryWorld
+from plm_core.evaluation.validation import validate
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.objectives.base import Batch
 from plm_core.objectives.causal_lm import CausalLM
-from plm_core.pretraining.texts import story_sentences, word_tokenizer
+from plm_core.runs.corpus import story_sentences, word_tokenizer
 from plm_core.runtime import Runtime, setup
+from plm_core.storyworld_v1 import StoryWorld
 from plm_core.training.optim import adamw
 from plm_core.training.schedule import learning_rate
-from plm_core.training.validation import validate
 
 FORMATS = ["fp32", "bf16", "fp16 with scaler", "fp16 without scaler"]
 WEIGHTS = ["fp32 weights", "bf16 weights", "bf16 weights, stochastic rounding"]

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from plm_core.experiments.teachers import Model, Task, train
+from plm_chapters.experiments.teachers import Model, Task, train
 from torch import Tensor, nn
 
 from plm_core.compression.prune import (
@@ -36,11 +36,11 @@ from plm_core.compression.structured import (
     remove_heads,
     remove_neurons,
 )
-from plm_core.data.storyworld.labels import MOODS
 from plm_core.evaluation.benchmark import time_in_turns
 from plm_core.models.classifier import BertClassifier
 from plm_core.models.transformer import Trace
 from plm_core.objectives.base import Batch
+from plm_core.storyworld_v1.tasks import MOODS
 from plm_core.training.trainer import Trainer
 
 Situation = Literal["transfer", "pretraining"]

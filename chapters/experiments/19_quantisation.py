@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from plm_core.experiments.teachers import Task, train
+from plm_chapters.experiments.teachers import Task, train
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 

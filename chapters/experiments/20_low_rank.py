@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import torch
-from plm_core.experiments.teachers import Kind, Task, train
+from plm_chapters.experiments.teachers import Kind, Task, train
 from torch import Tensor, nn
 
 from plm_core.compression.low_rank import (

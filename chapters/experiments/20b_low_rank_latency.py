@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from plm_core.experiments.teachers import SHAPE, Task
+from plm_chapters.experiments.teachers import SHAPE, Task
 from torch import nn
 
 from plm_core.compression.low_rank import LowRankLinear, break_even_rank, factorise_model

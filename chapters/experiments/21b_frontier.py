@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from plm_core.experiments.teachers import KINDS, Kind, Task, train
+from plm_chapters.experiments.teachers import KINDS, Kind, Task, train
 from torch import nn
 
 from plm_core.compression.distill import Distillation, DistillConfig, stack

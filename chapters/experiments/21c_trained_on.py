@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from plm_core.experiments.teachers import train
-
-from plm_core.notebook import load_experiment
+from plm_chapters.experiments.teachers import train
+from plm_chapters.notebook import load_experiment
 
 VARIANTS = ["six blocks, trained on"]
 SEEDS = [0, 1, 2]

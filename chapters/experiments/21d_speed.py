@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from plm_core.experiments.teachers import KINDS, Kind, Task
+from plm_chapters.experiments.teachers import KINDS, Kind, Task
+from plm_chapters.notebook import load_experiment
 from torch import nn
 
 from plm_core.compression.low_rank import factorise_model
@@ -21,7 +22,6 @@ from plm_core.compression.onnx_model import OnnxModel
 from plm_core.compression.saved import save_compressed
 from plm_core.compression.structured import importance
 from plm_core.evaluation.benchmark import Candidate, measure
-from plm_core.notebook import load_experiment
 
 VARIANTS: list[Kind] = list(KINDS)
 SEEDS = [0, 1, 2]

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from plm_chapters.notebook import load_experiment
 
 from plm_core.data.batches import PaddedBatches
-from plm_core.data.storyworld import IdealReader, Story, StoryWorld
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.ngram import KneserNey
-from plm_core.notebook import load_experiment
 from plm_core.objectives.causal_lm import CausalLM
+from plm_core.storyworld_v1 import IdealReader, Story, StoryWorld
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
 

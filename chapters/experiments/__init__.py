@@ -1,1 +1,1 @@
-"""The chapters' experiments, installed as ``plm_core.experiments``: one script each, results beside them."""
+"""The chapters' experiments, installed as ``plm_chapters.experiments``: one script each, results beside them."""

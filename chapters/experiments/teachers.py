@@ -18,16 +18,15 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import torch
-from plm_core.experiments import masked_stories
+from plm_chapters.experiments import masked_stories
 from torch import nn
 
 from plm_core.data.batches import LengthGroups, MaskedBatches, PaddedBatches
 from plm_core.data.download import data_folder
 from plm_core.data.masking import Masker, MaskingConfig
 from plm_core.data.sentence_pairs import sentence_runs
-from plm_core.data.storyworld import EOS, StoryWorld
-from plm_core.data.storyworld.labels import MOODS, mood
 from plm_core.data.tokenizers import Tokenizer
+from plm_core.evaluation.validation import validate
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.classifier import BertClassifier, ClassifierConfig
 from plm_core.models.gpt import Gpt, GptConfig
@@ -35,11 +34,12 @@ from plm_core.objectives.base import Batch, Objective
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.objectives.classification import Classification
 from plm_core.objectives.masked_lm import MaskedLM
-from plm_core.pretraining.texts import word_tokenizer
+from plm_core.runs.corpus import word_tokenizer
 from plm_core.runtime import resolve_device
+from plm_core.storyworld_v1 import EOS, StoryWorld
+from plm_core.storyworld_v1.tasks import MOODS, mood
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
-from plm_core.training.validation import validate
 from plm_core.weights import load_weights, save_weights
 
 Kind = Literal["causal", "masked", "mood"]

@@ -21,7 +21,7 @@ def compress(
         method: prune, low-rank, quantize or distill with its options, such as prune:what=heads,share=0.25,steps=200;
             repeat the option for several, in this order.
     """
-    from plm_core.pretraining.compress import compress_run
+    from plm_core.runs.compress import compress_run
 
     stages = compress_run(run, output, method)
     print("\n".join(stage.line(stages[0]) for stage in stages))
@@ -44,7 +44,7 @@ def export(
         int8: integer weights and activations; activations are rounded as they come.
         calibrate: with --int8, round activations in ranges that are chosen beforehand on that many training batches.
     """
-    from plm_core.pretraining.deploy import export_run
+    from plm_core.runs.export import export_run
 
     print(f"{output}: {export_run(run, output, format=format, int8=int8, calibrate=calibrate):,} bytes")
 
@@ -67,7 +67,7 @@ def benchmark(
     """
     from plm_core.evaluation.benchmark import plot as draw
     from plm_core.evaluation.benchmark import table
-    from plm_core.pretraining.compare import compare_models
+    from plm_core.runs.compare import compare_models
 
     if plot is not None:
         check_picture(plot)

@@ -19,9 +19,9 @@ def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (),
     """
     import shlex
 
-    from plm_core.pretraining.config import read_run_config
-    from plm_core.pretraining.run import pretrain
-    from plm_core.training.distributed import first_speaks, launcher, one_voice, start_world
+    from plm_core.distributed import first_speaks, launcher, one_voice, start_world
+    from plm_core.runs.config import read_run_config
+    from plm_core.runs.pretrain import pretrain
     from plm_core.training.interrupt import Interrupted
 
     with first_speaks():
@@ -49,11 +49,11 @@ def evaluate(run: Positional[Path], text: Path | None = None) -> None:
     """
     import tempfile
 
-    from plm_core.pretraining.floor import known_floor
-    from plm_core.pretraining.run import evaluate_file, open_run, shown
-    from plm_core.pretraining.sources import make_sources
-    from plm_core.pretraining.texts import load_texts
-    from plm_core.training.validation import validate
+    from plm_core.evaluation.validation import validate
+    from plm_core.runs.batches import make_sources
+    from plm_core.runs.corpus import load_texts
+    from plm_core.runs.entropy_floor import known_floor
+    from plm_core.runs.pretrain import evaluate_file, open_run, shown
 
     config, tokenizer, model = open_run(run)
     if text is not None:
@@ -79,8 +79,8 @@ def fill_mask(run: Positional[Path], text: Positional[str], top: int = 5) -> Non
         text: the text, with [MASK] where a token is missing.
         top: how many tokens to show.
     """
-    from plm_core.pretraining.predict import fill
-    from plm_core.pretraining.run import open_run
+    from plm_core.generation.text import fill
+    from plm_core.runs.pretrain import open_run
 
     _, tokenizer, model = open_run(run)
     for number, guesses in enumerate(fill(model, tokenizer, text, top=top), start=1):
@@ -109,8 +109,8 @@ def generate(
         top_p: choose among the likeliest tokens that together have this probability.
         seed: seed of the draws; the same seed gives the same text.
     """
-    from plm_core.pretraining.predict import continue_text
-    from plm_core.pretraining.run import open_run
+    from plm_core.generation.text import continue_text
+    from plm_core.runs.pretrain import open_run
 
     _, tokenizer, model = open_run(run)
     print(

@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from plm_core.distributed import World
 from plm_core.objectives.base import Batch, LossParts
-from plm_core.training.distributed import World
 
 
 class TermsObjective(Protocol):

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plm_core.models.dropout import dropout as drop
-from plm_core.models.segments import Segments, attend_varlen, varlen_serves
+from plm_core.models.varlen import Segments, attend_varlen, varlen_serves
 
 if TYPE_CHECKING:
     from plm_core.models.positions import PositionScheme

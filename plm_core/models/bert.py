@@ -12,8 +12,8 @@ from plm_core.models.blocks import NormPosition, activate, make_norm
 from plm_core.models.config import TransformerConfig, make_position
 from plm_core.models.inputs import Embeddings, expand_mask
 from plm_core.models.positions import PositionScheme
-from plm_core.models.segments import Segments
 from plm_core.models.transformer import Stack, Trace, initialise
+from plm_core.models.varlen import Segments
 from plm_core.weights import shared_parameters
 
 
@@ -179,7 +179,7 @@ class Bert(nn.Module):
         Args:
             input_ids: integers, (B, T).
             attention_mask: bool, True = real, (B, T), or (B, T, T) for packed documents, or the sequences themselves
-                (:class:`~plm_core.models.segments.Segments`). None: all are real.
+                (:class:`~plm_core.models.varlen.Segments`). None: all are real.
             token_type_ids: integers, (B, T): 0 for the first sentence, 1 for the second. None: all 0.
             position_ids: integers, (B, T); see :class:`~plm_core.models.inputs.Embeddings`.
             masked_positions: bool, (B, T), True where a token is to be predicted, or integers, (N,): the numbers of

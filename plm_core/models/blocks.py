@@ -15,7 +15,7 @@ from plm_core.models.dropout import Dropout
 
 if TYPE_CHECKING:
     from plm_core.models.positions import PositionScheme
-    from plm_core.models.segments import Segments
+    from plm_core.models.varlen import Segments
 
 Activation = Literal["relu", "gelu", "gelu_new", "swiglu", "geglu"]
 Norm = Literal["layernorm", "rmsnorm"]

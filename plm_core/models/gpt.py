@@ -11,8 +11,8 @@ from plm_core.models.blocks import Activation
 from plm_core.models.config import TransformerConfig, make_position
 from plm_core.models.inputs import Embeddings, expand_mask
 from plm_core.models.positions import PositionScheme
-from plm_core.models.segments import Segments
 from plm_core.models.transformer import Cache, Stack, Trace, initialise
+from plm_core.models.varlen import Segments
 from plm_core.models.vocabulary_loss import TokenLosses, vocabulary_loss
 from plm_core.weights import shared_parameters
 
@@ -130,7 +130,7 @@ class Gpt(nn.Module):
         Args:
             input_ids: integers, (B, T).
             attention_mask: bool, True = real, (B, S) or (B, T, S), S counting cached tokens; every token also sees only
-                itself and earlier ones. Or the sequences themselves (:class:`~plm_core.models.segments.Segments`).
+                itself and earlier ones. Or the sequences themselves (:class:`~plm_core.models.varlen.Segments`).
                 None: all are real.
             position_ids: integers, (B, T); see :class:`~plm_core.models.inputs.Embeddings`.
             cache: of :meth:`new_cache`; the tokens are appended to it.

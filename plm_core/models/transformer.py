@@ -18,7 +18,7 @@ from plm_core.models.blocks import Block, make_norm
 from plm_core.models.config import TransformerConfig, acts_in_attention
 from plm_core.models.inputs import Embeddings
 from plm_core.models.positions import Learned, PositionScheme
-from plm_core.models.segments import Segments
+from plm_core.models.varlen import Segments
 
 
 class Cache:
@@ -121,7 +121,7 @@ class Stack(nn.Module):
         """Run the blocks one after the other.
 
         Padding is taken out before the first block and put back, as zeros, after the last, where that saves time
-        (:class:`~plm_core.models.segments.Segments`) and nobody looks inside.
+        (:class:`~plm_core.models.varlen.Segments`) and nobody looks inside.
 
         Args:
             x_BTD: embeddings, (B, T, D).

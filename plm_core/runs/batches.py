@@ -18,8 +18,8 @@ from plm_core.objectives.base import Joint, Objective
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.objectives.masked_lm import MaskedLM
 from plm_core.objectives.sentence_pair import NextSentence, SentenceOrder
-from plm_core.pretraining.config import RunConfig
-from plm_core.pretraining.texts import Texts
+from plm_core.runs.config import RunConfig
+from plm_core.runs.corpus import Texts
 
 BLOCK_CHARACTERS = 2**20
 MAX_VALIDATION_BATCHES = 40

@@ -17,12 +17,12 @@ from plm_core.compression.saved import save_compressed
 from plm_core.data.labels import IGNORE
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.evaluation.benchmark import Candidate, Row, fixed_threads, measure
+from plm_core.evaluation.validation import validate
 from plm_core.objectives.base import Batch
-from plm_core.pretraining.config import RunConfig
-from plm_core.pretraining.run import open_run
-from plm_core.pretraining.sources import Sources, make_sources
-from plm_core.pretraining.texts import load_texts
-from plm_core.training.validation import validate
+from plm_core.runs.batches import Sources, make_sources
+from plm_core.runs.config import RunConfig
+from plm_core.runs.corpus import load_texts
+from plm_core.runs.pretrain import open_run
 
 LARGE_BATCH = 32
 ONNX = ".onnx"

@@ -11,10 +11,10 @@ import yaml
 
 from plm_core.config import Config
 from plm_core.data.masking import MaskingConfig
+from plm_core.distributed import Strategy
 from plm_core.models.bert import BertConfig
 from plm_core.models.gpt import GptConfig
 from plm_core.training.config import TrainConfig
-from plm_core.training.distributed import Strategy
 
 ObjectiveName = Literal["causal_lm", "masked_lm", "masked_lm+next_sentence", "masked_lm+sentence_order"]
 TokenizerName = Literal["characters", "words", "bpe", "wordpiece"]

@@ -11,7 +11,6 @@ from tokenizers import models, pre_tokenizers
 
 from plm_core.data import datasets
 from plm_core.data.corpora import Document, python_documentation
-from plm_core.data.storyworld import EOS, Story, StoryWorld
 from plm_core.data.texts import read_blocks
 from plm_core.data.tokenizers import (
     SPECIAL_TOKENS,
@@ -21,7 +20,8 @@ from plm_core.data.tokenizers import (
     train_wordpiece,
     train_words,
 )
-from plm_core.pretraining.config import RunConfig
+from plm_core.runs.config import RunConfig
+from plm_core.storyworld_v1 import EOS, Story, StoryWorld
 
 STORYWORLD = "storyworld-"
 VALIDATION_STORIES = 200

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from plm_core.data.masking import MaskingConfig
-from plm_core.data.storyworld import EOS, IdealReader, Story
-from plm_core.data.storyworld.floor import Rate, ratio
-from plm_core.pretraining.config import RunConfig
-from plm_core.pretraining.texts import Texts
+from plm_core.runs.config import RunConfig
+from plm_core.runs.corpus import Texts
+from plm_core.storyworld_v1 import EOS, IdealReader, Story
+from plm_core.storyworld_v1.entropy import Rate, ratio
 
 WORDS_PER_STORY = 10
 EXACT_WORLDS = ("small",)

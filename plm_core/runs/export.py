@@ -9,10 +9,10 @@ import numpy as np
 
 from plm_core.compression.export import export_onnx, quantize_onnx
 from plm_core.compression.onnx_model import OnnxModel
-from plm_core.pretraining.compress import score_all
-from plm_core.pretraining.run import open_run
-from plm_core.pretraining.sources import make_sources
-from plm_core.pretraining.texts import load_texts
+from plm_core.runs.batches import make_sources
+from plm_core.runs.compress import score_all
+from plm_core.runs.corpus import load_texts
+from plm_core.runs.pretrain import open_run
 
 FORMATS = ("onnx",)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.models.bert import BertConfig
 from plm_core.models.counting import num_parameters
-from plm_core.pretraining.config import RunConfig
-from plm_core.pretraining.run import CONFIG_FILE
+from plm_core.runs.config import RunConfig
+from plm_core.runs.pretrain import CONFIG_FILE
 from plm_core.runtime import Precision, Runtime
 from plm_core.training.memory import MemoryLedger, block_activation_bytes, memory_ledger
 

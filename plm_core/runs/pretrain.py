@@ -11,21 +11,21 @@ from pathlib import Path
 import torch
 
 from plm_core.compression.saved import STRUCTURE_FILE, load_compressed
-from plm_core.data.storyworld.floor import Rate
 from plm_core.data.texts import read_blocks
 from plm_core.data.tokenizers import Tokenizer
+from plm_core.distributed import World, start_world
 from plm_core.evaluation.perplexity import TextLoss, text_loss
 from plm_core.models.bert import Bert
 from plm_core.models.cost import flops_per_token
 from plm_core.models.counting import num_parameters
 from plm_core.models.gpt import Gpt
-from plm_core.pretraining.config import RunConfig
-from plm_core.pretraining.floor import known_floor
-from plm_core.pretraining.sources import make_sources
-from plm_core.pretraining.texts import load_texts, train_tokenizer
+from plm_core.runs.batches import make_sources
+from plm_core.runs.config import RunConfig
+from plm_core.runs.corpus import load_texts, train_tokenizer
+from plm_core.runs.entropy_floor import known_floor
 from plm_core.runtime import setup
-from plm_core.training.checkpoint import BEST, LAST, WEIGHTS, complete, newest_checkpoint
-from plm_core.training.distributed import World, start_world
+from plm_core.storyworld_v1.entropy import Rate
+from plm_core.training.checkpoints.directory import BEST, LAST, WEIGHTS, complete, newest_checkpoint
 from plm_core.training.logs import plot_learning_curve, read_metrics
 from plm_core.training.trainer import Trainer
 from plm_core.weights import load_weights
@@ -86,7 +86,7 @@ def pretrain(
         resume: continue from the newest complete checkpoint in the output folder, or from the beginning, if the run
             ended before its first one.
         quiet: show no progress bar.
-        world: the processes that train together, as :func:`~plm_core.training.distributed.start_world` makes it; by
+        world: the processes that train together, as :func:`~plm_core.distributed.start_world` makes it; by
             default those of torchrun, or this one alone. The output folder must be one that all of them see.
 
     Returns:

@@ -1,8 +1,8 @@
 """StoryWorld: a seeded corpus in English and Chinese whose entropy is known exactly."""
 
-from plm_core.data.storyworld.floor import bits_per_character, entropy_rate, floor_by_kind, read_sample
-from plm_core.data.storyworld.reader import IdealReader, NotOfThisWorld, ReadWord
-from plm_core.data.storyworld.world import EOS, Sentence, Story, StoryWorld
+from plm_core.storyworld_v1.entropy import bits_per_character, entropy_rate, floor_by_kind, read_sample
+from plm_core.storyworld_v1.reader import IdealReader, NotOfThisWorld, ReadWord
+from plm_core.storyworld_v1.world import EOS, Sentence, Story, StoryWorld
 
 __all__ = [
     "EOS",

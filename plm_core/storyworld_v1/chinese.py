@@ -1,6 +1,6 @@
 """Chinese: the patterns by which each kind of event is told, and the way from words to text and back.
 
-The notation is that of :mod:`plm_core.data.storyworld.english`. Text has no spaces; the longest word of the vocabulary
+The notation is that of :mod:`plm_core.storyworld_v1.english`. Text has no spaces; the longest word of the vocabulary
 that fits is always the one meant, so text splits in one way only.
 """
 

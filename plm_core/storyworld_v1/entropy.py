@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from plm_core.data.storyworld.reader import IdealReader, ReadWord
-from plm_core.data.storyworld.world import Story, StoryWorld
+from plm_core.storyworld_v1.reader import IdealReader, ReadWord
+from plm_core.storyworld_v1.world import Story, StoryWorld
 
 Z95 = 1.959963984540054
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
-from plm_core.data.storyworld.state import State
+from plm_core.storyworld_v1.state import State
 
 Values = tuple[Any, ...]
 
@@ -55,7 +55,7 @@ class Limits:
         attractors: at most so many nouns stand between a subject and its verb.
         end_weight: the weight of ending, against the weights of all other kinds.
         count: nobody has more fruit than this.
-        rich: whether the kinds of :mod:`plm_core.data.storyworld.rich_kinds` occur.
+        rich: whether the kinds of :mod:`plm_core.storyworld_v1.events_full` occur.
     """
 
     people: int

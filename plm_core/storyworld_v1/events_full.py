@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from plm_core.data.storyworld.kinds import Kind, Values, nothing
-from plm_core.data.storyworld.state import State
+from plm_core.storyworld_v1.events import Kind, Values, nothing
+from plm_core.storyworld_v1.state import State
 
 HOURS = 5
 """Morning, noon, afternoon, evening and night follow one another."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from plm_core.data.storyworld.patterns import Fact, Step
-from plm_core.data.storyworld.state import State
-from plm_core.data.storyworld.world import Sentence
+from plm_core.storyworld_v1.patterns import Fact, Step
+from plm_core.storyworld_v1.state import State
+from plm_core.storyworld_v1.world import Sentence
 
 
 class Evidence:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from plm_core.data.storyworld import words as w
-from plm_core.data.storyworld.more_words import BEGINNINGS, BOY_ENDS, GIRL_ENDS, NOT_NAMES, TABLES, TOWN_ENDS
+from plm_core.storyworld_v1 import words as w
+from plm_core.storyworld_v1.words_full import BEGINNINGS, BOY_ENDS, GIRL_ENDS, NOT_NAMES, TABLES, TOWN_ENDS
 
 Forms = dict[str, str]
 Path = tuple[tuple[str, str], ...]

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from plm_core.data.storyworld import more_words, words
-from plm_core.data.storyworld.kinds import Kind, Limits, Values
-from plm_core.data.storyworld.lexicon import Entry, Lexicon
-from plm_core.data.storyworld.state import State
+from plm_core.storyworld_v1 import words, words_full
+from plm_core.storyworld_v1.events import Kind, Limits, Values
+from plm_core.storyworld_v1.lexicon import Entry, Lexicon
+from plm_core.storyworld_v1.state import State
 
 Fact = tuple[str, int]
 """The name of a fact and the number of the person, thing or place that it is about."""
@@ -149,11 +149,11 @@ _TAGS = {
     ("people", "name"): "name", ("places", "noun"): "place", ("things", "colour"): "thing", ("things", "noun"): "thing",
 }  # fmt: skip
 NUMBER_WORDS = {
-    language: ["", *(row[column] for row in words.rows(words.NUMBERS + " " + more_words.TABLES["NUMBERS"]))]
+    language: ["", *(row[column] for row in words.rows(words.NUMBERS + " " + words_full.TABLES["NUMBERS"]))]
     for column, language in enumerate(("en", "zh"))
 }
 HOUR_WORDS = {
-    language: [row[column] for row in words.rows(more_words.TABLES["TIMES"])]
+    language: [row[column] for row in words.rows(words_full.TABLES["TIMES"])]
     for column, language in enumerate(("en", "zh"))
 }
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from plm_core.data.storyworld.labels import questions
-from plm_core.data.storyworld.lexicon import Entry
-from plm_core.data.storyworld.patterns import NUMBER_WORDS, Step
-from plm_core.data.storyworld.state import State
-from plm_core.data.storyworld.world import Sentence, Story
+from plm_core.storyworld_v1.lexicon import Entry
+from plm_core.storyworld_v1.patterns import NUMBER_WORDS, Step
+from plm_core.storyworld_v1.state import State
+from plm_core.storyworld_v1.tasks import questions
+from plm_core.storyworld_v1.world import Sentence, Story
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from plm_core.data.storyworld.evidence import Evidence
-from plm_core.data.storyworld.kinds import Kind, Values
-from plm_core.data.storyworld.lexicon import Path
-from plm_core.data.storyworld.patterns import Fact, Pattern, Step
-from plm_core.data.storyworld.state import State
-from plm_core.data.storyworld.world import EOS, Sentence, StoryWorld
+from plm_core.storyworld_v1.events import Kind, Values
+from plm_core.storyworld_v1.evidence import Evidence
+from plm_core.storyworld_v1.lexicon import Path
+from plm_core.storyworld_v1.patterns import Fact, Pattern, Step
+from plm_core.storyworld_v1.state import State
+from plm_core.storyworld_v1.world import EOS, Sentence, StoryWorld
 
 KINDS = ("new", "choice", "sentence", "memory")
 """What settles a word: the drawing of a new entry, another free choice, the words of its own sentence (and the

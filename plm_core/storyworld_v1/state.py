@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from plm_core.data.storyworld.lexicon import Entry
+from plm_core.storyworld_v1.lexicon import Entry
 
 
 @dataclass(slots=True)

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from plm_core.data.datasets import LabelledText, TaggedSentence, Translation
-from plm_core.data.storyworld.evidence import Evidence
-from plm_core.data.storyworld.patterns import Step
-from plm_core.data.storyworld.world import Sentence, Story, StoryWorld
+from plm_core.storyworld_v1.evidence import Evidence
+from plm_core.storyworld_v1.patterns import Step
+from plm_core.storyworld_v1.world import Sentence, Story, StoryWorld
 
 MOODS = ("glad", "sad", "angry")
 """The hero is glad to have what he or she wanted, angry if somebody else has it, and sad if nobody has it."""
@@ -184,7 +184,7 @@ def parallel(
         seed: the seed of the corpus.
         split: ``"train"``, ``"valid"`` or ``"test"``.
         count: number of stories; None for an endless stream.
-        parts: ``people`` and ``combinations``, as for :class:`~plm_core.data.storyworld.world.StoryWorld`.
+        parts: ``people`` and ``combinations``, as for :class:`~plm_core.storyworld_v1.world.StoryWorld`.
     """
     worlds = [StoryWorld(size, language, **parts) for language in ("en", "zh")]
     yield from zip(*(world.stories(seed, split, count) for world in worlds), strict=True)

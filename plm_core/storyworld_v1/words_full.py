@@ -1,4 +1,4 @@
-"""The further rows of the tables for the size ``full``, with the columns of :mod:`plm_core.data.storyworld.words`."""
+"""The further rows of the tables for the size ``full``, with the columns of :mod:`plm_core.storyworld_v1.words`."""
 
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ from functools import cached_property
 from itertools import accumulate
 from random import Random
 
-from plm_core.data.storyworld import chinese, english
-from plm_core.data.storyworld.kinds import Kind, Limits, Values, basic_middle, basic_opening
-from plm_core.data.storyworld.lexicon import build_lexicons
-from plm_core.data.storyworld.patterns import Choices, Pattern, Step, compile_choices
-from plm_core.data.storyworld.rich_kinds import rich_middle, rich_opening
-from plm_core.data.storyworld.state import State
+from plm_core.storyworld_v1 import chinese, english
+from plm_core.storyworld_v1.events import Kind, Limits, Values, basic_middle, basic_opening
+from plm_core.storyworld_v1.events_full import rich_middle, rich_opening
+from plm_core.storyworld_v1.lexicon import build_lexicons
+from plm_core.storyworld_v1.patterns import Choices, Pattern, Step, compile_choices
+from plm_core.storyworld_v1.state import State
 
 EOS = "<eos>"
 """The word that ends every story. In text it is the end of the line."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from plm_core.training.distributed import World
+from plm_core.distributed import World
 
 
 class DivergedError(ValueError):

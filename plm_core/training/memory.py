@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plm_core.evaluation.validation import TermsObjective, move
 from plm_core.objectives.base import Batch
 from plm_core.runtime import Precision
 from plm_core.training.config import OptimizerName
 from plm_core.training.optim import trainable
 from plm_core.training.precision import LossScaler, autocast
-from plm_core.training.validation import TermsObjective, move
 
 FLOATS_OF_STATE: dict[OptimizerName, int] = {"adamw": 2, "adam": 2, "sgd": 1}
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plm_core.distributed import World
 from plm_core.objectives.base import Batch
-from plm_core.training.distributed import World
 
 
 def clock() -> float:

@@ -15,12 +15,21 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from plm_core.distributed import World, draw_separately
+from plm_core.evaluation.validation import TermsObjective, move, validate
 from plm_core.objectives.base import Batch
 from plm_core.runtime import Precision, peak_flops
 from plm_core.training.blocks import checkpoint_activations, compile_blocks
-from plm_core.training.checkpoint import BEST, LAST, batch_digest, begin_run, random_state, restore_random_state
+from plm_core.training.checkpoints.directory import (
+    BEST,
+    LAST,
+    batch_digest,
+    begin_run,
+    random_state,
+    restore_random_state,
+)
+from plm_core.training.checkpoints.manager import Checkpoints
 from plm_core.training.config import TrainConfig
-from plm_core.training.distributed import World, draw_separately
 from plm_core.training.gradients import DivergedError, Gradients, listed
 from plm_core.training.interrupt import Interrupted, deferred_interrupt
 from plm_core.training.logs import RunLog, rates_of
@@ -28,8 +37,6 @@ from plm_core.training.optim import make_optimizer
 from plm_core.training.parallel import check_shareable, culprits, local_gradients, wrap
 from plm_core.training.precision import LossScaler, ScaleCollapsedError, autocast, check_master_weights
 from plm_core.training.progress import Progress, Running, num_tokens
-from plm_core.training.saving import Checkpoints
-from plm_core.training.validation import TermsObjective, move, validate
 
 Sums = list[tuple[str, Tensor, int]]
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from book.chapters import find_chapters, read_notebook, setup_block
-from book.check import Finding, find_all
-from book.execute import execute, prepare, save
-from book.scaffold import chapter_files
-from book.stamp import KEY
-from book.toc import Entry
+from book.tool.chapters import find_chapters, read_notebook, setup_block
+from book.tool.check import Finding, find_all
+from book.tool.execute import execute
+from book.tool.notebooks import prepare, save
+from book.tool.scaffold import chapter_files
+from book.tool.stamp import KEY
+from book.tool.toc import Entry
 
 HEADER = """\
 ---
@@ -42,7 +43,7 @@ A {term}`mask` says what counts {cite:p}`vaswani2017attention`.
 SETUP
 import matplotlib.pyplot as plt
 
-from plm_core.notebook import glue, use_figure_style
+from plm_chapters.notebook import glue, use_figure_style
 
 use_figure_style()
 ```
@@ -149,9 +150,11 @@ def executed_book(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(root / file, made)
     experiments = made / "chapters" / "experiments"
     (experiments / "results").mkdir(parents=True)
-    shutil.copy(root / "chapters" / "experiments" / "__init__.py", experiments)
-    # An installation maps plm_core.experiments to chapters/experiments; for a copy on the path a link does the same.
-    (made / "plm_core" / "experiments").symlink_to("../chapters/experiments")
+    for file in ("__init__.py", "notebook.py", "experiments/__init__.py"):
+        shutil.copy(root / "chapters" / file, made / "chapters" / file)
+    shutil.copytree(root / "chapters" / "checks", made / "chapters" / "checks", ignore=unwanted)
+    # An installation maps plm_chapters to chapters; for a copy on the path a link does the same.
+    (made / "plm_chapters").symlink_to("chapters")
     for name, text in ((LINES, FIRST), (SETTINGS, SECOND)):
         filled = HEADER + text.replace("SETUP\n", setup_block(made))
         (made / "chapters" / f"{name}.md").write_text(filled, encoding="utf-8")

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 
 from book.__main__ import main
-from book.execute import execute
+from book.tool.execute import execute
 
 TEXT, NOTEBOOK, EXERCISES = "chapters/01_lines.md", "chapters/01_lines.ipynb", "chapters/exercises/01_lines.md"
 OTHER, OTHER_NOTEBOOK = "chapters/02_settings.md", "chapters/02_settings.ipynb"

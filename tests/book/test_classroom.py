@@ -25,10 +25,10 @@ from otter.api import grade_submission  # what `otter run` calls
 from otter.nbmeta_config import NBMetadataConfig
 from otter.test_files import TestFile as Grade
 from otter.test_files import create_test_file
+from plm_chapters.checks.feedback import VISIBLE_SEED, Check
 
-from book.chapters import BookError
-from book.classroom import assemble, broken_rules, build_classroom, find_masters, stale_reason, student_path
-from plm_core.checks.feedback import VISIBLE_SEED, Check
+from book.tool.chapters import BookError
+from book.tool.classroom import assemble, broken_rules, build_classroom, find_masters, stale_reason, student_path
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = list(find_masters(ROOT))
@@ -191,7 +191,7 @@ def copy(tmp_path: Path) -> Path:
         f"chapters/exercises/{FIRST}.md",
         "chapters/exercises/assignment.yml",
         "_config.yml",
-        "book/classroom.py",
+        "book/tool/classroom.py",
     ):
         (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / part, tmp_path / part)
@@ -220,13 +220,13 @@ def test_build_then_otter_run(copy: Path, capfd: pytest.CaptureFixture[str]) -> 
     assert results.total == 0
 
     stamp = json.loads((built / "stamp.json").read_text(encoding="utf-8"))
-    assert "plm_core.checks.feedback" in stamp["modules"]
-    edit(copy, "class Check:", "class Check:  # edited", "plm_core/checks/feedback.py")
+    assert "plm_chapters.checks.feedback" in stamp["modules"]
+    edit(copy, "class Check:", "class Check:  # edited", "chapters/checks/feedback.py")
     edit(copy, "points: 3", "points: many", count=1)
     with pytest.raises(BookError, match="says no points"):
         build_classroom(copy)
     edit(copy, "points: many", "points: 3")
-    assert stale_reason(copy, FIRST) == "plm_core.checks.feedback changed"
+    assert stale_reason(copy, FIRST) == "plm_chapters.checks.feedback changed"
 
 
 def test_unknown_name_is_one_clear_message(copy: Path) -> None:

@@ -14,8 +14,9 @@ import nbformat
 import pytest
 
 from book.__main__ import main
-from book.machine import cores, kernel_environment
-from book.stamp import file_hash, text_hash
+from book.tool.machine import cores, kernel_environment
+from book.tool.modules import module_hash
+from book.tool.stamp import text_hash
 
 TEXT, NOTEBOOK = "chapters/01_lines.md", "chapters/01_lines.ipynb"
 OTHER, OTHER_NOTEBOOK = "chapters/02_settings.md", "chapters/02_settings.ipynb"
@@ -41,8 +42,8 @@ def test_a_fresh_book_is_left_alone(tiny, capsys) -> None:
 def test_the_stamp_says_what_was_used_and_on_what(tiny) -> None:
     stamp = stamp_of(tiny.path(NOTEBOOK))
     # Only what was really imported: not the rest of the library.
-    assert set(stamp["modules"]) == {"plm_core", "plm_core.notebook"}
-    assert stamp["modules"]["plm_core.notebook"] == file_hash(tiny.path("plm_core/notebook.py"))
+    assert set(stamp["modules"]) == {"plm_chapters", "plm_chapters.notebook", "plm_core"}
+    assert stamp["modules"]["plm_chapters.notebook"] == module_hash(tiny.path("chapters/notebook.py"))
     assert set(stamp["files"]) == {"plm_core/figures.mplstyle"}
     assert stamp["text"] == text_hash(tiny.path(TEXT).read_text())
     assert stamp["preset"] == "laptop"

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from book.__main__ import main
-from book.experiment import load_saved, load_stored, saved_path
-from book.stamp import file_hash
+from book.tool.experiment import load_saved, load_stored, saved_path
+from book.tool.modules import module_hash
 
 SCRIPT = '''\
 """A tiny experiment: one variant works only once it is allowed to."""
@@ -67,9 +67,9 @@ def test_failed_runs_are_named_and_the_others_are_kept_for_the_next_time(tiny, e
     assert results["command"] == "python -m book experiment 03 --preset laptop"
     assert results["seeds"] == [0, 1]
     assert set(results["versions"]) == {"python", "torch", "numpy"}
-    assert results["library"]["plm_core.config"] == file_hash(tiny.path("plm_core/config.py"))
-    assert "plm_core.experiments.03_tiny" in results["library"]
-    assert "plm_core.notebook" not in results["library"]
+    assert results["library"]["plm_core.config"] == module_hash(tiny.path("plm_core/config.py"))
+    assert "plm_chapters.experiments.03_tiny" in results["library"]
+    assert "plm_chapters.notebook" not in results["library"]
 
     # Nothing is run twice, not even where only the stored file is left.
     before = tiny.path(STORED).read_bytes()
@@ -84,7 +84,7 @@ def test_failed_runs_are_named_and_the_others_are_kept_for_the_next_time(tiny, e
 def test_saved_runs_count_only_while_their_modules_are_unchanged(tiny, capsys) -> None:
     folder, run = tiny.path("_build/saved"), ("plain", 0)
     folder.mkdir(parents=True)
-    record = {"library": {"plm_core.config": file_hash(tiny.path("plm_core/config.py"))}, "result": {}}
+    record = {"library": {"plm_core.config": module_hash(tiny.path("plm_core/config.py"))}, "result": {}}
     saved_path(folder, run).write_text(json.dumps(record))
     assert load_saved(tiny.root, folder, [run]) == {run: record}
     with tiny.path("plm_core/config.py").open("a") as file:

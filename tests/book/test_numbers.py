@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from book.numbers import sentences, typed_measurements
-from book.prose import read_prose
+from book.tool.numbers import sentences, typed_measurements
+from book.tool.prose import read_prose
 
 
 def found(text: str) -> list[str]:

@@ -14,16 +14,16 @@ def setuptools(root: Path) -> dict:
 
 
 def test_no_package_is_missing(root, setuptools) -> None:
-    found = {
-        ".".join(path.parent.relative_to(root).parts)
-        for path in (root / "plm_core").rglob("__init__.py")
-        if "experiments" not in path.parts
+    found = {".".join(path.parent.relative_to(root).parts) for path in (root / "plm_core").rglob("__init__.py")}
+    found |= {
+        ".".join(("plm_chapters", *path.parent.relative_to(root / "chapters").parts))
+        for path in (root / "chapters").rglob("__init__.py")
     }
-    assert set(setuptools["packages"]) == found | {"plm_core.experiments"}
+    assert set(setuptools["packages"]) == found
 
 
 def test_every_module_is_in_a_package(root) -> None:
-    for path in (root / "plm_core").rglob("*.py"):
+    for path in [*(root / "plm_core").rglob("*.py"), *(root / "chapters" / "checks").rglob("*.py")]:
         assert (path.parent / "__init__.py").exists(), f"{path.relative_to(root)} lies in no package"
 
 
@@ -31,18 +31,19 @@ def test_no_file_of_the_library_is_left_behind(root, setuptools) -> None:
     folders = setuptools["package-dir"]
     packed = set()
     for package, patterns in setuptools["package-data"].items():
-        folder = root / folders.get(package, package.replace(".", "/"))
+        top, *inner = package.split(".")
+        folder = (root / folders.get(top, top)).joinpath(*inner)
         packed |= {path for pattern in patterns for path in folder.glob(pattern)}
     for path in (root / "plm_core").rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if path.is_file() and path.suffix not in (".py", ".pyc") and not hidden and "experiments" not in path.parts:
+        if path.is_file() and path.suffix not in (".py", ".pyc") and not hidden:
             assert path in packed, f"{path.relative_to(root)} is not in [tool.setuptools.package-data]"
     for path in (root / "chapters" / "experiments" / "results").glob("*.json"):
         assert path in packed, f"{path.name} would not reach Colab"
 
 
 def test_experiments_come_from_beside_the_chapters(setuptools) -> None:
-    assert setuptools["package-dir"]["plm_core.experiments"] == "chapters/experiments"
+    assert setuptools["package-dir"] == {"plm_chapters": "chapters"}
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from book.__main__ import main
-from book.chapters import BookError
-from book.execute import execute
-from book.scaffold import new_chapter, with_chapter
-from book.toc import Entry
+from book.tool.chapters import BookError
+from book.tool.execute import execute
+from book.tool.scaffold import new_chapter, with_chapter
+from book.tool.toc import Entry
 
 TOC = """\
 # A comment that stays.
@@ -46,7 +46,7 @@ def test_a_new_chapter_runs_and_passes_the_check(tiny) -> None:
         "chapters/experiments/results/11_curriculum.laptop.json",
         "chapters/exercises/11_curriculum.md",
         "chapters/exercises/wrong/11_curriculum.py",
-        "plm_core/checks/curriculum.py",
+        "chapters/checks/curriculum/basics.py",
     ):
         assert tiny.path(path).is_file()
         assert path in done.stdout
@@ -76,10 +76,11 @@ def test_bad_names_are_refused_and_nothing_is_written(tiny, capsys, name, messag
 
 
 def test_nothing_is_overwritten(tiny) -> None:
-    tiny.path("plm_core/checks/curriculum.py").write_text("# mine")
-    with pytest.raises(BookError, match=r"plm_core/checks/curriculum\.py already there"):
+    tiny.path("chapters/checks/curriculum").mkdir()
+    tiny.path("chapters/checks/curriculum/basics.py").write_text("# mine")
+    with pytest.raises(BookError, match=r"chapters/checks/curriculum/basics\.py already there"):
         new_chapter(tiny.root, "11_curriculum")
-    assert tiny.path("plm_core/checks/curriculum.py").read_text() == "# mine"
+    assert tiny.path("chapters/checks/curriculum/basics.py").read_text() == "# mine"
     assert not tiny.path("chapters/11_curriculum.md").exists()
 
 

@@ -4,8 +4,9 @@ import json
 
 import pytest
 from IPython.utils.capture import capture_output
+from plm_chapters import notebook
 
-from plm_core import notebook, runtime
+from plm_core import runtime
 
 
 def displayed(call):

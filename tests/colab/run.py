@@ -32,7 +32,7 @@ from traitlets import default
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from book.chapters import BookError, Chapter, find_chapters, setup_cell  # noqa: E402
+from book.tool.chapters import BookError, Chapter, find_chapters, setup_cell  # noqa: E402
 
 THERE_ALREADY = ("torch", "numpy", "matplotlib", "ipykernel")
 """What Colab has, as far as a chapter's set-up cell may count on it."""

@@ -11,6 +11,7 @@ from plm_core.compression.onnx_model import OnnxModel, file_numbers
 from plm_core.compression.structure import stored_bytes
 from plm_core.data.batches import PackedBatches, PaddedBatches
 from plm_core.data.labels import IGNORE
+from plm_core.evaluation.validation import validate
 from plm_core.models.bert import Bert
 from plm_core.models.classifier import BertClassifier
 from plm_core.models.gpt import Gpt
@@ -19,7 +20,6 @@ from plm_core.objectives.causal_lm import CausalLM
 from plm_core.objectives.classification import Classification
 from plm_core.objectives.masked_lm import MaskedLM
 from plm_core.objectives.sentence_pair import NextSentence
-from plm_core.training.validation import validate
 
 
 def exported(model, folder) -> OnnxModel:

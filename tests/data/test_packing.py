@@ -17,9 +17,9 @@ from plm_core.data.packing import (
     same_document,
     trim,
 )
-from plm_core.data.storyworld import StoryWorld
 from plm_core.data.tokenizers import pad, train_words
 from plm_core.models.gpt import Gpt, GptConfig
+from plm_core.storyworld_v1 import StoryWorld
 
 lengths_and_row = st.tuples(st.lists(st.integers(0, 70), max_size=60), st.integers(1, 40))
 

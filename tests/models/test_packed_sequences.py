@@ -11,7 +11,7 @@ from plm_core.models.attention import attend
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.inputs import expand_mask
-from plm_core.models.segments import Segments
+from plm_core.models.varlen import Segments
 
 SHAPE = {
     "vocab_size": 40,

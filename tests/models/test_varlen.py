@@ -23,7 +23,7 @@ from plm_core.models.attention import attend
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.inputs import expand_mask
-from plm_core.models.segments import Segments, attend_varlen, varlen_kernel, varlen_serves
+from plm_core.models.varlen import Segments, attend_varlen, varlen_kernel, varlen_serves
 from plm_core.objectives import causal_lm
 from plm_core.objectives.base import Joint
 from plm_core.objectives.causal_lm import CausalLM, ragged_inputs

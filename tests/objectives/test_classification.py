@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from plm_core.data.labels import IGNORE
+from plm_core.evaluation.validation import validate
 from plm_core.models.classifier import BertClassifier, ClassifierConfig
 from plm_core.objectives.classification import Classification
-from plm_core.training.validation import validate
 
 
 @pytest.fixture

@@ -7,19 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plm_core.data.labels import IGNORE
+from plm_core.evaluation.validation import validate
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.objectives.base import Joint
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.objectives.masked_lm import MaskedLM
 from plm_core.objectives.sentence_pair import NextSentence
-from plm_core.pretraining.config import RunConfig
-from plm_core.pretraining.run import build_model, open_run, pretrain
-from plm_core.pretraining.sources import make_sources
-from plm_core.pretraining.texts import load_texts, train_tokenizer
+from plm_core.runs.batches import make_sources
+from plm_core.runs.config import RunConfig
+from plm_core.runs.corpus import load_texts, train_tokenizer
+from plm_core.runs.pretrain import build_model, open_run, pretrain
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
-from plm_core.training.validation import validate
 
 VOCABULARY = 23
 SHAPE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -185,8 +185,8 @@ def run_config(folder, objective, **changes):
 @pytest.mark.parametrize("objective", ["causal_lm", "masked_lm", "masked_lm+next_sentence"])
 def test_a_runs_setting_reaches_its_objective_and_not_its_report(monkeypatch, tmp_path, objective):
     monkeypatch.setenv("PLM_DEVICE", "cpu")
-    monkeypatch.setattr("plm_core.pretraining.run.known_floor", lambda *_: None)  # it and the picture: tested elsewhere
-    monkeypatch.setattr("plm_core.pretraining.run.plot_learning_curve", lambda *_, **__: None)
+    monkeypatch.setattr("plm_core.runs.pretrain.known_floor", lambda *_: None)  # it and the picture: tested elsewhere
+    monkeypatch.setattr("plm_core.runs.pretrain.plot_learning_curve", lambda *_, **__: None)
     config = run_config(tmp_path / "run", objective)
     texts = load_texts(config)
     tokenizer = train_tokenizer(config, texts)

@@ -13,10 +13,10 @@ import yaml
 from plm_core.cli import main
 from plm_core.compression.onnx_model import OnnxModel
 from plm_core.compression.prune import sparsity
-from plm_core.pretraining.compare import characters
-from plm_core.pretraining.compress import Prune, Quantize, parse_method
-from plm_core.pretraining.run import open_run
-from plm_core.pretraining.sources import causal_source
+from plm_core.runs.batches import causal_source
+from plm_core.runs.compare import characters
+from plm_core.runs.compress import Prune, Quantize, parse_method
+from plm_core.runs.pretrain import open_run
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -36,7 +36,7 @@ def train(folder: Path, objective: str) -> Path:
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plm_core.pretraining.floor.WORDS_PER_STORY", 1)
+        patch.setattr("plm_core.runs.entropy_floor.WORDS_PER_STORY", 1)
         assert main(["train", str(path)]) == 0
     return folder / "run"
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plm_core.data.masking import MaskingConfig
-from plm_core.data.storyworld import StoryWorld
-from plm_core.pretraining.config import RunConfig
-from plm_core.pretraining.floor import chosen_entropy, known_floor, masked_floor
-from plm_core.pretraining.texts import Texts, load_texts
+from plm_core.runs.config import RunConfig
+from plm_core.runs.corpus import Texts, load_texts
+from plm_core.runs.entropy_floor import chosen_entropy, known_floor, masked_floor
+from plm_core.storyworld_v1 import StoryWorld
 
 ALL_MASKED = MaskingConfig(mask_share=1.0, random_share=0.0)
 posteriors = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=6).map(

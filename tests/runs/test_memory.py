@@ -10,8 +10,8 @@ from plm_core.models.bert import Bert
 from plm_core.models.gpt import Gpt
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.objectives.masked_lm import MaskedLM
-from plm_core.pretraining.config import RunConfig
-from plm_core.pretraining.ledger import run_ledger
+from plm_core.runs.config import RunConfig
+from plm_core.runs.memory import run_ledger
 from plm_core.training.blocks import checkpoint_activations
 from plm_core.training.memory import measured_ledger
 from plm_core.training.optim import make_optimizer

@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from plm_core.cli import main
-from plm_core.pretraining.config import RunConfig, read_run_config
-from plm_core.pretraining.run import build_model, only_user, open_run, pretrain
-from plm_core.pretraining.sources import make_sources, text_blocks, word_starts
-from plm_core.pretraining.texts import Texts, load_texts, split_documents, train_tokenizer
-from plm_core.training.checkpoint import LAST, complete
+from plm_core.runs.batches import make_sources, text_blocks, word_starts
+from plm_core.runs.config import RunConfig, read_run_config
+from plm_core.runs.corpus import Texts, load_texts, split_documents, train_tokenizer
+from plm_core.runs.pretrain import build_model, only_user, open_run, pretrain
+from plm_core.training.checkpoints.directory import LAST, complete
 from plm_core.training.trainer import Trainer
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -46,7 +46,7 @@ def write(tmp_path):
 @pytest.fixture(autouse=True)
 def small_sample(monkeypatch):
     """Estimate the floor of masked runs from few words: its value is tested elsewhere."""
-    monkeypatch.setattr("plm_core.pretraining.floor.WORDS_PER_STORY", 1)
+    monkeypatch.setattr("plm_core.runs.entropy_floor.WORDS_PER_STORY", 1)
 
 
 def refused(capsys, *arguments):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from plm_core.cli import main
-from plm_core.training.checkpoint import LAST, WEIGHTS, complete
+from plm_core.training.checkpoints.directory import LAST, WEIGHTS, complete
 from plm_core.training.logs import METRICS_FILE
 from plm_core.training.trainer import Trainer
 
@@ -44,8 +44,8 @@ sys.exit(main(sys.argv[1:]))
 def plain(monkeypatch):
     """On the CPU, without floor and picture of the curve, which are tested elsewhere."""
     monkeypatch.setenv("PLM_DEVICE", "cpu")
-    monkeypatch.setattr("plm_core.pretraining.run.known_floor", lambda *_: None)
-    monkeypatch.setattr("plm_core.pretraining.run.plot_learning_curve", lambda *_, **__: None)
+    monkeypatch.setattr("plm_core.runs.pretrain.known_floor", lambda *_: None)
+    monkeypatch.setattr("plm_core.runs.pretrain.plot_learning_curve", lambda *_, **__: None)
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_nothing_is_said_to_be_saved_before_it_is(monkeypatch, write, tmp_path, 
     def stopped(*_):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("plm_core.pretraining.run.build_model", stopped)
+    monkeypatch.setattr("plm_core.runs.pretrain.build_model", stopped)
     assert main(["train", write("run")]) == 130
     assert "state saved" not in capsys.readouterr().out
     assert not complete(tmp_path / "run", LAST)

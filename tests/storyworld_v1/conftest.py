@@ -1,6 +1,6 @@
 import pytest
 
-from plm_core.data.storyworld import StoryWorld
+from plm_core.storyworld_v1 import StoryWorld
 
 KINDS_OF_WORLD = [("small", "en"), ("small", "zh"), ("full", "en"), ("full", "zh")]
 

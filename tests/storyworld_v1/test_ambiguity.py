@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from plm_core.data.storyworld import IdealReader
-from plm_core.data.storyworld.patterns import Step
+from plm_core.storyworld_v1 import IdealReader
+from plm_core.storyworld_v1.patterns import Step
 
 
 def states(world, seeds, every):

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from plm_core.data.storyworld import IdealReader, NotOfThisWorld, StoryWorld
-from plm_core.data.storyworld.floor import bits_per_character, entropy_rate, floor_by_kind, ratio, read_sample
+from plm_core.storyworld_v1 import IdealReader, NotOfThisWorld, StoryWorld
+from plm_core.storyworld_v1.entropy import bits_per_character, entropy_rate, floor_by_kind, ratio, read_sample
 
 
 def test_the_ideal_readers_loss_on_fresh_text_is_the_entropy_within_the_intervals(small):

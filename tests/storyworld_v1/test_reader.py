@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from plm_core.data.storyworld import EOS, IdealReader, NotOfThisWorld
+from plm_core.storyworld_v1 import EOS, IdealReader, NotOfThisWorld
 
 
 def test_surprisals_sum_to_the_generators_own_log_probability(world):

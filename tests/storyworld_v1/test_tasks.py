@@ -2,7 +2,7 @@
 
 import pytest
 
-from plm_core.data.storyworld import IdealReader, StoryWorld, labels, probes
+from plm_core.storyworld_v1 import IdealReader, StoryWorld, probes, tasks
 
 
 @pytest.fixture(scope="module")
@@ -15,16 +15,16 @@ def test_mood_follows_from_who_has_the_wanted_thing(world):
         state = story.final_state
         holder = state.things[state.wanted].holder
         expected = "sad" if holder is None else "glad" if holder == 0 else "angry"
-        assert labels.mood(story) == expected
-        whole, cut = (next(labels.moods([story], whole=whole)) for whole in (True, False))
+        assert tasks.mood(story) == expected
+        whole, cut = (next(tasks.moods([story], whole=whole)) for whole in (True, False))
         assert whole.label == cut.label == expected
         assert whole.text.startswith(cut.text)
         assert whole.text != cut.text
 
 
 def test_every_mood_is_common(world):
-    found = [labels.mood(story) for story in world.stories(32, count=400)]
-    assert all(found.count(mood) > 40 for mood in labels.MOODS)
+    found = [tasks.mood(story) for story in world.stories(32, count=400)]
+    assert all(found.count(mood) > 40 for mood in tasks.MOODS)
 
 
 def test_tags_name_exactly_the_names_places_and_objects(world):
@@ -32,7 +32,7 @@ def test_tags_name_exactly_the_names_places_and_objects(world):
     names = world.names
     places = set(world.lexicons["places"].words(world.language, "noun"))
     colours = set(world.lexicons["things"].words(world.language, "colour"))
-    for sentence in labels.tagged_sentences(world.stories(33, count=40)):
+    for sentence in tasks.tagged_sentences(world.stories(33, count=40)):
         assert len(sentence.words) == len(sentence.tags)
         before = "O"
         for word, tag in zip(sentence.words, sentence.tags, strict=True):
@@ -49,7 +49,7 @@ def test_tags_name_exactly_the_names_places_and_objects(world):
 def test_answers_stand_in_the_context_and_are_certain(world):
     reader, kinds = IdealReader(world), set()
     for story in world.stories(34, "test", 25):
-        for question in labels.questions([story]):
+        for question in tasks.questions([story]):
             kinds.add(question.kind)
             assert question.context[question.start] == question.answer
             assert question.context == story.words[: len(question.context)]
@@ -63,7 +63,7 @@ def test_answers_stand_in_the_context_and_are_certain(world):
 
 def test_a_summary_is_made_of_sentences_of_the_world(stories):
     for story in stories:
-        told = labels.summary(story)
+        told = tasks.summary(story)
         assert any(word in told[0] for word in ("wanted",))
         assert told[-1][:3] == ["in", "the", "end"]
         assert sum("gave" in words or "picked" in words for words in told) == sum(
@@ -105,19 +105,19 @@ def test_relations_by_a_second_simulation(stories):
                 where[things[values[1]]] = where[held.pop(things[values[1]])]
         expected = {(who, "is at", where[who]) for who in people}
         expected |= {(held[t], "has", t) if t in held else (t, "is at", where[t]) for t in things}
-        assert {(r.head, r.relation, r.tail) for r in labels.relations(story)} == expected
+        assert {(r.head, r.relation, r.tail) for r in tasks.relations(story)} == expected
 
 
 def test_pairs_of_sentences_are_aligned():
-    for english, chinese in labels.parallel("small", seed=3, count=20):
+    for english, chinese in tasks.parallel("small", seed=3, count=20):
         assert [s.kind.name for s in english.sentences] == [s.kind.name for s in chinese.sentences]
-    pair = next(labels.translations(labels.parallel("full", count=1, people="held_out")))
+    pair = next(tasks.translations(tasks.parallel("full", count=1, people="held_out")))
     assert pair.source.endswith(".")
     assert pair.target.endswith("。")
 
 
 def test_documents_are_the_stories(stories):
-    for story, document in zip(stories, labels.documents(stories), strict=True):
+    for story, document in zip(stories, tasks.documents(stories), strict=True):
         assert [word for sentence in document for word in sentence] == story.words[:-1]
 
 

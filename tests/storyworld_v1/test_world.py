@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from plm_core.data.storyworld import EOS, StoryWorld
-from plm_core.data.storyworld.lexicon import HELD_OUT, build_lexicons
-from plm_core.data.storyworld.words import article, plural
+from plm_core.storyworld_v1 import EOS, StoryWorld
+from plm_core.storyworld_v1.lexicon import HELD_OUT, build_lexicons
+from plm_core.storyworld_v1.words import article, plural
 
 
 def digest(world, count=50):

@@ -11,7 +11,7 @@ from torch.distributed import TCPStore
 
 RANKS = Path(__file__).with_name("ranks.py")
 PRELOADED = [
-    *("plm_core.training.trainer", "plm_core.models.bert", "plm_core.pretraining.run", "plm_core.cli"),
+    *("plm_core.training.trainer", "plm_core.models.bert", "plm_core.runs.pretrain", "plm_core.cli"),
     *("torch._dynamo", "torch.distributed.fsdp", "torch.distributed.tensor", "torch.distributed.checkpoint"),
     "matplotlib.pyplot",
 ]

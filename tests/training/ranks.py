@@ -11,12 +11,12 @@ import signal
 import torch
 
 from plm_core.data.labels import IGNORE
+from plm_core.distributed import World, one_voice, start_world
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.objectives.base import Joint
 from plm_core.objectives.masked_lm import MaskedLM
 from plm_core.objectives.sentence_pair import NextSentence
 from plm_core.training.config import TrainConfig
-from plm_core.training.distributed import World, one_voice, start_world
 from plm_core.training.gradients import local
 from plm_core.training.parallel import whole
 from plm_core.training.trainer import Trainer

@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from plm_core.training.checkpoint import LAST, WEIGHTS, complete, newest_checkpoint
+from plm_core.distributed import World, start_world
+from plm_core.training.checkpoints.directory import LAST, WEIGHTS, complete, newest_checkpoint
+from plm_core.training.checkpoints.sharded import OPTIMIZER
 from plm_core.training.config import TrainConfig
-from plm_core.training.distributed import World, start_world
 from plm_core.training.logs import METRICS_FILE
-from plm_core.training.sharded_checkpoint import OPTIMIZER
 
 ranks = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("ranks.py"))))
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from plm_core.cli import main
-from plm_core.training.checkpoint import LAST, complete
-from plm_core.training.distributed import launcher
+from plm_core.distributed import launcher
+from plm_core.training.checkpoints.directory import LAST, complete
 from plm_core.training.logs import read_metrics
 
 TINY = {

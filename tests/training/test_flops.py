@@ -8,17 +8,17 @@ import torch
 from torch import nn
 
 from plm_core.data.batches import PackedBatches, PaddedBatches
+from plm_core.evaluation.validation import validate
 from plm_core.models.cost import flops_per_token
 from plm_core.objectives.base import LossParts, Objective
-from plm_core.pretraining.config import RunConfig
-from plm_core.pretraining.run import open_run, pretrain
+from plm_core.runs.config import RunConfig
+from plm_core.runs.pretrain import open_run, pretrain
 from plm_core.runtime import PEAK_FLOPS, peak_flops
 from plm_core.training.config import TrainConfig
 from plm_core.training.interrupt import Interrupted
 from plm_core.training.logs import SPEED_FILE, rates_of, read_metrics
 from plm_core.training.progress import Running, num_tokens
 from plm_core.training.trainer import Trainer
-from plm_core.training.validation import validate
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 COST = 1234.5
@@ -255,8 +255,8 @@ def test_only_real_tokens_count(batch, tokens):
 def test_a_run_counts_three_forward_passes_a_token(monkeypatch, tmp_path):
     """Forward once, backward twice (Kaplan et al. 2020); the cost is that of the model that the run has built."""
     monkeypatch.setenv("PLM_DEVICE", "cpu")
-    monkeypatch.setattr("plm_core.pretraining.run.known_floor", lambda *_: None)  # it and the picture: tested elsewhere
-    monkeypatch.setattr("plm_core.pretraining.run.plot_learning_curve", lambda *_, **__: None)
+    monkeypatch.setattr("plm_core.runs.pretrain.known_floor", lambda *_: None)  # it and the picture: tested elsewhere
+    monkeypatch.setattr("plm_core.runs.pretrain.plot_learning_curve", lambda *_, **__: None)
     config = RunConfig(
         corpus="storyworld-small-en",
         output=tmp_path,

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from plm_core.data.labels import IGNORE
+from plm_core.evaluation.validation import validate
 from plm_core.objectives.base import Joint, LossParts, Objective
-from plm_core.training.checkpoint import BEST, LAST, STATE, WEIGHTS, complete, newest_checkpoint
+from plm_core.training.checkpoints.directory import BEST, LAST, STATE, WEIGHTS, complete, newest_checkpoint
 from plm_core.training.config import TrainConfig
 from plm_core.training.logs import METRICS_FILE, plot_learning_curve, read_metrics
 from plm_core.training.optim import decay_groups
 from plm_core.training.trainer import DivergedError, Trainer
-from plm_core.training.validation import validate
 
 VOCABULARY, LENGTH = 11, 6
 

@@ -1,8 +1,8 @@
 """Checks of the exercises on attention, from the pencil to multi-head attention.
 
-Masks are checked in :mod:`plm_core.checks.attention_masks`; heads, sampling, the backward pass and attention in blocks
-in :mod:`plm_core.checks.attention_kernels`. Letters: T queries, S keys, K head width, M width of the values, H heads,
-D model width, B batch.
+Masks are checked in :mod:`plm_chapters.checks.attention.masks`; heads, sampling, the backward pass and attention in
+blocks in :mod:`plm_chapters.checks.attention.kernels`. Letters: T queries, S keys, K head width, M width of the values,
+H heads, D model width, B batch.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 from torch import Tensor
-
-from plm_core.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 
 TensorFunction = Callable[..., Tensor]
 

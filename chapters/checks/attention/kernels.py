@@ -1,6 +1,6 @@
 """Checks of the harder exercises on attention: heads, sampling, the backward pass and attention in blocks.
 
-Letters as in :mod:`plm_core.checks.attention`.
+Letters as in :mod:`plm_chapters.checks.attention.basics`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from plm_chapters.checks.attention.basics import NO_SCALE, WRONG_AXIS, TensorFunction, softmax_attention
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_frequencies, expect_tensor
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-from plm_core.checks.attention import NO_SCALE, WRONG_AXIS, TensorFunction, softmax_attention
-from plm_core.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_frequencies, expect_tensor
 
 # --- 6: find the bugs -----------------------------------------------------------------------------------------------
 

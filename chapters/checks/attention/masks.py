@@ -1,6 +1,6 @@
 """Checks of the exercises on masks: who may look at what, and a softmax that obeys.
 
-Letters as in :mod:`plm_core.checks.attention`.
+Letters as in :mod:`plm_chapters.checks.attention.basics`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ import math
 from typing import Any
 
 import torch
+from plm_chapters.checks.attention.basics import WRONG_AXIS, TensorFunction
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 from torch import Tensor
-
-from plm_core.checks.attention import WRONG_AXIS, TensorFunction
-from plm_core.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 
 # --- 3: who may look at what ----------------------------------------------------------------------------------------
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from plm_chapters.checks.distillation.losses import IGNORE, TensorFunction, divergence
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 from torch import Tensor, nn
-
-from plm_core.checks.distillation import IGNORE, TensorFunction, divergence
-from plm_core.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 
 # --- which tensors to copy ---------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any
 
-from plm_core.checks.feedback import Check, CheckFailed, Draw
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw
 
 Function = Callable[..., Any]
 

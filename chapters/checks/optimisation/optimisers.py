@@ -1,6 +1,6 @@
 """Checks of the exercises on optimisers: steps by pencil, AdamW, and what the rules do with scale.
 
-What stands around the optimiser is checked in :mod:`plm_core.checks.training_loop`.
+What stands around the optimiser is checked in :mod:`plm_chapters.checks.optimisation.training_loop`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 from torch import Tensor, nn
-
-from plm_core.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 
 # --- 1: by pencil ---------------------------------------------------------------------------------------------------
 

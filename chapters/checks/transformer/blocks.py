@@ -1,7 +1,7 @@
 """Checks of the exercises on the Transformer: norms and sums, blocks, counts, and what depth and width do.
 
-The feed-forward network is checked in :mod:`plm_core.checks.feed_forward`. Letters: T tokens, D model width,
-F feed-forward width, V vocabulary, L blocks, P positions.
+The feed-forward network is checked in :mod:`plm_chapters.checks.transformer.feed_forward`. Letters: T tokens, D model
+width, F feed-forward width, V vocabulary, L blocks, P positions.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 from torch import Tensor
 
-from plm_core.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 from plm_core.models.config import TransformerConfig
 from plm_core.models.cost import attention_crossover
 from plm_core.models.counting import Architecture, num_parameters

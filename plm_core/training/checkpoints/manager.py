@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from plm_core.training.checkpoint import (
+from plm_core.distributed import World
+from plm_core.training.checkpoints.directory import (
     BEST,
     LAST,
     STATE,
@@ -26,8 +27,7 @@ from plm_core.training.checkpoint import (
     save_state,
     verify,
 )
-from plm_core.training.distributed import World
-from plm_core.training.sharded_checkpoint import (
+from plm_core.training.checkpoints.sharded import (
     OPTIMIZER,
     load_optimizer_parts,
     load_whole_weights,

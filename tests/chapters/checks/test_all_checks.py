@@ -6,15 +6,14 @@ import importlib
 import inspect
 import pkgutil
 
+import plm_chapters.checks
 import pytest
-
-import plm_core.checks
-from plm_core.checks.feedback import Check, CheckFailed
+from plm_chapters.checks.feedback import Check, CheckFailed
 
 CASES = [
     pytest.param(check, stage, id=f"{info.name}-{name}-{stage.replace(' ', '_')}")
-    for info in pkgutil.iter_modules(plm_core.checks.__path__)
-    for name, check in vars(importlib.import_module(f"plm_core.checks.{info.name}")).items()
+    for info in pkgutil.iter_modules(plm_chapters.checks.__path__)
+    for name, check in vars(importlib.import_module(f"plm_chapters.checks.{info.name}")).items()
     if isinstance(check, Check)
     for stage in check.stages
 ]

@@ -5,10 +5,9 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-
-from plm_core.checks import masking as check
-from plm_core.checks import masking_targets as targets
-from plm_core.checks.feedback import CheckFailed
+from plm_chapters.checks.feedback import CheckFailed
+from plm_chapters.checks.masked_lm import masking as check
+from plm_chapters.checks.masked_lm import targets
 
 
 def corrupt(ids_BT, special, mask_id, vocab_size, generator):

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plm_chapters.checks.feedback import Check
+from plm_chapters.checks.optimisation import optimisers as optimisation
+from plm_chapters.checks.optimisation import training_loop
 from torch import Tensor, nn
-
-from plm_core.checks import optimisation, training_loop
-from plm_core.checks.feedback import Check
 
 SEEDS = st.integers(0, 2**31)
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from plm_core.objectives.base import LossParts, Objective
 from plm_core.training import checkpoint as module
-from plm_core.training.checkpoint import (
+from plm_core.training.checkpoints.directory import (
     BEST,
     LAST,
     MANIFEST,

@@ -1,0 +1,1 @@
+"""The build tool behind ``python -m book``: execute, check, build and extend the book."""

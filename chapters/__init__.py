@@ -1,0 +1,1 @@
+"""What the chapters need besides the library; installed as ``plm_chapters``."""
