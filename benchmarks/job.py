@@ -15,7 +15,7 @@ from plm_core.data.tokenizers import Tokenizer
 from plm_core.interop.huggingface import save_pretrained
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt, GptConfig
-from plm_core.models.varlen import Segments
+from plm_core.models.varlen import PackedSequences
 from plm_core.runtime import Precision
 
 Task = Literal["mlm+nsp", "causal"]
@@ -88,7 +88,7 @@ class TokenCount:
 
     def _see(self, model: torch.nn.Module, positional: object, inputs: dict[str, Any]) -> None:
         mask = inputs.get("attention_mask")
-        if isinstance(mask, Segments):
+        if isinstance(mask, PackedSequences):
             self._count += len(mask.places)
         elif mask is None:
             self._count += inputs["input_ids"].numel()

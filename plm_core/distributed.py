@@ -1,4 +1,4 @@
-"""A run on several processes: who they are, what they tell each other, and how one of them speaks when it fails.
+"""The processes that train together: rank and size, collectives, and how a failure is reported exactly once.
 
 ``torchrun`` starts the processes and tells each its rank by environment variables; without it there is one process
 and every function here is the identity. The collectives are torch's: gloo between CPUs, NCCL between GPUs.
@@ -32,12 +32,12 @@ Backend = Literal["gloo", "nccl"]
 LOST_PEER = re.compile(r"gloo|nccl|connection|socket|broken pipe", re.IGNORECASE)
 
 
-class WorldError(ValueError):
+class ProcessError(ValueError):
     """One process of several has failed; the message says which."""
 
 
 @dataclass(frozen=True)
-class World:
+class Processes:
     """The processes of a run, seen by one of them. The default is a process on its own."""
 
     rank: int = 0
@@ -64,7 +64,7 @@ class World:
         return self.strategy == "fsdp"
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum of a tensor over all processes, in a new tensor; the tensor itself in a world of one."""
+        """The sum of a tensor over all processes, in a new tensor; the tensor itself where there is one process."""
         if self.size == 1:
             return tensor
         total = tensor.clone()
@@ -79,7 +79,7 @@ class World:
         totals = self.sum(torch.tensor([counts[name] for name in names], dtype=torch.int64))
         return dict(zip(names, totals.tolist(), strict=True))
 
-    def highest(self, number: int) -> int:
+    def all_reduce_max(self, number: int) -> int:
         """The largest of the processes' numbers."""
         return max(self.gather(number))
 
@@ -91,7 +91,7 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
-    def share(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """The main process's value, in every process."""
         if self.size == 1:
             return value
@@ -104,7 +104,7 @@ class World:
         if self.size > 1:
             self.sum(torch.zeros(()))
 
-    def mine(self, items: Sequence[T]) -> list[T]:
+    def shard(self, items: Sequence[T]) -> list[T]:
         """The items dealt to this process: number rank, rank + size, rank + 2 size, and so on."""
         return list(items[self.rank :: self.size])
 
@@ -118,8 +118,10 @@ class World:
             self.barrier()
 
 
-def start_world(strategy: Strategy = "ddp", *, device: str | None = None, backend: Backend | None = None) -> World:
-    """Join the other processes that torchrun started; without torchrun, a world of one.
+def start_processes(
+    strategy: Strategy = "ddp", *, device: str | None = None, backend: Backend | None = None
+) -> Processes:
+    """Join the other processes that torchrun started; without torchrun this process is the only one.
 
     Args:
         strategy: ``"ddp"`` or ``"fsdp"``.
@@ -138,7 +140,7 @@ def start_world(strategy: Strategy = "ddp", *, device: str | None = None, backen
                 "strategy 'fsdp' splits a model among processes, and this process is alone: start it with "
                 "`torchrun --nproc-per-node N -m plm_core.cli train CONFIG`, or set strategy=ddp"
             )
-        return World(device=here)
+        return Processes(device=here)
     rank, size, local_rank = (int(os.environ.get(name, "0")) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     if backend == "nccl" and here.type != "cuda":
         raise ValueError("the backend 'nccl' connects NVIDIA GPUs, and this run computes on the CPU: use 'gloo'")
@@ -154,7 +156,7 @@ def start_world(strategy: Strategy = "ddp", *, device: str | None = None, backen
     store, _, _ = next(rendezvous("env://", rank, size))
     backends = backend or ("cpu:gloo,cuda:nccl" if here.type == "cuda" else "gloo")
     dist.init_process_group(backends, store=PrefixStore("collectives", store), rank=rank, world_size=size)
-    return World(rank, size, local_rank, here, strategy, PrefixStore("plm", store))
+    return Processes(rank, size, local_rank, here, strategy, PrefixStore("plm", store))
 
 
 def launcher() -> list[str]:
@@ -171,9 +173,10 @@ def launcher() -> list[str]:
 
 
 @contextmanager
-def first_speaks() -> Iterator[None]:
-    """Before there is a world: of a mistake that all processes make, such as a wrong option, let the first one of each
-    machine tell.
+def report_once_per_node() -> Iterator[None]:
+    """Report a mistake that all processes make, such as a wrong option, once for each machine.
+
+    To be used before the process group exists; afterwards :func:`report_failure_once` does this.
 
     Raises:
         SystemExit: in the other processes.
@@ -187,54 +190,54 @@ def first_speaks() -> Iterator[None]:
 
 
 @contextmanager
-def one_voice(world: World) -> Iterator[None]:
-    """Leave the world at the end of the block; when a process fails in it, let exactly one process speak.
+def report_failure_once(processes: Processes) -> Iterator[None]:
+    """Leave the process group at the end of the block; if processes fail in it, exactly one of them reports why.
 
-    The process that fails first says why. The others lose contact with it, which tells nobody anything: they leave
-    in silence. A process that was killed cannot speak, so the first to miss it does.
+    The process that fails first reports the reason. The others only lose contact with it, which explains nothing, so
+    they exit without a message. For a process that was killed, the first process to lose contact with it reports.
 
     Raises:
-        WorldError: for the user's mistakes and for a lost process, in the one process that speaks.
+        ProcessError: for the user's mistakes and for a lost process, in the one process that reports.
         SystemExit: in the other processes.
     """
     try:
         yield
     except KeyboardInterrupt as error:  # they agreed to stop, and did so together
-        if world.is_main:
+        if processes.is_main:
             raise
         raise SystemExit(128 + getattr(error, "number", signal.SIGINT)) from None
     except (Exception, SystemExit) as error:
-        if world.size == 1:
+        if processes.size == 1:
             raise
-        if not claim_failure(world):
+        if not claim_failure(processes):
             raise SystemExit(1) from None
-        name = f"process {world.rank} of {world.size}"
+        name = f"process {processes.rank} of {processes.size}"
         if isinstance(error, RuntimeError) and LOST_PEER.search(str(error)):
-            raise WorldError(
+            raise ProcessError(
                 f"{name} lost contact with another one, which was killed or ran out of memory; the run has stopped. "
                 "Continue from its newest checkpoint with --resume"
             ) from error
         if isinstance(error, ValueError | OSError):
-            raise WorldError(f"{name}: {error}") from error
+            raise ProcessError(f"{name}: {error}") from error
         raise
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
-def claim_failure(world: World) -> bool:
+def claim_failure(processes: Processes) -> bool:
     """Whether this process is the first to report a failure."""
-    if world.store is None:
+    if processes.store is None:
         return True
     try:
-        return world.store.add("failures", 1) == 1
+        return processes.store.add("failures", 1) == 1
     except RuntimeError:  # the store went down with the process that kept it
         return True
 
 
-def draw_separately(world: World) -> None:
+def seed_per_rank(processes: Processes) -> None:
     """Give every process random numbers of its own, or all would drop the same activations; rank 0 keeps its own."""
-    if world.rank > 0:
-        seed = torch.initial_seed() + world.rank
+    if processes.rank > 0:
+        seed = torch.initial_seed() + processes.rank
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)

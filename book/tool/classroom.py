@@ -12,9 +12,10 @@
 Writing exercises for a chapter
 -------------------------------
 1. Checks, in ``chapters/checks/<topic>/``: one :class:`plm_chapters.checks.feedback.Check` for each exercise. Its
-   stages go from shape through one mechanism at a time to the full reference; each draws its inputs from ``draw``, compares
-   with a truth computed without the student's code, and names the likely mistake (``expect_close(mistakes=...)``).
-   Choose inputs that no common mistake survives: sizes that all differ, one token, large values.
+   stages go from shape through one mechanism at a time to the full reference; each draws its inputs from ``draw``,
+   compares with a truth computed without the student's code, and names the likely mistake
+   (``expect_close(mistakes=...)``). Choose inputs that no common mistake survives: sizes that all differ, one token,
+   large values.
 2. The master, in ``chapters/exercises/NN_name.md``. Start from an existing one. A question is a fenced ``otter`` block
    ``# BEGIN QUESTION`` with ``name`` and ``points``, a heading ``## Exercise N ★★ Title`` (one to three stars), the
    text (what is asked, shapes, what is checked), a solution block whose code cell carries ``# SOLUTION`` marks, a cell

@@ -19,19 +19,19 @@ def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (),
     """
     import shlex
 
-    from plm_core.distributed import first_speaks, launcher, one_voice, start_world
+    from plm_core.distributed import launcher, report_failure_once, report_once_per_node, start_processes
     from plm_core.runs.config import read_run_config
     from plm_core.runs.pretrain import pretrain
     from plm_core.training.interrupt import Interrupted
 
-    with first_speaks():
+    with report_once_per_node():
         run = read_run_config(config, overrides)
-        world = start_world(run.strategy)
-    with one_voice(world):
+        processes = start_processes(run.strategy)
+    with report_failure_once(processes):
         try:
-            report = pretrain(run, resume=resume, world=world)
+            report = pretrain(run, resume=resume, processes=processes)
         except Interrupted:
-            if world.is_main:
+            if processes.is_main:
                 command = shlex.join([*launcher(), "train", str(config), *overrides, "--resume"])
                 print(f"\nstate saved in {run.output}; continue with: {command}")
             raise
@@ -52,7 +52,7 @@ def evaluate(run: Positional[Path], text: Path | None = None) -> None:
     from plm_core.evaluation.validation import validate
     from plm_core.runs.batches import make_sources
     from plm_core.runs.corpus import load_texts
-    from plm_core.runs.entropy_floor import known_floor
+    from plm_core.runs.entropy_floor import known_entropy
     from plm_core.runs.pretrain import evaluate_file, open_run, shown
 
     config, tokenizer, model = open_run(run)
@@ -66,9 +66,9 @@ def evaluate(run: Positional[Path], text: Path | None = None) -> None:
         sources = make_sources(config, texts, tokenizer, Path(folder))
         for key, value in validate(model, sources.objective, sources.valid).items():
             print(f"{key:<24} {value:.4f}")
-    floor = known_floor(config, texts)
-    if floor is not None:
-        print(f"{'floor':<24} {shown(floor)}")
+    entropy = known_entropy(config, texts)
+    if entropy is not None:
+        print(f"{'floor':<24} {shown(entropy)}")
 
 
 def fill_mask(run: Positional[Path], text: Positional[str], top: int = 5) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from plm_core.distributed import World
+from plm_core.distributed import Processes
 from plm_core.objectives.base import Batch, LossParts
 
 
@@ -35,7 +35,7 @@ def validate(
     batches: Iterable[Batch],
     *,
     device: torch.device | str = "cpu",
-    world: World | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, float]:
     """Mean losses and metrics over batches, each divided once by its count over *all* batches.
 
@@ -44,7 +44,7 @@ def validate(
         objective: a plain or joint objective; label smoothing is left out.
         batches: a finite series of batches.
         device: where the batches are moved to.
-        world: processes that share the batches, each evaluating some of them; by default this one evaluates all.
+        processes: processes that share the batches, each evaluating some of them; by default this one evaluates all.
 
     Returns:
         ``loss`` (the weighted sum of the means, nats), and for each term ``<name>/loss``, ``<name>/<metric>`` and
@@ -53,12 +53,12 @@ def validate(
     Raises:
         ValueError: there was nothing to evaluate.
     """
-    world = World() if world is None else world
+    processes = Processes() if processes is None else processes
     totals: dict[str, Tensor] = {}
     counts: dict[str, int] = defaultdict(int)
     objective = objective.for_evaluation()
     with left_as_found(model), torch.no_grad():
-        for batch, counted in dealt(batches, world):
+        for batch, counted in shard_batches(batches, processes):
             batch = objective.prepare(batch)
             for name, count in objective.counts(batch).items():
                 counts[name] += count * counted
@@ -67,9 +67,9 @@ def validate(
                     key = f"{name}/{key}"
                     share = value.detach().double() * counted
                     totals[key] = totals.get(key, torch.zeros((), device=value.device)) + share
-    if world.size > 1 and totals:
-        counts = defaultdict(int, world.sum_counts(counts))
-        totals = dict(zip(totals, world.sum(torch.stack(list(totals.values()))), strict=True))
+    if processes.size > 1 and totals:
+        counts = defaultdict(int, processes.sum_counts(counts))
+        totals = dict(zip(totals, processes.sum(torch.stack(list(totals.values()))), strict=True))
     if not any(counts.values()):
         raise ValueError("nothing to evaluate: the batches hold no token or example that the objective counts")
     result = {key: float(total) / max(1, counts[key.split("/")[0]]) for key, total in totals.items()}
@@ -78,18 +78,18 @@ def validate(
     return result
 
 
-def dealt(batches: Iterable[Batch], world: World) -> Iterator[tuple[Batch, bool]]:
+def shard_batches(batches: Iterable[Batch], processes: Processes) -> Iterator[tuple[Batch, bool]]:
     """This process's share of the batches, each with whether it counts.
 
     All processes get the same number, for those that hold parts of a model must run it together; where the batches do
     not come out even, the last ones get one that another process counts.
     """
-    if world.size == 1:
+    if processes.size == 1:
         yield from ((batch, True) for batch in batches)
         return
     batches = list(batches)
-    for start in range(0, len(batches), world.size):
-        number = start + world.rank
+    for start in range(0, len(batches), processes.size):
+        number = start + processes.rank
         yield batches[min(number, len(batches) - 1)], number < len(batches)
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plm_core.models.dropout import dropout as drop
-from plm_core.models.varlen import Segments, attend_varlen, varlen_serves
+from plm_core.models.varlen import PackedSequences, attend_varlen, varlen_available
 
 if TYPE_CHECKING:
     from plm_core.models.positions import PositionScheme
@@ -28,7 +28,7 @@ def attend(
     k_BHSK: Tensor,
     v_BHSK: Tensor,
     *,
-    mask: Tensor | Segments | None = None,
+    mask: Tensor | PackedSequences | None = None,
     is_causal: bool = False,
     bias: Tensor | None = None,
     dropout: float = 0.0,
@@ -65,10 +65,10 @@ def attend(
 
     Source: Vaswani et al. (2017), equation 1; the fused kernel: Dao et al. (2022).
     """
-    if isinstance(mask, Segments):
+    if isinstance(mask, PackedSequences):
         assert bias is None
         assert not need_weights
-        if varlen_serves(q_BHTK, head_size=q_BHTK.shape[-1], dropout=dropout):
+        if varlen_available(q_BHTK, head_size=q_BHTK.shape[-1], dropout=dropout):
             return attend_varlen(q_BHTK, k_BHSK, v_BHSK, mask, is_causal=is_causal, scale=scale), None
         options = {"is_causal": is_causal, "dropout": dropout, "scale": scale, "implementation": implementation}
         sequences = zip(mask.split(q_BHTK, queries=True), mask.split(k_BHSK), mask.split(v_BHSK), strict=True)
@@ -287,7 +287,7 @@ class MultiHeadAttention(nn.Module):
         x_BTD: Tensor,
         context_BSD: Tensor | None = None,
         *,
-        mask: Tensor | Segments | None = None,
+        mask: Tensor | PackedSequences | None = None,
         is_causal: bool = False,
         cache: KVCache | None = None,
         need_weights: bool = False,

@@ -13,7 +13,7 @@ from plm_core.models.config import TransformerConfig, make_position
 from plm_core.models.inputs import Embeddings, expand_mask
 from plm_core.models.positions import PositionScheme
 from plm_core.models.transformer import Stack, Trace, initialise
-from plm_core.models.varlen import Segments
+from plm_core.models.varlen import PackedSequences
 from plm_core.weights import shared_parameters
 
 
@@ -143,7 +143,7 @@ class Bert(nn.Module):
         self,
         input_ids: Tensor,
         *,
-        attention_mask: Tensor | Segments | None = None,
+        attention_mask: Tensor | PackedSequences | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         trace: Trace | None = None,
@@ -167,7 +167,7 @@ class Bert(nn.Module):
         self,
         input_ids: Tensor,
         *,
-        attention_mask: Tensor | Segments | None = None,
+        attention_mask: Tensor | PackedSequences | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         masked_positions: Tensor | None = None,
@@ -179,7 +179,7 @@ class Bert(nn.Module):
         Args:
             input_ids: integers, (B, T).
             attention_mask: bool, True = real, (B, T), or (B, T, T) for packed documents, or the sequences themselves
-                (:class:`~plm_core.models.varlen.Segments`). None: all are real.
+                (:class:`~plm_core.models.varlen.PackedSequences`). None: all are real.
             token_type_ids: integers, (B, T): 0 for the first sentence, 1 for the second. None: all 0.
             position_ids: integers, (B, T); see :class:`~plm_core.models.inputs.Embeddings`.
             masked_positions: bool, (B, T), True where a token is to be predicted, or integers, (N,): the numbers of
@@ -230,7 +230,7 @@ def run_trunk(
     model: HasTrunk,
     input_ids: Tensor,
     *,
-    attention_mask: Tensor | Segments | None = None,
+    attention_mask: Tensor | PackedSequences | None = None,
     token_type_ids: Tensor | None = None,
     position_ids: Tensor | None = None,
     trace: Trace | None = None,
@@ -240,7 +240,7 @@ def run_trunk(
     batch, tokens = input_ids.shape
     x_BTD = model.embeddings(input_ids, token_type_ids=token_type_ids, position_ids=position_ids)
     mask = attention_mask
-    if not isinstance(mask, Segments):
+    if not isinstance(mask, PackedSequences):
         mask = expand_mask(mask, batch=batch, queries=tokens, keys=tokens)
     return model.encoder(x_BTD, mask=mask, trace=trace, wanted=wanted)
 

@@ -15,7 +15,7 @@ from plm_core.models.dropout import Dropout
 
 if TYPE_CHECKING:
     from plm_core.models.positions import PositionScheme
-    from plm_core.models.varlen import Segments
+    from plm_core.models.varlen import PackedSequences
 
 Activation = Literal["relu", "gelu", "gelu_new", "swiglu", "geglu"]
 Norm = Literal["layernorm", "rmsnorm"]
@@ -148,7 +148,7 @@ class Block(nn.Module):
         self,
         x_BTD: Tensor,
         *,
-        mask: Tensor | Segments | None = None,
+        mask: Tensor | PackedSequences | None = None,
         is_causal: bool = False,
         cache: KVCache | None = None,
         context_BSD: Tensor | None = None,

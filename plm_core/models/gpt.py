@@ -12,7 +12,7 @@ from plm_core.models.config import TransformerConfig, make_position
 from plm_core.models.inputs import Embeddings, expand_mask
 from plm_core.models.positions import PositionScheme
 from plm_core.models.transformer import Cache, Stack, Trace, initialise
-from plm_core.models.varlen import Segments
+from plm_core.models.varlen import PackedSequences
 from plm_core.models.vocabulary_loss import TokenLosses, vocabulary_loss
 from plm_core.weights import shared_parameters
 
@@ -99,7 +99,7 @@ class Gpt(nn.Module):
         self,
         input_ids: Tensor,
         *,
-        attention_mask: Tensor | Segments | None = None,
+        attention_mask: Tensor | PackedSequences | None = None,
         position_ids: Tensor | None = None,
         cache: Cache | None = None,
         trace: Trace | None = None,
@@ -109,7 +109,7 @@ class Gpt(nn.Module):
         batch, queries = input_ids.shape
         x_BTD = self.embeddings(input_ids, position_ids=position_ids, offset=offset)
         mask = attention_mask
-        if not isinstance(mask, Segments):
+        if not isinstance(mask, PackedSequences):
             mask = expand_mask(mask, batch=batch, queries=queries, keys=offset + queries)
         return self.decoder(x_BTD, mask=mask, is_causal=True, cache=cache, trace=trace)
 
@@ -117,7 +117,7 @@ class Gpt(nn.Module):
         self,
         input_ids: Tensor,
         *,
-        attention_mask: Tensor | Segments | None = None,
+        attention_mask: Tensor | PackedSequences | None = None,
         position_ids: Tensor | None = None,
         cache: Cache | None = None,
         trace: Trace | None = None,
@@ -130,7 +130,7 @@ class Gpt(nn.Module):
         Args:
             input_ids: integers, (B, T).
             attention_mask: bool, True = real, (B, S) or (B, T, S), S counting cached tokens; every token also sees only
-                itself and earlier ones. Or the sequences themselves (:class:`~plm_core.models.varlen.Segments`).
+                itself and earlier ones. Or the sequences themselves (:class:`~plm_core.models.varlen.PackedSequences`).
                 None: all are real.
             position_ids: integers, (B, T); see :class:`~plm_core.models.inputs.Embeddings`.
             cache: of :meth:`new_cache`; the tokens are appended to it.

@@ -18,7 +18,7 @@ from plm_core.models.blocks import Block, make_norm
 from plm_core.models.config import TransformerConfig, acts_in_attention
 from plm_core.models.inputs import Embeddings
 from plm_core.models.positions import Learned, PositionScheme
-from plm_core.models.varlen import Segments
+from plm_core.models.varlen import PackedSequences
 
 
 class Cache:
@@ -110,7 +110,7 @@ class Stack(nn.Module):
         self,
         x_BTD: Tensor,
         *,
-        mask: Tensor | Segments | None = None,
+        mask: Tensor | PackedSequences | None = None,
         is_causal: bool = False,
         context_BSD: Tensor | None = None,
         context_mask: Tensor | None = None,
@@ -121,7 +121,7 @@ class Stack(nn.Module):
         """Run the blocks one after the other.
 
         Padding is taken out before the first block and put back, as zeros, after the last, where that saves time
-        (:class:`~plm_core.models.varlen.Segments`) and nobody looks inside.
+        (:class:`~plm_core.models.varlen.PackedSequences`) and nobody looks inside.
 
         Args:
             x_BTD: embeddings, (B, T, D).
@@ -141,8 +141,8 @@ class Stack(nn.Module):
         need_weights = trace is not None and trace.keep_attentions
         seen_inside = cache is not None or context_BSD is not None or trace is not None
         segments = None if seen_inside else self.sequences(mask, x_BTD)
-        mask = mask.mask if isinstance(mask, Segments) else mask
-        x_BTD = x_BTD if segments is None else segments.lay_out(x_BTD)
+        mask = mask.mask if isinstance(mask, PackedSequences) else mask
+        x_BTD = x_BTD if segments is None else segments.unpad(x_BTD)
         if trace is not None:
             trace.hidden_states.append(x_BTD)
         asking = None
@@ -167,9 +167,9 @@ class Stack(nn.Module):
                 if cross_weights is not None:
                     trace.cross_attentions.append(cross_weights)
         x_BTD = x_BTD if self.final_norm is None else self.final_norm(x_BTD)
-        return x_BTD if segments is None else segments.put_back(x_BTD)
+        return x_BTD if segments is None else segments.pad(x_BTD)
 
-    def sequences(self, mask: Tensor | Segments | None, x_BTD: Tensor) -> Segments | None:
+    def sequences(self, mask: Tensor | PackedSequences | None, x_BTD: Tensor) -> PackedSequences | None:
         """The sequences of a batch, if its padding should be left out.
 
         It stays where attention needs to know the distance of two tokens, and in compiled blocks, which want few
@@ -178,9 +178,11 @@ class Stack(nn.Module):
         compiled = torch.compiler.is_compiling() or any(b._compiled_call_impl is not None for b in self.layers)
         if compiled or self.position_in_attention:
             return None
-        found = mask if isinstance(mask, Segments) else Segments.find(mask, (x_BTD.shape[0], x_BTD.shape[1]))
+        found = (
+            mask if isinstance(mask, PackedSequences) else PackedSequences.find(mask, (x_BTD.shape[0], x_BTD.shape[1]))
+        )
         dropout = self.attention_dropout if self.training else 0.0
-        pays = found is not None and found.pays(x_BTD, head_size=self.head_size, dropout=dropout)
+        pays = found is not None and found.saves_time(x_BTD, head_size=self.head_size, dropout=dropout)
         return found if pays else None
 
 

@@ -3,7 +3,7 @@
 Padding is work thrown away: all layers but attention treat every token alike, and attention hides it again. Here the
 layers see real tokens only, and the mask is no longer a matrix but a list of lengths.
 
-On a CPU each sequence is attended to in turn. On a GPU one kernel takes all of them (:func:`varlen_serves`); there
+On a CPU each sequence is attended to in turn. On a GPU one kernel takes all of them (:func:`varlen_available`); there
 nobody looks into a mask, for that look would make the host wait: the lengths come with the batch.
 
 Shapes are written into names: B batch, T tokens, N tokens of all sequences together, D model width, H heads, K head
@@ -27,7 +27,7 @@ than what they save."""
 
 
 @dataclass(frozen=True)
-class Segments:
+class PackedSequences:
     """The sequences of a batch, laid end to end in one row: a block-diagonal mask, by the bounds of its blocks.
 
     Attributes:
@@ -35,17 +35,17 @@ class Segments:
         bounds: where each sequence begins in the row, and where the last one ends, int32, (S + 1,).
         shape: (B, T) of the batch; no sequence is longer than T.
         mask: what the sequences were read from, broadcastable to (B, H, T, S); None if only labels leave padding out.
-        query_bounds: the same as ``bounds`` for the tokens that ask, where not all do (:meth:`asked_by`).
+        query_cu_seqlens: the same as ``bounds`` for the tokens that ask, where not all do (:meth:`asked_by`).
     """
 
     places: Tensor
     bounds: Tensor
     shape: tuple[int, int]
     mask: Tensor | None = None
-    query_bounds: Tensor | None = None
+    query_cu_seqlens: Tensor | None = None
 
     @classmethod
-    def find(cls, mask: Tensor | None, shape: tuple[int, int]) -> Segments | None:
+    def find(cls, mask: Tensor | None, shape: tuple[int, int]) -> PackedSequences | None:
         """Find the sequences that a mask describes.
 
         Args:
@@ -75,9 +75,9 @@ class Segments:
     @functools.cached_property
     def query_lengths(self) -> list[int]:
         """Tokens of each sequence that ask. On a GPU the host waits for them."""
-        return self.lengths if self.query_bounds is None else self.query_bounds.diff().tolist()
+        return self.lengths if self.query_cu_seqlens is None else self.query_cu_seqlens.diff().tolist()
 
-    def pays(self, x_BTD: Tensor, *, head_size: int, dropout: float) -> bool:
+    def saves_time(self, x_BTD: Tensor, *, head_size: int, dropout: float) -> bool:
         """Whether leaving out the padding saves time where a batch is.
 
         Args:
@@ -87,19 +87,19 @@ class Segments:
         """
         if x_BTD.device.type == "cpu":
             return len(self.places) >= SHORTEST_MEAN * (len(self.bounds) - 1)
-        return varlen_serves(x_BTD, head_size=head_size, dropout=dropout)
+        return varlen_available(x_BTD, head_size=head_size, dropout=dropout)
 
-    def lay_out(self, x_BTD: Tensor) -> Tensor:
+    def unpad(self, x_BTD: Tensor) -> Tensor:
         """(B, T, D) -> (1, N, D): the real tokens alone."""
         return x_BTD.flatten(0, 1).index_select(0, self.places)[None]
 
-    def put_back(self, x_1ND: Tensor) -> Tensor:
+    def pad(self, x_1ND: Tensor) -> Tensor:
         """(1, N, D) -> (B, T, D); padding becomes zero."""
         B, T = self.shape
         empty = x_1ND.new_zeros(B * T, x_1ND.shape[-1])
         return empty.index_copy(0, self.places, x_1ND[0]).view(B, T, -1)
 
-    def asked_by(self, wanted_BT: Tensor) -> tuple[Segments, Tensor]:
+    def asked_by(self, wanted_BT: Tensor) -> tuple[PackedSequences, Tensor]:
         """The same sequences where only some tokens ask, and all are asked; and which of the N tokens those are.
 
         Args:
@@ -108,8 +108,8 @@ class Segments:
         wanted_N = wanted_BT.flatten()[self.places]
         asking = wanted_N.nonzero()[:, 0]
         before = torch.cat([wanted_N.new_zeros(1, dtype=torch.int32), wanted_N.cumsum(0, dtype=torch.int32)])
-        query_bounds = before[self.bounds.long()]
-        return Segments(self.places[asking], self.bounds, self.shape, self.mask, query_bounds), asking
+        query_cu_seqlens = before[self.bounds.long()]
+        return PackedSequences(self.places[asking], self.bounds, self.shape, self.mask, query_cu_seqlens), asking
 
     def split(self, x_1HNK: Tensor, *, queries: bool = False) -> list[Tensor]:
         """One view (1, H, length, K) for each sequence."""
@@ -131,7 +131,7 @@ def varlen_kernel() -> Callable[..., Any] | None:
     return varlen_attn if {"scale", "window_size"} <= inspect.signature(varlen_attn).parameters.keys() else None
 
 
-def varlen_serves(x: Tensor, *, head_size: int, dropout: float) -> bool:
+def varlen_available(x: Tensor, *, head_size: int, dropout: float) -> bool:
     """Whether :func:`attend_varlen` can run: on an NVIDIA GPU from Ampere on, in two bytes, without dropout of weights.
 
     Args:
@@ -147,7 +147,7 @@ def varlen_serves(x: Tensor, *, head_size: int, dropout: float) -> bool:
 
 
 def attend_varlen(
-    q_1HNK: Tensor, k_1HNK: Tensor, v_1HNK: Tensor, segments: Segments, *, is_causal: bool, scale: float | None
+    q_1HNK: Tensor, k_1HNK: Tensor, v_1HNK: Tensor, segments: PackedSequences, *, is_causal: bool, scale: float | None
 ) -> Tensor:
     """Attention of each sequence to itself by one kernel for all of them.
 
@@ -163,13 +163,13 @@ def attend_varlen(
     Source: Dao (2023), FlashAttention-2.
     """
     kernel = varlen_kernel()
-    assert kernel is not None  # varlen_serves() was asked
-    query_bounds = segments.bounds if segments.query_bounds is None else segments.query_bounds
+    assert kernel is not None  # varlen_available() was asked
+    query_cu_seqlens = segments.bounds if segments.query_cu_seqlens is None else segments.query_cu_seqlens
     longest = segments.shape[1]
     q_NHK, k_NHK, v_NHK = (x_1HNK[0].transpose(0, 1) for x_1HNK in (q_1HNK, k_1HNK, v_1HNK))
     window = (-1, 0 if is_causal else -1)
     options = {"scale": scale, "window_size": window}
-    out_NHK = kernel(q_NHK, k_NHK, v_NHK, query_bounds, segments.bounds, longest, longest, **options)
+    out_NHK = kernel(q_NHK, k_NHK, v_NHK, query_cu_seqlens, segments.bounds, longest, longest, **options)
     return out_NHK.transpose(0, 1)[None]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from plm_core.data.labels import IGNORE
 from plm_core.models.inputs import expand_mask
-from plm_core.models.varlen import Segments
+from plm_core.models.varlen import PackedSequences
 from plm_core.models.vocabulary_loss import TokenLosses
 from plm_core.objectives.base import Batch, LossParts, Objective
 
@@ -28,7 +28,7 @@ class CausalLM(Objective):
             (Szegedy et al. 2016), in training; evaluation reports the loss without it.
         sliced: ask the model for its loss in place of its logits, which then never exist all at once: less memory and
             time for a large vocabulary. The model must take ``labels``, and on a GPU
-            :class:`~plm_core.models.varlen.Segments` as a mask, as :class:`~plm_core.models.gpt.Gpt` does.
+            :class:`~plm_core.models.varlen.PackedSequences` as a mask, as :class:`~plm_core.models.gpt.Gpt` does.
 
     Raises:
         ValueError: a share outside [0, 1).
@@ -101,14 +101,14 @@ def ragged_inputs(batch: Batch) -> dict[str, Any]:
         return inputs
     B, T = ids_BT.shape
     mask = expand_mask(mask, batch=B, queries=T, keys=T)
-    return inputs | {"attention_mask": Segments(batch["token_places"], batch["sequence_bounds"], (B, T), mask)}
+    return inputs | {"attention_mask": PackedSequences(batch["token_places"], batch["sequence_bounds"], (B, T), mask)}
 
 
 def with_sequences(batch: Batch) -> Batch:
     """Add where the real tokens of a batch stand, and the bounds of its sequences once they stand in one row.
 
     ``token_places``, (N,), and ``sequence_bounds``, (S + 1,), are those of
-    :class:`~plm_core.models.varlen.Segments`. Sources that know them have added them already; else they are read
+    :class:`~plm_core.models.varlen.PackedSequences`. Sources that know them have added them already; else they are read
     from a padding mask (B, T).
     """
     mask_BT = batch.get("attention_mask")

@@ -11,18 +11,18 @@ from plm_core.data.masking import MaskingConfig
 from plm_core.runs.config import RunConfig
 from plm_core.runs.corpus import Texts
 from plm_core.storyworld_v1 import EOS, IdealReader, Story
-from plm_core.storyworld_v1.entropy import Rate, ratio
+from plm_core.storyworld_v1.entropy import Estimate, ratio
 
 WORDS_PER_STORY = 10
 EXACT_WORLDS = ("small",)
 """Worlds in which a posterior takes milliseconds. In the full one it may take seconds: it tries thousands of names."""
 
 
-def known_floor(config: RunConfig, texts: Texts) -> Rate | None:
+def known_entropy(config: RunConfig, texts: Texts) -> Estimate | None:
     """The best mean loss on the validation text, in nats per token that the run's objective asks for.
 
     For a causal model this is the entropy of the very words that it is scored on, without uncertainty. For a masked one
-    it is estimated by :func:`masked_floor`; the second task of a joint objective is left out.
+    it is estimated by :func:`masked_entropy`; the second task of a joint objective is left out.
 
     Args:
         config: the run.
@@ -36,15 +36,15 @@ def known_floor(config: RunConfig, texts: Texts) -> Rate | None:
         return None
     if not config.is_masked:
         words = sum(len(story.words) for story in stories)
-        return Rate(math.fsum(story.nats for story in stories) / words, 0.0, len(stories), words)
+        return Estimate(math.fsum(story.nats for story in stories) / words, 0.0, len(stories), words)
     if stories[0].world.size not in EXACT_WORLDS:
         return None
-    return masked_floor(stories, config.masking, seed=config.seed)
+    return masked_entropy(stories, config.masking, seed=config.seed)
 
 
-def masked_floor(
+def masked_entropy(
     stories: Sequence[Story], masking: MaskingConfig, *, words_per_story: int | None = None, seed: int = 0
-) -> Rate:
+) -> Estimate:
     """The entropy of a chosen word given *all* other words of its story, in nats per chosen word.
 
     A model sees less: a part of the story, with other words masked or replaced. What it does not see can only cost it,

@@ -13,7 +13,7 @@ import torch
 from plm_core.compression.saved import STRUCTURE_FILE, load_compressed
 from plm_core.data.texts import read_blocks
 from plm_core.data.tokenizers import Tokenizer
-from plm_core.distributed import World, start_world
+from plm_core.distributed import Processes, start_processes
 from plm_core.evaluation.perplexity import TextLoss, text_loss
 from plm_core.models.bert import Bert
 from plm_core.models.cost import flops_per_token
@@ -22,9 +22,9 @@ from plm_core.models.gpt import Gpt
 from plm_core.runs.batches import make_sources
 from plm_core.runs.config import RunConfig
 from plm_core.runs.corpus import load_texts, train_tokenizer
-from plm_core.runs.entropy_floor import known_floor
+from plm_core.runs.entropy_floor import known_entropy
 from plm_core.runtime import setup
-from plm_core.storyworld_v1.entropy import Rate
+from plm_core.storyworld_v1.entropy import Estimate
 from plm_core.training.checkpoints.directory import BEST, LAST, WEIGHTS, complete, newest_checkpoint
 from plm_core.training.logs import plot_learning_curve, read_metrics
 from plm_core.training.trainer import Trainer
@@ -44,7 +44,7 @@ class Report:
     parameters: int
     metrics: dict[str, float]
     """Validation metrics of the best weights."""
-    floor: Rate | None = None
+    entropy: Estimate | None = None
     """The best loss that any model could have, in nats per token that was asked for, where it is known."""
 
     def lines(self) -> list[str]:
@@ -63,21 +63,21 @@ class Report:
             both = "" if metrics["loss"] == loss else f" ({metrics['loss']:.3f} nats with the second task)"
             told.append(f"validation loss: {loss:.3f} {unit}{both}")
             meaning = "the exact posterior given all other words of the story"
-        if self.floor is not None:
+        if self.entropy is not None:
             told.append(
-                f"the floor, {meaning}: {shown(self.floor)} {unit}; "
-                f"{loss - self.floor.mean:.3f} nats ({loss / self.floor.mean - 1:.0%}) above it"
+                f"the floor, {meaning}: {shown(self.entropy)} {unit}; "
+                f"{loss - self.entropy.mean:.3f} nats ({loss / self.entropy.mean - 1:.0%}) above it"
             )
         return told
 
 
-def shown(floor: Rate) -> str:
+def shown(entropy: Estimate) -> str:
     """A floor for people: with its 95 % interval, where it was estimated from a sample."""
-    return f"{floor.mean:.3f} ± {floor.half_width:.3f}" if floor.half_width else f"{floor.mean:.3f}"
+    return f"{entropy.mean:.3f} ± {entropy.half_width:.3f}" if entropy.half_width else f"{entropy.mean:.3f}"
 
 
 def pretrain(
-    config: RunConfig, *, resume: bool = False, quiet: bool = False, world: World | None = None
+    config: RunConfig, *, resume: bool = False, quiet: bool = False, processes: Processes | None = None
 ) -> Report | None:
     """Train as the configuration says, into its output folder.
 
@@ -86,7 +86,7 @@ def pretrain(
         resume: continue from the newest complete checkpoint in the output folder, or from the beginning, if the run
             ended before its first one.
         quiet: show no progress bar.
-        world: the processes that train together, as :func:`~plm_core.distributed.start_world` makes it; by
+        processes: the processes that train together, as :func:`~plm_core.distributed.start_processes` makes it; by
             default those of torchrun, or this one alone. The output folder must be one that all of them see.
 
     Returns:
@@ -103,26 +103,26 @@ def pretrain(
         raise FileExistsError(
             f"{folder} already holds a run: continue it with --resume, or choose another folder (output=...)"
         )
-    world = start_world(config.strategy) if world is None else world
+    processes = start_processes(config.strategy) if processes is None else processes
     if resume and (folder / CONFIG_FILE).is_file() and not complete(folder, LAST):
         resume = False
-        if world.is_main:
+        if processes.is_main:
             print(f"{folder} holds no checkpoint yet: the run starts from the beginning")
-    runtime = setup(seed=config.seed, precision=config.precision, device=str(world.device))
-    with world.main_first():
+    runtime = setup(seed=config.seed, precision=config.precision, device=str(processes.device))
+    with processes.main_first():
         texts = load_texts(config)
-    with only_user(folder) if world.is_main else contextlib.nullcontext():
-        with world.main_first():
-            if resume or not world.is_main:
+    with only_user(folder) if processes.is_main else contextlib.nullcontext():
+        with processes.main_first():
+            if resume or not processes.is_main:
                 tokenizer = Tokenizer.load(folder)
             else:
                 tokenizer = train_tokenizer(config, texts)
                 tokenizer.save(folder)
                 config.save(folder / CONFIG_FILE)
-            sources = make_sources(config, texts, tokenizer, folder, write=world.is_main)
+            sources = make_sources(config, texts, tokenizer, folder, write=processes.is_main)
         model = build_model(config, tokenizer)
         trainer = Trainer(
-            model if world.is_sharded else model.to(runtime.device),
+            model if processes.is_sharded else model.to(runtime.device),
             sources.objective,
             sources.train,
             config.train,
@@ -130,23 +130,23 @@ def pretrain(
             folder=folder,
             device=runtime.device,
             precision=runtime.precision,
-            world=world,
+            processes=processes,
             # backward costs twice forward; shorter rows than the context cost a little less than this
             flops_per_token=3 * flops_per_token(model.config, config.context, masked_fraction=config.masking.rate),
             quiet=quiet,
         )
         problems = trainer.resume() if resume else []
-        if world.is_main:
+        if processes.is_main:
             print("".join(f"{problem}\n" for problem in problems), end="")
         progress = trainer.fit()
-        if not world.is_main:
+        if not processes.is_main:
             return None
         records = read_metrics(folder)
-        floor = known_floor(config, texts)
-        plot_learning_curve(records, folder / CURVE_FILE, floor=None if floor is None else floor.mean)
+        entropy = known_entropy(config, texts)
+        plot_learning_curve(records, folder / CURVE_FILE, entropy=None if entropy is None else entropy.mean)
     best = next(r for r in records if r["step"] == progress.best_step and "valid/loss" in r)
     metrics = {key.removeprefix("valid/"): value for key, value in best.items() if key.startswith("valid/")}
-    return Report(progress.step, progress.best_step, num_parameters(model), metrics, floor)
+    return Report(progress.step, progress.best_step, num_parameters(model), metrics, entropy)
 
 
 def build_model(config: RunConfig, tokenizer: Tokenizer) -> Bert | Gpt:

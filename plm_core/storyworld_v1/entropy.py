@@ -13,7 +13,7 @@ Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class Rate:
+class Estimate:
     """An estimated ratio with its 95 % confidence interval.
 
     Attributes:
@@ -42,7 +42,7 @@ class Rate:
         return f"{self.mean:.4f} ± {self.half_width:.4f}"
 
 
-def ratio(totals: list[float], units: list[int]) -> Rate:
+def ratio(totals: list[float], units: list[int]) -> Estimate:
     """The ratio of two sums over independent stories with its 95 % confidence interval.
 
     The variance is that of the linearised ratio (Cochran, Sampling Techniques, section 6.3).
@@ -56,14 +56,14 @@ def ratio(totals: list[float], units: list[int]) -> Rate:
     mean = math.fsum(totals) / sum(units)
     residual = math.fsum((total - mean * unit) ** 2 for total, unit in zip(totals, units, strict=True)) / (count - 1)
     half_width = Z95 * math.sqrt(residual / count) / (sum(units) / count)
-    return Rate(mean, half_width, count, sum(units))
+    return Estimate(mean, half_width, count, sum(units))
 
 
 def _sample(world: StoryWorld, stories: int, seed: int, split: str) -> list[Story]:
     return list(world.stories(seed, split, stories))
 
 
-def entropy_rate(world: StoryWorld, stories: int = 1000, *, seed: int = 0, split: str = "test") -> Rate:
+def entropy_rate(world: StoryWorld, stories: int = 1000, *, seed: int = 0, split: str = "test") -> Estimate:
     """The entropy of a world's text in nats per word (``<eos>`` counts as a word).
 
     Args:
@@ -76,7 +76,7 @@ def entropy_rate(world: StoryWorld, stories: int = 1000, *, seed: int = 0, split
     return ratio([story.nats for story in sample], [len(story.words) for story in sample])
 
 
-def bits_per_character(world: StoryWorld, stories: int = 1000, *, seed: int = 0, split: str = "test") -> Rate:
+def bits_per_character(world: StoryWorld, stories: int = 1000, *, seed: int = 0, split: str = "test") -> Estimate:
     """The entropy in bits per character of the written text; the end of the line counts as a character."""
     sample = _sample(world, stories, seed, split)
     return ratio([story.nats / math.log(2) for story in sample], [len(story.text) + 1 for story in sample])
@@ -99,7 +99,7 @@ class KindShare:
     distance: float
 
 
-def floor_by_kind(read: Iterable[ReadWord]) -> dict[str, KindShare]:
+def entropy_by_kind(read: Iterable[ReadWord]) -> dict[str, KindShare]:
     """The best achievable loss per kind of position, from the words as the ideal reader saw them."""
     groups: dict[str, list[ReadWord]] = {}
     for word in read:

@@ -66,7 +66,7 @@ class TrainConfig(Config):
             total_steps=self.steps,
             warmup_steps=self.warmup_steps,
             schedule=self.schedule,
-            floor=self.learning_rate * self.final_fraction,
+            final=self.learning_rate * self.final_fraction,
         )
 
     def validate(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from plm_core.distributed import World
+from plm_core.distributed import Processes
 
 
 class DivergedError(ValueError):
@@ -27,11 +27,11 @@ class Gradients:
 
     Args:
         model: the model.
-        world: the processes that hold copies or parts of it.
+        processes: the processes that hold copies or parts of it.
     """
 
-    def __init__(self, model: nn.Module, world: World) -> None:
-        self.model, self.world = model, world
+    def __init__(self, model: nn.Module, processes: Processes) -> None:
+        self.model, self.processes = model, processes
         self.names: list[str] = []
         self.bad_step = torch.zeros((), dtype=torch.int64)
         self.bad_P = torch.zeros(0, dtype=torch.bool)
@@ -44,8 +44,8 @@ class Gradients:
         if not named:
             raise ValueError("no parameter has a gradient: does the loss depend on the model?")
         norms_P = torch.stack(list(torch._foreach_norm([gradient for _, gradient in named])))
-        if self.world.is_sharded:
-            norms_P = self.world.sum(norms_P.double().square()).sqrt().float()
+        if self.processes.is_sharded:
+            norms_P = self.processes.sum(norms_P.double().square()).sqrt().float()
         if names != self.names:
             if self.first_bad_step():
                 raise self.diverged("all ranks together")
@@ -75,7 +75,7 @@ class Gradients:
 
         Args:
             step: its number, from 1.
-            loss: the loss of the window.
+            loss: the loss of the group.
             norms_P: what :meth:`norms` returned.
 
         Returns:
@@ -101,7 +101,7 @@ class Gradients:
         step = int(self.bad_step)
         bad = [name for name, flag in zip(self.names, self.bad_P.tolist(), strict=True) if flag]
         weights = [name for name, p in self.model.named_parameters() if not bool(local(p).isfinite().all())]
-        weights = sorted({name for names in self.world.gather(weights) for name in names})
+        weights = sorted({name for names in self.processes.gather(weights) for name in names})
         what = f"the gradient is not finite in {listed(bad)}" if bad else f"the loss is {float(self.bad_loss)}, though"
         what += "" if bad else " no gradient is"
         if weights:

@@ -146,7 +146,7 @@ def _step_of(line: str) -> float:
 
 
 def plot_learning_curve(
-    records: list[dict[str, Any]], path: Path | str | None = None, *, floor: float | None = None
+    records: list[dict[str, Any]], path: Path | str | None = None, *, entropy: float | None = None
 ) -> Any:
     """Plot training and validation loss in nats against steps, with the known entropy floor where there is one.
 
@@ -165,8 +165,8 @@ def plot_learning_curve(
         points = [(record["step"], record[key]) for record in records if key in record]
         if points:
             axes.plot(*zip(*points, strict=True), label=label, marker="o" if key == "valid/loss" else None)
-    if floor is not None:
-        axes.axhline(floor, color="black", linestyle="--", label="entropy floor")
+    if entropy is not None:
+        axes.axhline(entropy, color="black", linestyle="--", label="entropy floor")
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats)")
     axes.legend()

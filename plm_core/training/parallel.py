@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from plm_core.distributed import World
+from plm_core.distributed import Processes
 from plm_core.evaluation.validation import TermsObjective
 from plm_core.objectives.base import Batch, LossParts
 from plm_core.training.blocks import repeated_blocks
@@ -37,40 +37,40 @@ class Terms(nn.Module):
         return self.objective.terms(self.model, batch)
 
 
-def check_shareable(config: TrainConfig, world: World) -> None:
+def check_shareable(config: TrainConfig, processes: Processes) -> None:
     """Raise ValueError if the processes cannot share a step as configured: micro-batches that do not come out even, or
     an optimiser that cannot work on parts of a matrix."""
-    if config.micro_batches % world.size:
+    if config.micro_batches % processes.size:
         raise ValueError(
-            f"{world.size} processes cannot share {config.micro_batches} micro-batches evenly: set train.micro_batches "
-            f"to a multiple of {world.size}"
+            f"{processes.size} processes cannot share {config.micro_batches} micro-batches evenly: set train.micro_batches "
+            f"to a multiple of {processes.size}"
         )
-    if world.is_sharded and config.optimizer not in ("adamw", "adam"):
+    if processes.is_sharded and config.optimizer not in ("adamw", "adam"):
         raise ValueError(
             f"the optimiser {config.optimizer!r} cannot be split among processes: use adamw or adam with fsdp, "
             "or strategy=ddp"
         )
 
 
-def wrap(model: nn.Module, objective: TermsObjective, world: World, example: Callable[[], Batch]) -> nn.Module:
-    """Make a model compute as one of the world's processes.
+def wrap(model: nn.Module, objective: TermsObjective, processes: Processes, example: Callable[[], Batch]) -> nn.Module:
+    """Make a model compute as one of several processes.
 
-    In a sharded world the model's parameters are replaced, in place, by each process's part of them: build the
+    Where the model is sharded the model's parameters are replaced, in place, by each process's part of them: build the
     optimiser afterwards.
 
     Args:
         model: the same in every process; where it differs, the main process's weights count.
         objective: what is computed from its outputs; it must reach the same parameters for every batch.
-        world: the processes.
+        processes: the processes.
         example: gives some batch, on the device; asked for only if there are copies to be kept equal.
 
     Returns:
         A module from batch to :class:`~plm_core.objectives.base.LossParts` by name, whose backward pass leaves the
-        *mean* of the processes' gradients. A loss that is multiplied by the world's size gives their sum.
+        *mean* of the processes' gradients. A loss that is multiplied by the number of processes gives their sum.
     """
-    if world.is_sharded:
-        shard(model, world)
-    if world.is_sharded or world.size == 1:
+    if processes.is_sharded:
+        shard(model, processes)
+    if processes.is_sharded or processes.size == 1:
         return Terms(model, objective)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with torch.random.fork_rng():
@@ -87,7 +87,7 @@ def wrap(model: nn.Module, objective: TermsObjective, world: World, example: Cal
     return wrapped
 
 
-def shard(model: nn.Module, world: World) -> None:
+def shard(model: nn.Module, processes: Processes) -> None:
     """Split every parameter among the processes, block by block, in place (``fully_shard``).
 
     A block's parameters are gathered when it computes and freed again after it. Blocks that share parameters with
@@ -96,10 +96,10 @@ def shard(model: nn.Module, world: World) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    if world.size > 1:
+    if processes.size > 1:
         for tensor in (*model.parameters(), *model.buffers()):
             torch.distributed.broadcast(tensor.detach(), src=0)
-    mesh = init_device_mesh(world.device.type, (world.size,))
+    mesh = init_device_mesh(processes.device.type, (processes.size,))
     shared = {name for tie in {**shared_parameters(model), **tied_weights(model)}.items() for name in tie}
     names = {module: name for name, module in model.named_modules()}
     for block in repeated_blocks(model):
@@ -123,7 +123,7 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
-def culprits(model: nn.Module, objective: TermsObjective, batches: Iterable[Batch], world: World) -> str:
+def nonfinite_ranks(model: nn.Module, objective: TermsObjective, batches: Iterable[Batch], processes: Processes) -> str:
     """The ranks whose own batches give a loss or gradient that is not finite, in words.
 
     The batches are computed once more, each process on its own, because gradients that have been added up do not say
@@ -133,16 +133,16 @@ def culprits(model: nn.Module, objective: TermsObjective, batches: Iterable[Batc
         model: the model, not what :func:`wrap` made of it.
         objective: the task.
         batches: those of this process, on its device.
-        world: the processes; all must call this together.
+        processes: the processes; all must call this together.
     """
-    if world.size == 1:
+    if processes.size == 1:
         return "rank 0"
-    parameters = [] if world.is_sharded else [p for p in model.parameters() if p.requires_grad]
+    parameters = [] if processes.is_sharded else [p for p in model.parameters() if p.requires_grad]
     fine = True
     for batch in batches:
         loss, found = loss_and_gradients(model, objective, batch, parameters)
         fine &= all(bool(value.isfinite().all()) for value in (loss, *found) if value is not None)
-    ranks = [str(rank) for rank, good in enumerate(world.gather(fine)) if not good]
+    ranks = [str(rank) for rank, good in enumerate(processes.gather(fine)) if not good]
     return f"rank {' and '.join(ranks)}" if ranks else "all ranks together"
 
 

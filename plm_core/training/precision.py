@@ -66,7 +66,7 @@ class LossScaler:
         return self.scaler.scale(loss)
 
     def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
-        """Divide the gradients by the scale, once all of a window are there; clip after this, never before."""
+        """Divide the gradients by the scale, once all of a group are there; clip after this, never before."""
         self.scaler.unscale_(optimizer)
 
     def step(self, optimizer: torch.optim.Optimizer) -> bool:

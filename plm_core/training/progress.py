@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plm_core.distributed import World
+from plm_core.distributed import Processes
 from plm_core.objectives.base import Batch
 
 
@@ -27,7 +27,7 @@ class Progress:
 
     step: int = 0
     """Successful optimiser steps so far."""
-    window: int = 0
+    micro_batch_groups: int = 0
     """Windows of micro-batches consumed so far; more than ``step`` if steps were skipped."""
     tokens: int = 0
     """Real tokens seen so far."""
@@ -84,13 +84,13 @@ class Running:
         self.totals[key] = self.totals[key] + value.detach()
         self.counts[key] = self.counts.get(key, 0) + count
 
-    def summed(self, world: World) -> Running:
+    def summed(self, processes: Processes) -> Running:
         """The sums over all processes, which must hold the same names."""
-        if world.size == 1:
+        if processes.size == 1:
             return self
         names = sorted(self.totals)
-        totals = world.sum(torch.stack([self.totals[name] for name in names]))
-        counts = world.sum_counts({**self.counts, "tokens": self.tokens, "untimed": self.untimed})
+        totals = processes.sum(torch.stack([self.totals[name] for name in names]))
+        counts = processes.sum_counts({**self.counts, "tokens": self.tokens, "untimed": self.untimed})
         tokens, untimed = counts.pop("tokens"), counts.pop("untimed")
         return Running(dict(zip(names, totals, strict=True)), counts, tokens, untimed, self.started, self.aside)
 

@@ -19,12 +19,12 @@ def learning_rate(
     total_steps: int,
     warmup_steps: int = 0,
     schedule: Schedule = "cosine",
-    floor: float = 0.0,
+    final: float = 0.0,
 ) -> float:
     """The learning rate of a step: linear warm-up to the peak, then decay.
 
     The rate of step ``warmup_steps`` is the peak; the first step already moves, by ``peak / (warmup_steps + 1)``.
-    ``"cosine"`` and ``"linear"`` end at the floor on the last step; ``"inverse_sqrt"`` falls as the root of the
+    ``"cosine"`` and ``"linear"`` end at ``final`` on the last step; ``"inverse_sqrt"`` falls as the root of the
     step and knows no end (Vaswani et al. 2017, equation 3).
 
     Args:
@@ -33,27 +33,27 @@ def learning_rate(
         total_steps: length of the run; later steps keep the last rate.
         warmup_steps: length of the warm-up.
         schedule: shape of the decay.
-        floor: the rate at the end, at most the peak.
+        final: the learning rate at the end, at most the peak.
 
     Raises:
-        ValueError: negative numbers, a floor above the peak, or an unknown schedule.
+        ValueError: negative numbers, a final rate above the peak, or an unknown schedule.
 
     >>> [round(learning_rate(step, peak=1.0, total_steps=5, warmup_steps=1, schedule="linear"), 2) for step in range(5)]
     [0.5, 1.0, 0.67, 0.33, 0.0]
     """
     if step < 0 or warmup_steps < 0 or total_steps < 1:
         raise ValueError(f"steps must not be negative: step {step}, warm-up {warmup_steps}, total {total_steps}")
-    if not 0 <= floor <= peak:
-        raise ValueError(f"expected 0 <= floor <= peak, got floor {floor} and peak {peak}")
+    if not 0 <= final <= peak:
+        raise ValueError(f"expected 0 <= final <= peak, got final {final} and peak {peak}")
     if step < warmup_steps:
         return peak * (step + 1) / (warmup_steps + 1)
     if schedule == "constant":
         return peak
     if schedule == "inverse_sqrt":
-        return max(floor, peak * math.sqrt((warmup_steps + 1) / (step + 1)))
+        return max(final, peak * math.sqrt((warmup_steps + 1) / (step + 1)))
     progress = min(1.0, (step - warmup_steps) / max(1, total_steps - 1 - warmup_steps))
     if schedule == "linear":
-        return peak + (floor - peak) * progress
+        return peak + (final - peak) * progress
     if schedule == "cosine":
-        return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+        return final + (peak - final) * 0.5 * (1 + math.cos(math.pi * progress))
     raise ValueError(f"unknown schedule {schedule!r}: use 'cosine', 'linear', 'constant' or 'inverse_sqrt'")

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from plm_core.distributed import World, draw_separately
+from plm_core.distributed import Processes, seed_per_rank
 from plm_core.evaluation.validation import TermsObjective, move, validate
 from plm_core.objectives.base import Batch
 from plm_core.runtime import Precision, peak_flops
@@ -34,7 +34,7 @@ from plm_core.training.gradients import DivergedError, Gradients, listed
 from plm_core.training.interrupt import Interrupted, deferred_interrupt
 from plm_core.training.logs import RunLog, rates_of
 from plm_core.training.optim import make_optimizer
-from plm_core.training.parallel import check_shareable, culprits, local_gradients, wrap
+from plm_core.training.parallel import check_shareable, local_gradients, nonfinite_ranks, wrap
 from plm_core.training.precision import LossScaler, ScaleCollapsedError, autocast, check_master_weights
 from plm_core.training.progress import Progress, Running, num_tokens
 
@@ -61,7 +61,7 @@ class Trainer:
         folder: where checkpoints and logs go; None keeps everything in memory.
         device: where the batches are moved to.
         precision: arithmetic of the forward pass, already resolved (:attr:`~plm_core.runtime.Runtime.precision`).
-        world: the processes that train together, each with the same model, source and configuration; by default this
+        processes: the processes that train together, each with the same model, source and configuration; by default this
             one alone. They share the micro-batches of a step, so that the run equals that of one process.
         flops_per_token: floating-point operations that training on one real token costs, forward and backward; with it
             the speed log says how much of the hardware is used.
@@ -83,7 +83,7 @@ class Trainer:
         folder: Path | str | None = None,
         device: torch.device | str = "cpu",
         precision: Precision = "fp32",
-        world: World | None = None,
+        processes: Processes | None = None,
         flops_per_token: float | None = None,
         quiet: bool = False,
     ) -> None:
@@ -96,23 +96,23 @@ class Trainer:
         self.valid_batches = valid_batches
         self.folder = None if folder is None else Path(folder)
         self.device = torch.device(device)
-        self.world = World(device=self.device) if world is None else world
+        self.processes = Processes(device=self.device) if processes is None else processes
         self.precision: Precision = precision
         self.flops_per_token = flops_per_token
         self.quiet = quiet
         self.progress = Progress()
         self.running = Running()
         self.records: list[dict[str, Any]] = []
-        self.newest: Batch = {}  # the last window's first batch, by which a resumed run knows its data again
-        check_shareable(config, self.world)
-        draw_separately(self.world)
+        self.newest: Batch = {}  # the last group's first batch, by which a resumed run knows its data again
+        check_shareable(config, self.processes)
+        seed_per_rank(self.processes)
         if config.activation_checkpointing:
             checkpoint_activations(model)
         if config.compile:
             compile_blocks(model, device=self.device)
-        self.terms = wrap(model, objective, self.world, lambda: move(self.window(0)[0], self.device))
+        self.terms = wrap(model, objective, self.processes, lambda: move(self.micro_batch_group(0)[0], self.device))
         self.optimizer = make_optimizer(model, config)
-        self.gradients = Gradients(model, self.world)
+        self.gradients = Gradients(model, self.processes)
         self.scaler = LossScaler(self.device) if precision == "fp16" else None
         # On a GPU the optimiser itself skips a bad step, if it can, and the host asks later.
         self.asks_later = self.device.type != "cpu" and hasattr(self.optimizer, "_step_supports_amp_scaling")
@@ -128,27 +128,27 @@ class Trainer:
             ScaleCollapsedError: under fp16, gradients that overflow at every scale.
             Interrupted: Ctrl-C or SIGTERM; the step under way was finished and the state saved.
         """
-        folder = self.folder if self.world.is_main else None
+        folder = self.folder if self.processes.is_main else None
         if folder is not None:
             begin_run(folder, self.progress.step)
         log = RunLog(
             folder,
             total_steps=self.config.steps,
             first_step=self.progress.step,
-            tensorboard=self.config.tensorboard and self.world.is_main,
-            quiet=self.quiet or not self.world.is_main,
+            tensorboard=self.config.tensorboard and self.processes.is_main,
+            quiet=self.quiet or not self.processes.is_main,
         )
         self.running.start()
         self.model.train()
         try:
-            with deferred_interrupt(insist=self.world.size == 1) as interrupted:
+            with deferred_interrupt(insist=self.processes.size == 1) as interrupted:
                 while self.progress.step < self.config.steps and not self.out_of_patience():
                     stepped = self.step()
                     if stepped:
                         self.report(log)
                     if stepped and self.due(self.config.eval_every) and self.valid_batches:
                         self.evaluate(log)
-                    number = self.world.highest(interrupted() or 0)
+                    number = self.processes.all_reduce_max(interrupted() or 0)
                     if number:
                         self.save()
                         raise Interrupted(number)
@@ -161,44 +161,44 @@ class Trainer:
         return self.progress
 
     def step(self) -> bool:
-        """One optimiser step over a window of micro-batches.
+        """One optimiser step over a group of micro-batches.
 
         Returns:
             Whether the weights were changed; only an overflow under fp16 leaves them as they are.
         """
         progress = self.progress
-        window = self.window(progress.window)
-        self.newest = window[0]
-        loss, sums = self.accumulate(window)
-        progress.window += 1
+        group = self.micro_batch_group(progress.micro_batch_groups)
+        self.newest = group[0]
+        loss, sums = self.accumulate(group)
+        progress.micro_batch_groups += 1
         if not self.update(loss, sums):
             return False
         for key, value, count in sums:
             self.running.add(key, value, count)
-        self.running.tokens += sum(num_tokens(batch) for batch in window)
+        self.running.tokens += sum(num_tokens(batch) for batch in group)
         progress.step += 1
         return True
 
-    def window(self, number: int) -> list[Batch]:
-        """The micro-batches of a window that fall to this process."""
+    def micro_batch_group(self, number: int) -> list[Batch]:
+        """The micro-batches of a group that fall to this process."""
         first = number * self.config.micro_batches
-        mine = self.world.mine(range(first, first + self.config.micro_batches))
+        mine = self.processes.shard(range(first, first + self.config.micro_batches))
         return [self.objective.prepare(self.source.batch(index)) for index in mine]
 
-    def accumulate(self, window: Sequence[Batch]) -> tuple[Tensor, Sums]:
-        """Add up the gradients of a window; each loss is divided by its count over the *whole* window, that is over all
+    def accumulate(self, group: Sequence[Batch]) -> tuple[Tensor, Sums]:
+        """Add up the gradients of a group; each loss is divided by its count over the *whole* group, that is over all
         micro-batches in all processes.
 
         Returns:
-            The loss of the window over all processes, and this process's sums and counts to be logged. Nothing here
+            The loss of the group over all processes, and this process's sums and counts to be logged. Nothing here
             waits for the device.
         """
-        counts = [self.objective.counts(batch) for batch in window]
-        totals = self.world.sum_counts({name: sum(count[name] for count in counts) for name in counts[0]})
+        counts = [self.objective.counts(batch) for batch in group]
+        totals = self.processes.sum_counts({name: sum(count[name] for count in counts) for name in counts[0]})
         whole = torch.zeros((), device=self.device)
         sums: Sums = []
-        for number, (batch, count) in enumerate(zip(window, counts, strict=True), start=1):
-            is_last = number == len(window)
+        for number, (batch, count) in enumerate(zip(group, counts, strict=True), start=1):
+            is_last = number == len(group)
             with nullcontext() if is_last else local_gradients(self.terms):
                 with autocast(self.precision, self.device):
                     terms = self.terms(move(batch, self.device))
@@ -207,11 +207,11 @@ class Trainer:
                     loss = loss + self.objective.weights[name] * part.total / max(1, totals[name])
                     sums += [(f"{name}/{key}", value.detach(), count[name]) for key, value in part.sums().items()]
                 # The processes average their gradients; what is wanted is the sum.
-                scaled = loss if self.world.size == 1 else loss * self.world.size
+                scaled = loss if self.processes.size == 1 else loss * self.processes.size
                 (scaled if self.scaler is None else self.scaler.scale(scaled)).backward()
             whole = whole + loss.detach()
-            sums.append(("loss", loss.detach(), int(is_last and self.world.is_main)))  # one loss a window
-        return self.world.sum(whole), sums
+            sums.append(("loss", loss.detach(), int(is_last and self.processes.is_main)))  # one loss a group
+        return self.processes.sum(whole), sums
 
     def update(self, loss: Tensor, sums: Sums) -> bool:
         """Unscale, clip, step, update the scale, zero the gradients; whether the weights were changed."""
@@ -231,7 +231,7 @@ class Trainer:
                 self.scaler.update()
             except ScaleCollapsedError as error:
                 names = listed(self.gradients.not_finite(norms_P))
-                where = f"step {step}, {self.culprits(self.progress.window - 1)}"
+                where = f"step {step}, {self.nonfinite_ranks(self.progress.micro_batch_groups - 1)}"
                 raise ScaleCollapsedError(f"{where}: {error}. Not finite at the end: {names}") from None
         else:
             found_inf = self.gradients.watch(step, loss, norms_P)
@@ -256,7 +256,7 @@ class Trainer:
         try:
             self.check()
         except DivergedError as error:
-            self.progress.window -= self.progress.step - (error.step - 1)
+            self.progress.micro_batch_groups -= self.progress.step - (error.step - 1)
             self.progress.step = error.step - 1
             raise
 
@@ -264,13 +264,13 @@ class Trainer:
         """Raise DivergedError if a step was bad, which all processes notice together; name those that caused it."""
         step = self.gradients.first_bad_step()
         if step:
-            raise self.gradients.diverged(self.culprits(step - 1))  # without a scaler no window is skipped
+            raise self.gradients.diverged(self.nonfinite_ranks(step - 1))  # without a scaler no group is skipped
 
-    def culprits(self, number: int) -> str:
-        """The ranks whose part of a window gives a loss or gradient that is not finite, in words."""
-        batches = (move(batch, self.device) for batch in self.window(number))
+    def nonfinite_ranks(self, number: int) -> str:
+        """The ranks whose part of a group gives a loss or gradient that is not finite, in words."""
+        batches = (move(batch, self.device) for batch in self.micro_batch_group(number))
         with autocast(self.precision, self.device):
-            return culprits(self.model, self.objective, batches, self.world)
+            return nonfinite_ranks(self.model, self.objective, batches, self.processes)
 
     def report(self, log: RunLog) -> None:
         """Move the bar; when a record is due, write the means since the last one and start new sums."""
@@ -278,15 +278,18 @@ class Trainer:
             log.advance()
             return
         self.confirm()
-        running, progress = self.running.summed(self.world), self.progress
+        running, progress = self.running.summed(self.processes), self.progress
         means = running.means()
         seconds, timed = running.seconds(), running.tokens - running.untimed
         progress.tokens += running.tokens
         rates = {"learning_rate": self.config.rate(progress.step - 1), "tokens": progress.tokens}
         if self.scaler is not None:
-            rates |= {"loss_scale": self.scaler.get_scale(), "skipped_steps": progress.window - progress.step}
+            rates |= {
+                "loss_scale": self.scaler.get_scale(),
+                "skipped_steps": progress.micro_batch_groups - progress.step,
+            }
         log.metrics(progress.step, {f"train/{key}": value for key, value in means.items()} | rates)
-        peak = (peak_flops(self.device, self.precision) or 0.0) * self.world.size or None
+        peak = (peak_flops(self.device, self.precision) or 0.0) * self.processes.size or None
         log.speed(progress.step, rates_of(timed, seconds, flops_per_token=self.flops_per_token, peak=peak))
         log.advance(loss=f"{means['loss']:.3f}", tokens_per_s=f"{timed / seconds:,.0f}")
         self.running = Running()
@@ -295,7 +298,9 @@ class Trainer:
         """Evaluate, log and keep the best weights."""
         self.confirm()
         with self.running.stopped(), autocast(self.precision, self.device):
-            result = validate(self.model, self.objective, self.valid_batches, device=self.device, world=self.world)
+            result = validate(
+                self.model, self.objective, self.valid_batches, device=self.device, processes=self.processes
+            )
         log.metrics(self.progress.step, {f"valid/{key}": value for key, value in result.items()})
         if self.progress.is_best(result["loss"]):
             self.save(BEST)
@@ -343,8 +348,8 @@ class Trainer:
         if own is not None:
             self.running.load_state_dict(own["running"], self.device)
             restore_random_state(own["random"])
-        if self.progress.window and self.world.is_main:
-            self.newest = self.window(self.progress.window - 1)[0]
+        if self.progress.micro_batch_groups and self.processes.is_main:
+            self.newest = self.micro_batch_group(self.progress.micro_batch_groups - 1)[0]
             if batch_digest(self.newest) != state["data"]:
                 raise ValueError(
                     f"the saved run saw other data at step {self.progress.step}: resume it with the same corpus, "
@@ -354,4 +359,4 @@ class Trainer:
 
     def checkpoints(self, folder: Path) -> Checkpoints:
         """The checkpoints in a folder."""
-        return Checkpoints(folder, self.model, self.optimizer, self.world, keep_last=self.config.keep_last)
+        return Checkpoints(folder, self.model, self.optimizer, self.processes, keep_last=self.config.keep_last)

@@ -11,7 +11,7 @@ from plm_core.models.attention import attend
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.inputs import expand_mask
-from plm_core.models.varlen import Segments
+from plm_core.models.varlen import PackedSequences
 
 SHAPE = {
     "vocab_size": 40,
@@ -31,9 +31,9 @@ def _short_sequences_too(monkeypatch) -> None:
     torch.manual_seed(0)
 
 
-def find(mask: torch.Tensor) -> Segments | None:
+def find(mask: torch.Tensor) -> PackedSequences | None:
     batch, tokens = mask.shape[:2]
-    return Segments.find(expand_mask(mask, batch=batch, queries=tokens, keys=tokens), (batch, tokens))
+    return PackedSequences.find(expand_mask(mask, batch=batch, queries=tokens, keys=tokens), (batch, tokens))
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=7, max_size=7), min_size=1, max_size=5))
@@ -48,7 +48,7 @@ def test_rows_of_a_padding_mask_are_found(rows) -> None:
     assert found.lengths == [int(n) for n in mask.sum(dim=1) if n]
     assert torch.equal(found.places, mask.flatten().nonzero()[:, 0])
     x_BTD = torch.randn(*mask.shape, 3)
-    assert torch.equal(found.put_back(found.lay_out(x_BTD)), x_BTD * mask[:, :, None])
+    assert torch.equal(found.pad(found.unpad(x_BTD)), x_BTD * mask[:, :, None])
 
 
 @given(st.lists(st.lists(st.integers(1, 4), max_size=4), min_size=1, max_size=4))
@@ -99,8 +99,8 @@ def test_states_and_gradients_are_those_of_the_padded_batch(kind, mask_kind, pos
         mask = same_document(documents)
     inputs = {"input_ids": ids, "attention_mask": mask}
     ragged = losses_and_gradients(model, inputs, real)
-    seen = Segments.find
-    monkeypatch.setattr(Segments, "find", lambda *_: None)
+    seen = PackedSequences.find
+    monkeypatch.setattr(PackedSequences, "find", lambda *_: None)
     padded = losses_and_gradients(model, inputs, real)
     assert seen(expand_mask(mask, batch=3, queries=12, keys=12), (3, 12)) is not None
     torch.testing.assert_close(ragged, padded, atol=1e-10, rtol=1e-10)
@@ -111,7 +111,7 @@ def test_states_and_gradients_are_those_of_the_padded_batch(kind, mask_kind, pos
 def test_attention_to_each_sequence_alone(implementation, is_causal) -> None:
     bounds = torch.tensor([0, 3, 4, 10], dtype=torch.int32)
     q, k, v = (torch.randn(1, 2, 10, 4) for _ in range(3))
-    mask = Segments(torch.arange(10), bounds, (1, 10))
+    mask = PackedSequences(torch.arange(10), bounds, (1, 10))
     out, _ = attend(q, k, v, mask=mask, is_causal=is_causal, implementation=implementation)
     ids = torch.tensor([[0] * 3 + [1] + [2] * 6])
     dense, _ = attend(q, k, v, mask=same_document(ids)[:, None], is_causal=is_causal, implementation="explicit")
@@ -134,7 +134,7 @@ def test_short_sequences_stay_in_their_rows(monkeypatch) -> None:
     for length, pays in ((12, False), (24, True)):
         found = find(torch.arange(length) < torch.tensor([[5], [length]]))
         assert found is not None
-        assert found.pays(torch.zeros(2, length, 4), head_size=4, dropout=0.1) == pays
+        assert found.saves_time(torch.zeros(2, length, 4), head_size=4, dropout=0.1) == pays
 
 
 @pytest.mark.parametrize("norm_position", ["pre", "post"])

@@ -23,7 +23,7 @@ from plm_core.models.attention import attend
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.inputs import expand_mask
-from plm_core.models.varlen import Segments, attend_varlen, varlen_kernel, varlen_serves
+from plm_core.models.varlen import PackedSequences, attend_varlen, varlen_available, varlen_kernel
 from plm_core.objectives import causal_lm
 from plm_core.objectives.base import Joint
 from plm_core.objectives.causal_lm import CausalLM, ragged_inputs
@@ -62,7 +62,7 @@ def written_out(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale=No
 def use_kernel(monkeypatch, kernel) -> None:
     monkeypatch.setattr(segments, "varlen_kernel", lambda: kernel)
     for module in (segments, attention):
-        monkeypatch.setattr(module, "varlen_serves", lambda x, *, head_size, dropout: dropout == 0)
+        monkeypatch.setattr(module, "varlen_available", lambda x, *, head_size, dropout: dropout == 0)
 
 
 @pytest.fixture
@@ -70,8 +70,10 @@ def kernel_everywhere(monkeypatch) -> None:
     """Every device is treated as a GPU is: sequences come with the batch and one kernel takes them."""
     torch.manual_seed(0)
     use_kernel(monkeypatch, written_out)
-    monkeypatch.setattr(Segments, "find", lambda *_: pytest.fail("on a GPU nobody looks into a mask"))
-    monkeypatch.setattr(Segments, "pays", lambda self, x, **options: segments.varlen_serves(x, **options))
+    monkeypatch.setattr(PackedSequences, "find", lambda *_: pytest.fail("on a GPU nobody looks into a mask"))
+    monkeypatch.setattr(
+        PackedSequences, "saves_time", lambda self, x, **options: segments.varlen_available(x, **options)
+    )
 
 
 def documents(count=12):
@@ -109,7 +111,7 @@ def as_on_a_gpu(batch):
     inputs = causal_lm.model_inputs(batch)
     B, T = batch["input_ids"].shape
     mask = expand_mask(batch.get("attention_mask"), batch=B, queries=T, keys=T)
-    return inputs | {"attention_mask": Segments(batch["token_places"], batch["sequence_bounds"], (B, T), mask)}
+    return inputs | {"attention_mask": PackedSequences(batch["token_places"], batch["sequence_bounds"], (B, T), mask)}
 
 
 def loss_and_gradients(model, objective, batch):
@@ -129,7 +131,7 @@ def test_losses_and_gradients_are_those_of_the_padded_batch(case, monkeypatch, k
     use_kernel(monkeypatch, lambda *args, **options: calls.append(args) or written_out(*args, **options))
     ragged = loss_and_gradients(model, objective, batch)
     assert len(calls) == SHAPE["num_hidden_layers"]
-    monkeypatch.setattr(segments, "varlen_serves", lambda *_, **__: False)
+    monkeypatch.setattr(segments, "varlen_available", lambda *_, **__: False)
     dense = loss_and_gradients(model, objective, batch)
     assert len(calls) == SHAPE["num_hidden_layers"], "without the kernel the batch stays padded"
     torch.testing.assert_close(ragged, dense, atol=1e-10, rtol=1e-10)
@@ -143,14 +145,14 @@ def test_a_step_never_waits_for_the_device(case, monkeypatch) -> None:
         monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)
         monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
     use_kernel(monkeypatch, lambda query, *args, **options: torch.empty_like(query) + query)
-    monkeypatch.setattr(Segments, "pays", lambda self, x, **options: True)
+    monkeypatch.setattr(PackedSequences, "saves_time", lambda self, x, **options: True)
     model = make(config(vocab_size=60, **SHAPE)).to("meta")
     batch = {key: value.to("meta") for key, value in objective.prepare(source()).items()}
     seen = []
     model.register_forward_pre_hook(lambda _, args, inputs: seen.append(inputs["attention_mask"]), with_kwargs=True)
     terms = objective.terms(model, batch)
     torch.stack([part.total for part in terms.values()]).sum().backward()
-    assert isinstance(seen[0], Segments)
+    assert isinstance(seen[0], PackedSequences)
     with pytest.raises((RuntimeError, NotImplementedError)):
         seen[0].bounds.tolist()
 
@@ -170,7 +172,7 @@ def test_compiled_blocks_keep_the_padding(monkeypatch) -> None:
     expected = model(**inputs)
     for block in model.decoder.layers:
         block.compile(backend="eager")
-    monkeypatch.setattr(Segments, "lay_out", lambda *_: pytest.fail("one shape for every batch of a size"))
+    monkeypatch.setattr(PackedSequences, "unpad", lambda *_: pytest.fail("one shape for every batch of a size"))
     real = batch["labels"] != -100
     torch.testing.assert_close(model(**inputs)[real], expected[real], atol=1e-5, rtol=1e-5)
 
@@ -183,7 +185,7 @@ def test_sources_know_what_a_look_at_the_mask_would_find(source) -> None:
     if mask_BT is None:  # labels end one token before the document does
         asked_BT = batch["labels"] != -100
         mask_BT = asked_BT | torch.cat([torch.zeros(B, 1, dtype=torch.bool), asked_BT[:, :-1]], dim=1)
-    found = Segments.find(expand_mask(mask_BT, batch=B, queries=T, keys=T), (B, T))
+    found = PackedSequences.find(expand_mask(mask_BT, batch=B, queries=T, keys=T), (B, T))
     assert found is not None
     assert torch.equal(found.places, batch["token_places"])
     assert torch.equal(found.bounds, batch["sequence_bounds"])
@@ -198,7 +200,7 @@ def test_on_a_cpu_models_get_the_mask_itself() -> None:
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_only_some_tokens_ask(is_causal) -> None:
     bounds = torch.tensor([0, 3, 4, 10], dtype=torch.int32)
-    row = Segments(torch.arange(10), bounds, (1, 10))
+    row = PackedSequences(torch.arange(10), bounds, (1, 10))
     q, k, v = (torch.randn(1, 2, 10, 4, dtype=torch.double) for _ in range(3))
     wanted = torch.ones(1, 10, dtype=torch.bool)
     wanted[0, [1, 3, 4, 5]] = is_causal  # under a causal mask all ask: the kernel lines up last queries with last keys
@@ -215,7 +217,7 @@ def test_only_some_tokens_ask(is_causal) -> None:
 
 def test_where_the_kernel_serves(monkeypatch) -> None:
     def serves(device="cuda", dtype=torch.bfloat16, head_size=64, dropout=0.0):
-        return varlen_serves(
+        return varlen_available(
             SimpleNamespace(device=torch.device(device), dtype=dtype), head_size=head_size, dropout=dropout
         )
 
@@ -265,9 +267,9 @@ def test_an_older_torch_has_no_such_kernel(module, monkeypatch) -> None:
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_the_kernel_agrees_with_the_written_out_one(is_causal) -> None:
     bounds = torch.tensor([0, 30, 31, 100], dtype=torch.int32, device="cuda")
-    row = Segments(torch.arange(100, device="cuda"), bounds, (1, 100))
+    row = PackedSequences(torch.arange(100, device="cuda"), bounds, (1, 100))
     q, k, v = (torch.randn(1, 4, 100, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
-    if not varlen_serves(q, head_size=64, dropout=0.0):
+    if not varlen_available(q, head_size=64, dropout=0.0):
         pytest.skip("this GPU is older than Ampere, or this torch older than the kernel")
     fast = attend_varlen(q, k, v, row, is_causal=is_causal, scale=None)
     fast_gradients = torch.autograd.grad(fast.float().square().sum(), (q, k, v))

@@ -185,7 +185,7 @@ def run_config(folder, objective, **changes):
 @pytest.mark.parametrize("objective", ["causal_lm", "masked_lm", "masked_lm+next_sentence"])
 def test_a_runs_setting_reaches_its_objective_and_not_its_report(monkeypatch, tmp_path, objective):
     monkeypatch.setenv("PLM_DEVICE", "cpu")
-    monkeypatch.setattr("plm_core.runs.pretrain.known_floor", lambda *_: None)  # it and the picture: tested elsewhere
+    monkeypatch.setattr("plm_core.runs.pretrain.known_entropy", lambda *_: None)  # it and the picture: tested elsewhere
     monkeypatch.setattr("plm_core.runs.pretrain.plot_learning_curve", lambda *_, **__: None)
     config = run_config(tmp_path / "run", objective)
     texts = load_texts(config)

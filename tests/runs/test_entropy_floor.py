@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from plm_core.data.masking import MaskingConfig
 from plm_core.runs.config import RunConfig
 from plm_core.runs.corpus import Texts, load_texts
-from plm_core.runs.entropy_floor import chosen_entropy, known_floor, masked_floor
+from plm_core.runs.entropy_floor import chosen_entropy, known_entropy, masked_entropy
 from plm_core.storyworld_v1 import StoryWorld
 
 ALL_MASKED = MaskingConfig(mask_share=1.0, random_share=0.0)
@@ -66,19 +66,19 @@ def test_extremes():
 
 
 def test_is_a_pure_function_of_its_seed_and_lies_below_the_causal_floor(stories):
-    floor = masked_floor(stories, ALL_MASKED, words_per_story=4, seed=1)
-    assert floor == masked_floor(stories, ALL_MASKED, words_per_story=4, seed=1)
-    assert floor != masked_floor(stories, ALL_MASKED, words_per_story=4, seed=2)
-    assert floor.units == 4 * len(stories)
-    causal = known_floor(run_config(), Texts([], [], stories[0].world, tuple(stories)))
+    entropy = masked_entropy(stories, ALL_MASKED, words_per_story=4, seed=1)
+    assert entropy == masked_entropy(stories, ALL_MASKED, words_per_story=4, seed=1)
+    assert entropy != masked_entropy(stories, ALL_MASKED, words_per_story=4, seed=2)
+    assert entropy.units == 4 * len(stories)
+    causal = known_entropy(run_config(), Texts([], [], stories[0].world, tuple(stories)))
     assert causal.half_width == 0
-    assert 0 < floor.mean < causal.mean  # words after the gap can only help
+    assert 0 < entropy.mean < causal.mean  # words after the gap can only help
 
 
 def test_every_word_of_a_story_may_be_sampled(stories):
     few = stories[:2]
-    floor = masked_floor(few, ALL_MASKED, words_per_story=10_000)
-    assert floor.units == sum(len(story.words) - 1 for story in few)
+    entropy = masked_entropy(few, ALL_MASKED, words_per_story=10_000)
+    assert entropy.units == sum(len(story.words) - 1 for story in few)
 
 
 def test_unknown_where_nobody_knows_it(tmp_path):
@@ -86,6 +86,6 @@ def test_unknown_where_nobody_knows_it(tmp_path):
     text.write_text("one line\nanother line\n\n" * 20, encoding="utf-8")
     for objective in ("causal_lm", "masked_lm"):
         config = run_config(corpus=str(text), objective=objective)
-        assert known_floor(config, load_texts(config)) is None
+        assert known_entropy(config, load_texts(config)) is None
     full = run_config(corpus="storyworld-full-en", objective="masked_lm")
-    assert known_floor(full, load_texts(full)) is None
+    assert known_entropy(full, load_texts(full)) is None

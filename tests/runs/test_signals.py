@@ -44,7 +44,7 @@ sys.exit(main(sys.argv[1:]))
 def plain(monkeypatch):
     """On the CPU, without floor and picture of the curve, which are tested elsewhere."""
     monkeypatch.setenv("PLM_DEVICE", "cpu")
-    monkeypatch.setattr("plm_core.runs.pretrain.known_floor", lambda *_: None)
+    monkeypatch.setattr("plm_core.runs.pretrain.known_entropy", lambda *_: None)
     monkeypatch.setattr("plm_core.runs.pretrain.plot_learning_curve", lambda *_, **__: None)
 
 
@@ -110,7 +110,7 @@ def test_a_process_that_gets_sigterm_leaves_with_143(write, tmp_path):
 @pytest.mark.parametrize(
     ("method", "at", "step"),
     [
-        pytest.param("window", 2, 2, id="before a step"),
+        pytest.param("micro_batch_group", 2, 2, id="before a step"),
         pytest.param("update", 2, 2, id="within a step"),
         pytest.param("evaluate", 1, 3, id="during evaluation"),
     ],
@@ -138,7 +138,9 @@ def test_stopped_twice(monkeypatch, write, whole, tmp_path, capsys):
     arguments = ["train", write("cut")]
     for _ in range(2):
         with monkeypatch.context() as patch:
-            raise_in(patch, "window", signal.SIGTERM, at=3)  # the second life asks once more, to know its data again
+            raise_in(
+                patch, "micro_batch_group", signal.SIGTERM, at=3
+            )  # the second life asks once more, to know its data again
             assert main(arguments) == 143
         arguments = continuation(capsys.readouterr().out)
     assert main(arguments) == 0
@@ -149,7 +151,7 @@ def test_values_given_on_the_command_line_are_part_of_what_it_says(monkeypatch, 
     """Without them the continued run would be another one, or look for the first one in another folder."""
     other = tmp_path / "some other"
     with monkeypatch.context() as patch:
-        raise_in(patch, "window", signal.SIGTERM, at=2)
+        raise_in(patch, "micro_batch_group", signal.SIGTERM, at=2)
         assert main(["train", write("run"), f"output={other}", "train.steps=4"]) == 143
     assert main(continuation(capsys.readouterr().out)) == 0
     assert [path.name for path in complete(other, LAST)][-1] == "step-000000004"

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from plm_core.storyworld_v1 import IdealReader, NotOfThisWorld, StoryWorld
-from plm_core.storyworld_v1.entropy import bits_per_character, entropy_rate, floor_by_kind, ratio, read_sample
+from plm_core.storyworld_v1.entropy import bits_per_character, entropy_by_kind, entropy_rate, ratio, read_sample
 
 
 def test_the_ideal_readers_loss_on_fresh_text_is_the_entropy_within_the_intervals(small):
@@ -39,7 +39,7 @@ def test_kinds_of_position_add_up(world):
     read = read_sample(world, 15)
     stories = list(world.stories(0, "test", 15))
     assert [word.word for word in read] == [word for story in stories for word in story.words]
-    kinds = floor_by_kind(read)
+    kinds = entropy_by_kind(read)
     assert set(kinds) == {"new", "choice", "sentence", "memory"}
     assert sum(kind.words * kind.nats for kind in kinds.values()) == pytest.approx(sum(s.nats for s in stories))
     assert kinds["memory"].nats == kinds["sentence"].nats == 0

@@ -1,6 +1,6 @@
 """What the tests of distribution run in each process: this file is run as a script, with the task in its globals.
 
-A task is a function of the world. What it returns, or the error that it leaves with, is sent to the test.
+A task is a function of the processes. What it returns, or the error that it leaves with, is sent to the test.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import signal
 import torch
 
 from plm_core.data.labels import IGNORE
-from plm_core.distributed import World, one_voice, start_world
+from plm_core.distributed import Processes, report_failure_once, start_processes
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.objectives.base import Joint
 from plm_core.objectives.masked_lm import MaskedLM
@@ -80,7 +80,7 @@ def make_model(*, dropout=0.0, position="learned", seed=0):
     )
 
 
-def make_trainer(world, *, folder=None, model=None, source=None, both=True, **config):
+def make_trainer(processes, *, folder=None, model=None, source=None, both=True, **config):
     values = {"steps": 8, "micro_batches": 4, "warmup_steps": 2, "eval_every": 4, "save_every": 4, "log_every": 3}
     return Trainer(
         make_model() if model is None else model,
@@ -89,7 +89,7 @@ def make_trainer(world, *, folder=None, model=None, source=None, both=True, **co
         TrainConfig(**{**values, **config}),
         valid_batches=[Pairs(first=10_000).batch(index) for index in range(5)],
         folder=folder,
-        world=world,
+        processes=processes,
         quiet=True,
     )
 
@@ -98,12 +98,14 @@ def weights_of(trainer):
     return {name: whole(parameter.detach()).clone() for name, parameter in trainer.model.named_parameters()}
 
 
-def gradients(world, *, split=False, both=True, **options):
+def gradients(processes, *, split=False, both=True, **options):
     """The gradients of one step, as the optimiser sees them, before it moves anything."""
     source = Split(Pairs()) if split else Pairs()
     model = make_model(**options)
     micro_batches = 4 * (source.source.rows if split else 1)
-    trainer = make_trainer(world, model=model, source=source, both=both, micro_batches=micro_batches, max_grad_norm=0)
+    trainer = make_trainer(
+        processes, model=model, source=source, both=both, micro_batches=micro_batches, max_grad_norm=0
+    )
     seen = {}
 
     def note(*_):
@@ -115,17 +117,17 @@ def gradients(world, *, split=False, both=True, **options):
     return seen
 
 
-def train(world, *, folder=None, resume=False, dropout=0.0, seed=0, **config):
+def train(processes, *, folder=None, resume=False, dropout=0.0, seed=0, **config):
     """Train, and return weights, log records and progress."""
-    trainer = make_trainer(world, folder=folder, model=make_model(dropout=dropout, seed=seed), **config)
+    trainer = make_trainer(processes, folder=folder, model=make_model(dropout=dropout, seed=seed), **config)
     problems = trainer.resume() if resume else []
     progress = trainer.fit()
     return {"weights": weights_of(trainer), "records": trainer.records, "progress": progress, "problems": problems}
 
 
-def parts(world):
+def parts(processes):
     """How many numbers this process holds of each parameter and of each of the optimiser's tensors."""
-    trainer = make_trainer(world)
+    trainer = make_trainer(processes)
     trainer.step()
     sizes = {name: (local(p).numel(), p.numel()) for name, p in trainer.model.named_parameters()}
     moments = [
@@ -134,9 +136,9 @@ def parts(world):
     return sizes, sum(moments)
 
 
-def random_numbers(world):
+def random_numbers(processes):
     """What this process would drop."""
-    make_trainer(world, model=make_model(dropout=0.5))
+    make_trainer(processes, model=make_model(dropout=0.5))
     return torch.rand(3)
 
 
@@ -153,33 +155,33 @@ class Accident(Pairs):
         return super().batch(index)
 
 
-def killed(world, *, folder, index):
+def killed(processes, *, folder, index):
     """Rank 1 is killed where it reads a batch."""
-    source = Accident(lambda: os.kill(os.getpid(), signal.SIGKILL), index) if world.rank == 1 else Pairs()
-    make_trainer(world, folder=folder, source=source, save_every=2, model=make_model(dropout=0.3)).fit()
+    source = Accident(lambda: os.kill(os.getpid(), signal.SIGKILL), index) if processes.rank == 1 else Pairs()
+    make_trainer(processes, folder=folder, source=source, save_every=2, model=make_model(dropout=0.3)).fit()
 
 
-def interrupted(world, *, folder, index):
+def interrupted(processes, *, folder, index):
     """Rank 1 alone is asked to stop."""
-    source = Accident(lambda: signal.raise_signal(signal.SIGTERM), index) if world.rank == 1 else Pairs()
-    make_trainer(world, folder=folder, source=source, model=make_model(dropout=0.3)).fit()
+    source = Accident(lambda: signal.raise_signal(signal.SIGTERM), index) if processes.rank == 1 else Pairs()
+    make_trainer(processes, folder=folder, source=source, model=make_model(dropout=0.3)).fit()
 
 
-def unreadable(world):
+def unreadable(processes):
     """Rank 1 cannot read its data."""
 
     def fail():
         raise OSError("the disk is gone")
 
-    make_trainer(world, source=Accident(fail, 9) if world.rank == 1 else Pairs()).fit()
+    make_trainer(processes, source=Accident(fail, 9) if processes.rank == 1 else Pairs()).fit()
 
 
-def poisoned(world, *, where):
+def poisoned(processes, *, where):
     """Something becomes NaN in rank 1, in its third step; the weights must be those of the second."""
     model = make_model()
-    trainer = make_trainer(world, model=model, log_every=1, eval_every=100)
+    trainer = make_trainer(processes, model=model, log_every=1, eval_every=100)
     before = {}
-    if world.rank == 1:
+    if processes.rank == 1:
         if where == "loss":
 
             def spoil(module, arguments, output):
@@ -201,8 +203,8 @@ def poisoned(world, *, where):
         assert trainer.progress.step == 2
 
 
-def command(world, *, arguments):
-    """The command line; the world is started by it."""
+def command(processes, *, arguments):
+    """The command line; the processes are started by it."""
     from plm_core.cli import main
 
     errors, lines = io.StringIO(), io.StringIO()
@@ -214,7 +216,7 @@ def command(world, *, arguments):
     return code, lines.getvalue(), errors.getvalue()
 
 
-def stopped_command(world, *, arguments, step, number):
+def stopped_command(processes, *, arguments, step, number):
     """The command line, while rank 1 is sent a signal after a step."""
     original = Trainer.report
 
@@ -224,7 +226,7 @@ def stopped_command(world, *, arguments, step, number):
         original(trainer, log)
 
     Trainer.report = report
-    return command(world, arguments=arguments)
+    return command(processes, arguments=arguments)
 
 
 def send(answer, outcome):
@@ -241,11 +243,11 @@ def run(task, environment, strategy, arguments, answer):
     function = globals()[task]
     try:
         if function in (command, stopped_command):
-            send(answer, ("returned", function(World(), **arguments)))
+            send(answer, ("returned", function(Processes(), **arguments)))
             return
-        world = start_world(strategy, device="cpu")
-        with one_voice(world):
-            result = function(world, **arguments)
+        processes = start_processes(strategy, device="cpu")
+        with report_failure_once(processes):
+            result = function(processes, **arguments)
             send(answer, ("returned", result))
     except BaseException as error:
         send(answer, (type(error).__name__, str(error)))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from plm_core.distributed import World, start_world
+from plm_core.distributed import Processes, start_processes
 from plm_core.training.checkpoints.directory import LAST, WEIGHTS, complete, newest_checkpoint
 from plm_core.training.checkpoints.sharded import OPTIMIZER
 from plm_core.training.config import TrainConfig
@@ -42,8 +42,8 @@ def assert_equal_records(found, expected, *, tolerance):
 def test_two_processes_have_the_gradients_of_one(returned, both, position):
     """Also with heads that no loss reaches (mlm), and with parameters that the blocks share (t5)."""
     options = {"both": both, "position": position}
-    alone = ranks.gradients(World(), **options)
-    assert_equal_tensors(ranks.gradients(World(), split=True, **options), alone, tolerance=1e-6)
+    alone = ranks.gradients(Processes(), **options)
+    assert_equal_tensors(ranks.gradients(Processes(), split=True, **options), alone, tolerance=1e-6)
     assert max(value.abs().max() for value in alone.values() if value is not None) > 1e-2
     for strategy in STRATEGIES:
         for found in returned("gradients", strategy=strategy, **options):
@@ -55,7 +55,7 @@ def test_two_processes_have_the_gradients_of_one(returned, both, position):
 @pytest.fixture(scope="module")
 def alone():
     """Fifty steps of one process; the windows cross the ends of epochs, which have a short last batch."""
-    return ranks.train(World(), steps=50)
+    return ranks.train(Processes(), steps=50)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -88,7 +88,7 @@ def test_fsdp_keeps_a_part_of_everything_in_each_process(returned):
 def test_processes_draw_different_random_numbers(returned):
     first, second = returned("random_numbers")
     assert not torch.equal(first, second)
-    assert torch.equal(first, ranks.random_numbers(World())), "the main process draws what it would draw alone"
+    assert torch.equal(first, ranks.random_numbers(Processes())), "the main process draws what it would draw alone"
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -113,7 +113,7 @@ def test_a_killed_process_stops_the_run_and_leaves_a_checkpoint(run_ranks, retur
     outcomes = run_ranks("killed", strategy=strategy, folder=tmp_path, index=13)
     assert outcomes[1] == ("died", -9)
     kind, message = outcomes[0]
-    assert kind == "WorldError"
+    assert kind == "ProcessError"
     assert "process 0 of 2 lost contact with another one" in message
     path, problems = newest_checkpoint(tmp_path)
     assert path.name.endswith("2")
@@ -142,7 +142,7 @@ def split_run(returned, tmp_path_factory):
     folder = tmp_path_factory.mktemp("split")
     returned("train", strategy="fsdp", folder=folder, **SIX)
     shutil.rmtree(complete(folder, LAST)[-1])
-    return folder, ranks.train(World(), **SIX)
+    return folder, ranks.train(Processes(), **SIX)
 
 
 def test_split_checkpoints_execute_nothing(returned, split_run, tmp_path):
@@ -169,7 +169,7 @@ def test_split_checkpoints_execute_nothing(returned, split_run, tmp_path):
 
 def test_one_process_speaks_when_one_fails(run_ranks):
     outcomes = run_ranks("unreadable")
-    assert outcomes[1] == ("WorldError", "process 1 of 2: the disk is gone")
+    assert outcomes[1] == ("ProcessError", "process 1 of 2: the disk is gone")
     assert outcomes[0] == ("SystemExit", "1")
 
 
@@ -183,41 +183,41 @@ def test_one_process_speaks_when_one_fails(run_ranks):
 )
 def test_not_a_number_in_one_process_stops_all_and_is_named(run_ranks, strategy, where, named):
     outcomes = run_ranks("poisoned", strategy=strategy, where=where)
-    assert sorted(kind for kind, _ in outcomes) == ["SystemExit", "WorldError"]
-    message = next(message for kind, message in outcomes if kind == "WorldError")
+    assert sorted(kind for kind, _ in outcomes) == ["SystemExit", "ProcessError"]
+    message = next(message for kind, message in outcomes if kind == "ProcessError")
     assert named in message
     assert "nothing was stepped" in message
 
 
 @pytest.mark.parametrize(
-    ("world", "changes", "message"),
+    ("processes", "changes", "message"),
     [
         (
-            World(size=2),
+            Processes(size=2),
             {"micro_batches": 3},
             "2 processes cannot share 3 micro-batches evenly: set train.micro_batches to a multiple of 2",
         ),
-        (World(strategy="fsdp"), {"optimizer": "muon"}, "'muon' cannot be split among processes"),
-        (World(strategy="fsdp"), {"optimizer": "sgd"}, "'sgd' cannot be split among processes"),
+        (Processes(strategy="fsdp"), {"optimizer": "muon"}, "'muon' cannot be split among processes"),
+        (Processes(strategy="fsdp"), {"optimizer": "sgd"}, "'sgd' cannot be split among processes"),
     ],
 )
-def test_steps_that_cannot_be_shared(world, changes, message):
+def test_steps_that_cannot_be_shared(processes, changes, message):
     with pytest.raises(ValueError, match=message):
-        ranks.make_trainer(world, **changes)
+        ranks.make_trainer(processes, **changes)
 
 
 def test_worlds_that_cannot_be(monkeypatch):
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ValueError, match=r"splits a model among processes.*torchrun"):
-        start_world("fsdp", device="cpu")
+        start_processes("fsdp", device="cpu")
     with pytest.raises(ValueError, match="unknown strategy 'zero'"):
-        start_world("zero", device="cpu")
-    assert start_world(device="cpu") == World()
+        start_processes("zero", device="cpu")
+    assert start_processes(device="cpu") == Processes()
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="the backend 'nccl' connects NVIDIA GPUs"):
-        start_world(device="cpu", backend="nccl")
+        start_processes(device="cpu", backend="nccl")
 
 
 def test_more_processes_than_gpus(monkeypatch):
@@ -226,12 +226,12 @@ def test_more_processes_than_gpus(monkeypatch):
     for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match="2 processes need a GPU each, and this machine has 1"):
-        start_world(device="cuda")
+        start_processes(device="cuda")
 
 
 def test_micro_batches_are_dealt_completely():
     for size in (1, 2, 3, 4):
-        dealt = [World(rank=rank, size=size).mine(range(12)) for rank in range(size)]
+        dealt = [Processes(rank=rank, size=size).shard(range(12)) for rank in range(size)]
         assert sorted(number for numbers in dealt for number in numbers) == list(range(12))
         assert {len(numbers) for numbers in dealt} == {12 // size}
 

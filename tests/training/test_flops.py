@@ -255,7 +255,7 @@ def test_only_real_tokens_count(batch, tokens):
 def test_a_run_counts_three_forward_passes_a_token(monkeypatch, tmp_path):
     """Forward once, backward twice (Kaplan et al. 2020); the cost is that of the model that the run has built."""
     monkeypatch.setenv("PLM_DEVICE", "cpu")
-    monkeypatch.setattr("plm_core.runs.pretrain.known_floor", lambda *_: None)  # it and the picture: tested elsewhere
+    monkeypatch.setattr("plm_core.runs.pretrain.known_entropy", lambda *_: None)  # it and the picture: tested elsewhere
     monkeypatch.setattr("plm_core.runs.pretrain.plot_learning_curve", lambda *_, **__: None)
     config = RunConfig(
         corpus="storyworld-small-en",

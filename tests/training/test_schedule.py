@@ -13,11 +13,11 @@ from plm_core.training.schedule import learning_rate
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
 def test_landmarks(schedule):
     def rate(step):
-        return learning_rate(step, peak=2.0, total_steps=101, warmup_steps=10, schedule=schedule, floor=0.5)
+        return learning_rate(step, peak=2.0, total_steps=101, warmup_steps=10, schedule=schedule, final=0.5)
 
     assert rate(0) == pytest.approx(2.0 / 11)
     assert rate(10) == 2.0
-    assert rate(55) == pytest.approx(1.25), "half-way between peak and floor"
+    assert rate(55) == pytest.approx(1.25), "half-way between peak and final"
     assert rate(100) == pytest.approx(0.5)
     assert rate(10_000) == pytest.approx(0.5)
 
@@ -37,7 +37,7 @@ def test_cosine_equals_torch_after_warmup():
     optimizer = torch.optim.SGD([parameter], lr=1.0)
     reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=49, eta_min=0.1)
     for step in range(50):
-        ours = learning_rate(step, peak=1.0, total_steps=50, schedule="cosine", floor=0.1)
+        ours = learning_rate(step, peak=1.0, total_steps=50, schedule="cosine", final=0.1)
         assert ours == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
         optimizer.step()
         reference.step()
@@ -50,7 +50,7 @@ def test_cosine_equals_torch_after_warmup():
 )
 def test_rises_then_never_rises_again_and_stays_in_bounds(total, warmup, schedule):
     rates = [
-        learning_rate(step, peak=1.0, total_steps=total, warmup_steps=warmup, schedule=schedule, floor=0.01)
+        learning_rate(step, peak=1.0, total_steps=total, warmup_steps=warmup, schedule=schedule, final=0.01)
         for step in range(total + warmup)
     ]
     assert all(0 < rate <= 1.0 for rate in rates)
@@ -63,7 +63,7 @@ def test_rises_then_never_rises_again_and_stays_in_bounds(total, warmup, schedul
     ("arguments", "message"),
     [
         ({"step": -1, "peak": 1.0, "total_steps": 5}, "must not be negative"),
-        ({"step": 0, "peak": 1.0, "total_steps": 5, "floor": 2.0}, "floor <= peak"),
+        ({"step": 0, "peak": 1.0, "total_steps": 5, "final": 2.0}, "final <= peak"),
         ({"step": 0, "peak": 1.0, "total_steps": 5, "schedule": "cubic"}, "unknown schedule 'cubic'"),
     ],
 )

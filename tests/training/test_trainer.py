@@ -165,7 +165,7 @@ def test_learns_and_logs(tmp_path):
     assert records == trainer.records
     assert [record["step"] for record in records if "train/loss" in record] == list(range(20, 201, 20))
     assert records[-1]["valid/tokens/loss"] == records[-1]["valid/loss"]
-    assert plot_learning_curve(records, tmp_path / "curve.png", floor=0.0)
+    assert plot_learning_curve(records, tmp_path / "curve.png", entropy=0.0)
     assert (tmp_path / "curve.png").stat().st_size > 1000
 
 

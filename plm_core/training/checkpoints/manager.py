@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from plm_core.distributed import World
+from plm_core.distributed import Processes
 from plm_core.training.checkpoints.directory import (
     BEST,
     LAST,
@@ -42,27 +42,27 @@ class Checkpoints:
     """Saves and loads a run. All processes call every method together.
 
     The main process writes what is the same in all: weights, optimiser, progress. Every process hands it what is its
-    own, such as its random generators. In a sharded world each writes its part of the optimiser itself. The folder
+    own, such as its random generators. Where the model is sharded each writes its part of the optimiser itself. The folder
     must be one that all processes see.
 
     Args:
         folder: the run's output folder.
         model: the model.
         optimizer: its optimiser.
-        world: the processes.
+        processes: the processes.
         keep_last: number of newest checkpoints to keep besides the best one.
     """
 
     def __init__(
-        self, folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, world: World, *, keep_last: int
+        self, folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, processes: Processes, *, keep_last: int
     ) -> None:
-        self.folder, self.model, self.optimizer, self.world = folder, model, optimizer, world
+        self.folder, self.model, self.optimizer, self.processes = folder, model, optimizer, processes
         self.keep_last = keep_last
 
     def save_best(self, step: int, state: State) -> None:
         """Write the weights of a step as the best so far, without what only resuming needs."""
         self._write(checkpoint_folder(self.folder, step, BEST), state, with_optimizer=False)
-        if self.world.is_main:
+        if self.processes.is_main:
             keep_newest(self.folder, 1, BEST)
 
     def save(self, step: int, state: State, own: State) -> None:
@@ -73,11 +73,11 @@ class Checkpoints:
             state: what is the same in every process; plain values and tensors.
             own: what is this process's own.
         """
-        state = {**state, "ranks": self.world.gather(own)}
-        if not self.world.is_sharded:
+        state = {**state, "ranks": self.processes.gather(own)}
+        if not self.processes.is_sharded:
             state["optimizer"] = self.optimizer.state_dict()
         self._write(checkpoint_folder(self.folder, step, LAST), state, with_optimizer=True)
-        if self.world.is_main:
+        if self.processes.is_main:
             keep_newest(self.folder, self.keep_last, LAST)
 
     def load(self) -> tuple[State, State | None, list[str]]:
@@ -91,12 +91,12 @@ class Checkpoints:
             FileNotFoundError: the folder holds no complete checkpoint.
             ValueError: the checkpoint belongs to another model, or to a run that cannot be split now.
         """
-        world = self.world
-        path, problems = world.share(newest_checkpoint(self.folder) if world.is_main else (None, []))
+        processes = self.processes
+        path, problems = processes.broadcast(newest_checkpoint(self.folder) if processes.is_main else (None, []))
         if path is None:
             damaged = f" ({'; '.join(problems)})" if problems else ""
             raise FileNotFoundError(f"{self.folder} holds no complete checkpoint to resume from{damaged}")
-        if world.is_sharded:
+        if processes.is_sharded:
             verify(path)
             load_whole_weights(self.model, path)
             state = load_state(path / STATE)
@@ -104,32 +104,32 @@ class Checkpoints:
             state = load_checkpoint(path, self.model)
         if "optimizer" not in state:
             load_optimizer_parts(self.model, self.optimizer, path / OPTIMIZER)
-        elif world.is_sharded:
+        elif processes.is_sharded:
             raise ValueError(f"{path} was saved by a run with strategy=ddp: continue it with that, not with fsdp")
         else:
             self.optimizer.load_state_dict(state["optimizer"])
-        if len(state["ranks"]) != world.size:
+        if len(state["ranks"]) != processes.size:
             problems.append(
-                f"{path.name} was saved by {len(state['ranks'])} processes and is continued by {world.size}: random "
+                f"{path.name} was saved by {len(state['ranks'])} processes and is continued by {processes.size}: random "
                 "numbers, for example of dropout, are not those of an uninterrupted run"
             )
             return state, None, problems
-        return state, state["ranks"][world.rank], problems
+        return state, state["ranks"][processes.rank], problems
 
     def _write(self, path: Path, state: State, *, with_optimizer: bool) -> None:
-        world = self.world
-        if not world.is_sharded:
-            if world.is_main:
+        processes = self.processes
+        if not processes.is_sharded:
+            if processes.is_main:
                 save_checkpoint(path, self.model, state)
             return
-        done = not world.is_main or exists_complete(path)
-        temporary = world.share(None if done else begin_checkpoint(path))
+        done = not processes.is_main or exists_complete(path)
+        temporary = processes.broadcast(None if done else begin_checkpoint(path))
         if temporary is None:
             return
         if with_optimizer:
             save_optimizer_parts(self.model, self.optimizer, temporary / OPTIMIZER)
-        weights = whole_weights(self.model, keep=world.is_main)
-        if world.is_main:
+        weights = whole_weights(self.model, keep=processes.is_main)
+        if processes.is_main:
             save_file(weights, str(temporary / WEIGHTS), metadata={"format": "pt"})
             save_state(state, temporary / STATE)
             finish_checkpoint(temporary, path)
