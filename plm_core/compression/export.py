@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from plm_core.compression.quantize import plain_weights
-from plm_core.models.attention import KVCache, MultiHeadAttention
+from plm_core.models.attention import MultiHeadAttention
 from plm_core.models.bert import Bert
 from plm_core.models.classifier import BertClassifier
 from plm_core.models.gpt import Gpt
-from plm_core.models.transformer import Cache
+from plm_core.models.kv_cache import Cache, KVCache
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention, multi-head attention and the key-value cache.
+"""Scaled dot-product attention and multi-head attention.
 
 Shapes are written into names: B batch, T query tokens, S key tokens, D model width, H heads, K head width.
 Masks are bool and True means *may be attended*. ``torch.nn.functional.scaled_dot_product_attention`` agrees with this;
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plm_core.models.dropout import dropout as drop
+from plm_core.models.kv_cache import KVCache
 from plm_core.models.varlen import PackedSequences, attend_varlen, varlen_available
 
 if TYPE_CHECKING:
@@ -177,73 +178,6 @@ def check_shapes(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Ten
 
 def shapes(*tensors: Tensor) -> str:
     return ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
-
-
-class KVCache:
-    """Keys and values of the tokens seen so far, for one attention layer, for generation without gradients.
-
-    The buffers double when full: n tokens appended one by one cost O(n) copies, not O(n²), and at most twice the memory
-    in use. Appending writes in place, which autograd could not undo: use it under ``torch.no_grad()``.
-    """
-
-    def __init__(self) -> None:
-        self.length = 0
-        self._k: Tensor | None = None
-        self._v: Tensor | None = None
-
-    def append(self, k_BHTK: Tensor, v_BHTK: Tensor) -> tuple[Tensor, Tensor]:
-        """Add new tokens and return all keys and values, (B, H, length, K) each.
-
-        Raises:
-            ValueError: shapes that differ from what is stored, or tensors that require gradients.
-        """
-        if torch.is_grad_enabled() and (k_BHTK.requires_grad or v_BHTK.requires_grad):
-            raise ValueError("a KVCache is for inference: call the model under torch.no_grad()")
-        if k_BHTK.shape[:3] != v_BHTK.shape[:3]:
-            raise ValueError(f"k and v need the same batch, heads and tokens; got {shapes(k_BHTK, v_BHTK)}")
-        k_buffer, v_buffer = store(self._k, k_BHTK, self.length), store(self._v, v_BHTK, self.length)
-        self._k, self._v, self.length = k_buffer, v_buffer, self.length + k_BHTK.shape[2]
-        return self.keys, self.values
-
-    @property
-    def keys(self) -> Tensor:
-        """All keys, (B, H, length, K): a view of the buffer."""
-        assert self._k is not None, "the cache is empty"
-        return self._k[:, :, : self.length]
-
-    @property
-    def values(self) -> Tensor:
-        """All values, (B, H, length, K): a view of the buffer."""
-        assert self._v is not None, "the cache is empty"
-        return self._v[:, :, : self.length]
-
-    def select(self, index: Tensor) -> None:
-        """Keep the given rows of the batch, in this order, repeats allowed: how beam search reorders its beams."""
-        if self._k is not None and self._v is not None:
-            self._k = self._k.index_select(0, index)
-            self._v = self._v.index_select(0, index)
-
-    def clear(self) -> None:
-        """Forget everything and free the buffers."""
-        self.length, self._k, self._v = 0, None, None
-
-
-def store(buffer: Tensor | None, new: Tensor, start: int) -> Tensor:
-    """Write new tokens at position ``start`` of a buffer that grows by doubling; return the buffer that holds them."""
-    end = start + new.shape[2]
-    if buffer is None:
-        buffer = new.new_empty(new.shape[0], new.shape[1], end, new.shape[3])
-    if buffer.shape[:2] != new.shape[:2] or buffer.shape[3] != new.shape[3] or buffer.dtype != new.dtype:
-        raise ValueError(
-            f"the cache holds {tuple(buffer[:, :, :start].shape)} of {buffer.dtype} and cannot take "
-            f"{tuple(new.shape)} of {new.dtype}: use one cache per layer and clear() it between batches"
-        )
-    if end > buffer.shape[2]:
-        grown = buffer.new_empty(*buffer.shape[:2], max(end, 2 * buffer.shape[2]), buffer.shape[3])
-        grown[:, :, :start] = buffer[:, :, :start]
-        buffer = grown
-    buffer[:, :, start:end] = new
-    return buffer
 
 
 class MultiHeadAttention(nn.Module):

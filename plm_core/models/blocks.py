@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plm_core.models.attention import KVCache, MultiHeadAttention
+from plm_core.models.attention import MultiHeadAttention
 from plm_core.models.dropout import Dropout
+from plm_core.models.kv_cache import KVCache
 
 if TYPE_CHECKING:
     from plm_core.models.positions import PositionScheme

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from plm_core.models.blocks import Activation
 from plm_core.models.config import TransformerConfig, make_position
 from plm_core.models.inputs import Embeddings, expand_mask
+from plm_core.models.kv_cache import Cache
 from plm_core.models.positions import PositionScheme
-from plm_core.models.transformer import Cache, Stack, Trace, initialise
+from plm_core.models.transformer import Stack, Trace, initialise
 from plm_core.models.varlen import PackedSequences
 from plm_core.models.vocabulary_loss import TokenLosses, vocabulary_loss
 from plm_core.weights import shared_parameters

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from plm_core.models.config import Position, TransformerConfig, make_position
 from plm_core.models.inputs import Embeddings, expand_mask
+from plm_core.models.kv_cache import Cache
 from plm_core.models.positions import PositionScheme
-from plm_core.models.transformer import Cache, Stack, Trace, initialise, scheme_modules
+from plm_core.models.transformer import Stack, Trace, initialise, scheme_modules
 from plm_core.weights import shared_parameters
 
 

@@ -1,4 +1,4 @@
-"""What every Transformer here shares: the stack of blocks, its cache and trace, and the initialisation.
+"""What every Transformer here shares: the stack of blocks, its trace, and the initialisation.
 
 An encoder, a decoder and the two halves of an encoder-decoder are the same :class:`Stack`; they differ in the mask
 (``is_causal``) and in whether the blocks attend to a context (``cross_attention``).
@@ -13,35 +13,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from plm_core.models.attention import KVCache
 from plm_core.models.blocks import Block, make_norm
 from plm_core.models.config import TransformerConfig, acts_in_attention
 from plm_core.models.inputs import Embeddings
+from plm_core.models.kv_cache import Cache
 from plm_core.models.positions import Learned, PositionScheme
 from plm_core.models.varlen import PackedSequences
-
-
-class Cache:
-    """The key-value caches of a stack, one pair for each block: self-attention and cross attention."""
-
-    def __init__(self, num_layers: int) -> None:
-        self.self_attention = [KVCache() for _ in range(num_layers)]
-        self.cross_attention = [KVCache() for _ in range(num_layers)]
-
-    @property
-    def length(self) -> int:
-        """Number of tokens that are already in the cache."""
-        return self.self_attention[0].length if self.self_attention else 0
-
-    def select(self, index: Tensor) -> None:
-        """Keep the given rows of the batch, in this order, repeats allowed (beam search)."""
-        for cache in (*self.self_attention, *self.cross_attention):
-            cache.select(index)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        for cache in (*self.self_attention, *self.cross_attention):
-            cache.clear()
 
 
 @dataclass

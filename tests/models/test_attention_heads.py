@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from plm_core.models.attention import KVCache, MultiHeadAttention, attend
+from plm_core.models.attention import MultiHeadAttention, attend
+from plm_core.models.kv_cache import KVCache
 
 D, H = 12, 3
 
