@@ -1,0 +1,218 @@
+"""Lexicons: weighted lists of entries from which people, places and things are drawn, and how they are held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+
+from plm_core.storyworld import more_words
+from plm_core.storyworld import words as w
+
+Path = tuple[tuple[str, str], ...]
+"""What is known of an entry that is still to be named: pairs of a form and its word, in the order of reading."""
+
+HELD_OUT = ("all", "seen", "held_out")
+"""The parts of the names, or of the pairs of thing and place: everything, four fifths, or the remaining fifth."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Entry:
+    """One person, place or thing that may be named.
+
+    Attributes:
+        key: the English noun or name, unique in its lexicon.
+        weight: the positive integer weight with which the entry is drawn.
+        forms: for each language (``"en"``, ``"zh"``) its words by the name of the form.
+        tags: ``"f"`` or ``"m"`` for people; ``"i"``, ``"o"`` and ``"g"`` for places indoors, outdoors and where
+            fruit grows; the setting's letter for settings.
+    """
+
+    key: str
+    weight: int
+    forms: dict[str, dict[str, str]]
+    tags: str = ""
+
+
+@dataclass(eq=False)
+class Lexicon:
+    """A weighted list of entries, from which one is drawn without those that are excluded.
+
+    Args:
+        entries: at least one entry.
+    """
+
+    entries: list[Entry]
+    total: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not self.entries:
+            raise ValueError("a lexicon is empty: hold less of it out, or take a larger lexicon")
+        self.total = sum(entry.weight for entry in self.entries)
+        self._matching: dict[tuple[str, Path], tuple[list[Entry], int, frozenset[Entry]]] = {}
+
+    def draw(self, random: Callable[[], float], excluded: Collection[Entry]) -> Entry:
+        """Draw an entry that is not excluded; ``random`` gives numbers in [0, 1)."""
+        left = random() * self.weight("en", (), excluded)
+        for entry in self.entries:
+            if entry not in excluded:
+                left -= entry.weight
+                if left < 0:
+                    break
+        return entry
+
+    def matching(self, language: str, path: Path) -> tuple[list[Entry], int, frozenset[Entry]]:
+        """The entries whose forms are the words of a path, and their total weight."""
+        found = self._matching.get((language, path))
+        if found is None:
+            entries = [e for e in self.entries if all(e.forms[language][form] == word for form, word in path)]
+            found = (entries, sum(entry.weight for entry in entries), frozenset(entries))
+            self._matching[language, path] = found
+        return found
+
+    def weight(self, language: str, path: Path, excluded: Collection[Entry]) -> int:
+        """The total weight of the entries of a path that are not excluded."""
+        _, total, members = self.matching(language, path)
+        for entry in excluded:
+            if entry in members:
+                total -= entry.weight
+        return total
+
+    def words(self, language: str, path: Path, form: str, excluded: Collection[Entry]) -> dict[str, int]:
+        """The words of a form, with the total weight of the entries that have them."""
+        found: dict[str, int] = {}
+        for entry in self.matching(language, path)[0]:
+            if entry not in excluded:
+                word = entry.forms[language][form]
+                found[word] = found.get(word, 0) + entry.weight
+        return found
+
+
+def zipf(rank: int) -> int:
+    """The weight of the entry of a rank, counted from 0, by the Zipf-Mandelbrot law."""
+    return max(1, round(10_000 / (rank + 1.5) ** 1.1))
+
+
+def keeps(part: str, index: int) -> bool:
+    """Whether the item of an index belongs to a part: every fifth item is held out."""
+    return part == "all" or (part == "held_out") == (index % 5 == 4)
+
+
+_PRONOUNS = {
+    "f": ({"he": "she", "him": "her", "his": "her"}, "她"),
+    "m": ({"he": "he", "him": "him", "his": "his"}, "他"),
+}
+
+
+def _people(girls: list[list[str]], boys: list[list[str]], part: str) -> Iterable[Entry]:
+    for gender, names in (("f", girls), ("m", boys)):
+        english, chinese = _PRONOUNS[gender]
+        kept = [row for index, row in enumerate(names) if keeps(part, index)]
+        for rank, (name, name_zh) in enumerate(kept):
+            zh = {"name": name_zh, "he": chinese, "him": chinese, "his": chinese}
+            yield Entry(name, zipf(rank), {"en": {"name": name, **english}, "zh": zh}, gender)
+
+
+def _places(table: list[list[str]]) -> list[tuple[str, Entry]]:
+    return [
+        (
+            settings,
+            Entry(noun, zipf(rank), {"en": {"in": prep, "noun": noun}, "zh": {"noun": zh, "loc": loc}}, tags),
+        )
+        for rank, (prep, noun, zh, loc, settings, tags) in enumerate(table)
+    ]
+
+
+def _things(table: list[list[str]]) -> list[tuple[str, Entry]]:
+    return [
+        (settings, Entry(noun, zipf(rank), {"en": {"a": w.article(noun), "noun": noun}, "zh": {"m": m, "noun": zh}}))
+        for rank, (noun, zh, m, settings) in enumerate(table)
+    ]
+
+
+def _fruits(table: list[list[str]]) -> list[Entry]:
+    return [
+        Entry(one, zipf(rank), {"en": {"one": one, "many": w.plural(one), "a": w.article(one)}, "zh": {"noun": zh, "m": m}})
+        for rank, (one, zh, m) in enumerate(table)
+    ]  # fmt: skip
+
+
+class Lexicons:
+    """All lexicons of a world.
+
+    Args:
+        size: ``"small"`` or ``"full"``.
+        names: the part of the names in use, one of ``HELD_OUT``.
+        combinations: the part of the pairs of a thing and the place where it lies first, one of ``HELD_OUT``.
+
+    Raises:
+        ValueError: an unknown size or part.
+    """
+
+    def __init__(self, size: str, names: str = "all", combinations: str = "all"):
+        if size not in ("small", "full"):
+            raise ValueError(f"lexicon must be 'small' or 'full', not {size!r}")
+        for what, part in (("names", names), ("combinations", combinations)):
+            if part not in HELD_OUT:
+                raise ValueError(f"{what} must be one of {', '.join(map(repr, HELD_OUT))}, not {part!r}")
+        self.size, self.combinations = size, combinations
+
+        def table(name: str) -> list[list[str]]:
+            return w.rows(getattr(w, name) + " " + (more_words.TABLES.get(name, "") if size == "full" else ""))
+
+        self.settings = Lexicon(
+            [
+                Entry(noun, zipf(rank), {"en": {"in": prep, "noun": noun}, "zh": {"noun": zh, "loc": loc}}, letter)
+                for rank, (letter, prep, noun, zh, loc) in enumerate(table("SETTINGS"))
+            ]
+        )
+        self.people = Lexicon(list(_people(table("GIRLS"), table("BOYS"), names)))
+        self._places, self._things = _places(table("PLACES")), _things(table("THINGS"))
+        self._secrets = _things(table("SECRETS"))
+        self.fruits = Lexicon(_fruits(table("FRUITS")))
+        self.moods = {
+            mood: Lexicon(
+                [
+                    Entry(adj, zipf(rank), {"en": {"adj": adj}, "zh": {"adj": zh}})
+                    for rank, (adj, zh) in enumerate(table(mood.upper()))
+                ]
+            )
+            for mood in ("proud", "grateful", "sad", "angry")
+        }
+        numbers = w.rows(w.NUMBERS)
+        self.numbers = {"en": ["", *(row[0] for row in numbers)], "zh": ["", *(row[1] for row in numbers)]}
+        self.manners = [(en, " ".join(zh.split("/")), int(weight)) for en, zh, weight in table("MANNERS")]
+        self.thieves, self.eaters = table("THIEVES"), table("EATERS")
+        self._cache: dict[tuple[str, str, str], Lexicon] = {}
+
+    def places(self, setting: Entry, tag: str = "") -> Lexicon:
+        """The places of a setting; with a tag only those that carry it."""
+        key = ("places", setting.key, tag)
+        if key not in self._cache:
+            entries = [entry for letters, entry in self._places if setting.tags in letters and tag in entry.tags]
+            self._cache[key] = Lexicon(entries)
+        return self._cache[key]
+
+    def things(self, setting: Entry, place: Entry | None, secret: bool = False) -> Lexicon:
+        """The things of a setting, or what may be hidden there, that may lie at a place."""
+        key = ("secrets" if secret else "things", setting.key, place.key if place else "")
+        if key not in self._cache:
+            rows = self._secrets if secret else self._things
+            number = next((i for i, (_, entry) in enumerate(self._places) if entry is place), 0)
+            entries = [
+                entry
+                for index, (letters, entry) in enumerate(rows)
+                if setting.tags in letters and (place is None or secret or keeps(self.combinations, index + number))
+            ]
+            self._cache[key] = Lexicon(entries)
+        return self._cache[key]
+
+    def all_entries(self) -> dict[str, list[Entry]]:
+        """Every entry by the group it belongs to, for the vocabulary."""
+        return {
+            "settings": self.settings.entries,
+            "people": self.people.entries,
+            "places": [entry for _, entry in self._places],
+            "things": [entry for _, entry in self._things + self._secrets],
+            "fruits": self.fruits.entries,
+            "moods": [entry for lexicon in self.moods.values() for entry in lexicon.entries],
+        }

@@ -1,0 +1,343 @@
+"""What the protagonist does to reach a goal, and what stands in the way or helps: the policy of a latent.
+
+:func:`policy` is the one place that says what happens next given the goal and the fate. Teller and reader both use
+it, so they agree by construction. Until the sentence ``limits.earliest`` every attempt to reach the goal meets an
+obstacle. Then the fate decides; after ``limits.latest`` nothing else happens any more, so that the story soon ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from plm_core.storyworld.goals import fulfilled
+from plm_core.storyworld.state import UNKNOWN, Event, Goal, State
+
+Options = list[tuple[float, Event]]
+"""Events with their weights, which need not sum to 1."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a story is and how much happens in it beside the plan.
+
+    Attributes:
+        earliest: number of sentences before which the story does not begin to end.
+        latest: number of sentences after which only the end is told.
+        happenings: probability that a sentence tells of something else than the plan.
+        obstacles: probability of an obstacle where the protagonist does not see it.
+        delay: number of sentences that pass at least between two actions of the protagonist.
+    """
+
+    earliest: int
+    latest: int
+    happenings: float
+    obstacles: float
+    delay: int
+
+
+class Policy(NamedTuple):
+    """What happens next: with probability ``happenings`` anything, else one of the options by their weights."""
+
+    happenings: float
+    options: Options
+
+
+def policy(state: State, goal: Goal, fate: str, limits: Limits) -> Policy:
+    """The distribution of the next event, given everything."""
+    if state.pending is not None:
+        return Policy(0.0, _respond(state, goal, fate, limits))
+    if state.over or fulfilled(state, goal):
+        return Policy(0.0, _closing(state, goal))
+    if state.missed and (missed := _missed(state, goal)):
+        return Policy(0.0, missed)
+    late = state.sentence >= limits.latest
+    if state.since < limits.delay and not late:
+        return Policy(1.0, [])
+    options = _next(state, goal, fate, limits, late)
+    if not options:
+        return Policy(1.0, [])
+    return Policy(0.0 if late else limits.happenings, options)
+
+
+def _closing(state: State, goal: Goal) -> Options:
+    end: Event = ("end_" + state.mood(), (0, None))
+    if state.goal is not None or state.revealed:
+        return [(1.0, end)]
+    return [(1.0, end), (1.0, ("reveal_" + goal[0], (0, *_wanted(state, goal))))]
+
+
+def _wanted(state: State, goal: Goal) -> tuple[int, ...]:
+    if goal[0] == "bring":
+        return (goal[1], goal[2])
+    return (state.secret,) if goal[0] == "find" else goal[1:]
+
+
+def wanting(state: State, goal: Goal) -> Event:
+    """The event that tells a goal at the beginning."""
+    return ("want_" + goal[0], (0, *_wanted(state, goal)))
+
+
+def _target(state: State, goal: Goal) -> tuple[int, int]:
+    """The thing and the person that are sought now; -1 for none."""
+    if goal[0] == "have":
+        return goal[1], -1
+    if goal[0] == "bring":
+        return (-1, goal[2]) if state.location[goal[1]] == -1 else (goal[1], -1)
+    return (-1, goal[1]) if goal[0] == "meet" else (-1, -1)
+
+
+def _missed(state: State, goal: Goal) -> Options:
+    thing, person = _target(state, goal)
+    if thing in state.missed:
+        event: Event = ("miss", (0, thing)) if state.goal else ("miss_unnamed", (0,))
+    elif person >= 0 and ("person", person) in state.missed:
+        event = ("miss_person", (0, person)) if state.goal else ("miss_unnamed", (0,))
+    else:
+        return []
+    return [(1.0, event)]
+
+
+# The steps of a plan.
+
+
+def _go(state: State, place: int, seek: Event) -> Options:
+    go: Event = ("go", (0, place))
+    return [(1.0, go), (2.0, seek)] if state.goal else [(1.0, go)]
+
+
+def _reach_thing(state: State, thing: int) -> Options:
+    belief, here = state.believed[0][thing], state.at[0]
+    if belief == here:
+        return [(1.0, ("take", (0, thing)))]
+    if belief == UNKNOWN:
+        return _inquire(state, "ask", thing)
+    if belief >= 0:
+        return _go(state, belief, ("seek", (0, thing)))
+    holder = -1 - belief
+    if state.at[holder] == here:
+        return [(1.0, ("beg", (0, holder, thing)))]
+    return _reach_person(state, holder)
+
+
+def _reach_person(state: State, person: int) -> Options:
+    belief = state.believed_at[0][person]
+    if belief == UNKNOWN:
+        return _inquire(state, "ask_person", person)
+    return _go(state, belief, ("visit", (0, person)))
+
+
+def _inquire(state: State, what: str, sought: int) -> Options:
+    """Ask those who are here and were not asked lately, or look at the places not seen for longest."""
+    recent = state.sentence - 8
+    options: Options = [
+        (2.0, (what, (0, q, sought)))
+        for q in state.here(0)
+        if (what != "ask_person" or q != sought) and state.asked.get((what, q, sought), -100) < recent
+    ]
+    return options + _explore(state)
+
+
+def _explore(state: State, avoid: int = -1) -> Options:
+    here, visited = state.at[0], state.visited
+    away = [h for h in range(len(visited)) if h not in (here, avoid)]
+    longest = min(visited[h] for h in away)
+    places = [h for h in away if visited[h] == longest]
+    return [(1.0 / len(places), ("go", (0, h))) for h in places]
+
+
+def _leave(state: State, person: int) -> Options:
+    return [(1.0, ("go", (person, h))) for h in range(len(state.places)) if h != state.at[person]]
+
+
+def _hide_away(state: State, thing: int, besides: int) -> Options:
+    """Somebody takes a lying thing, or an animal carries it off."""
+    where = state.location[thing]
+    takers = [q for q, at in enumerate(state.at) if at == where and q not in (0, besides)]
+    options: Options = [(2.0 / len(takers), ("take", (q, thing))) for q in takers]
+    places = [h for h in range(len(state.places)) if h != where]
+    return options + [(1.0 / len(places), ("carry", (thing, h))) for h in places]
+
+
+def _others(state: State, besides: int = 0) -> list[int]:
+    return [q for q in range(1, len(state.people)) if q != besides]
+
+
+def _next(state: State, goal: Goal, fate: str, limits: Limits, late: bool) -> Options:
+    """One step of the plan, an obstacle, or help."""
+    early = state.sentence < limits.earliest
+    if not early and fate == "sad":
+        give_up: Event = ("give_up", (0,))
+        return [(1.0, give_up)] if late else _mixed(0.5, [(1.0, give_up)], _NEXT[goal[0]](state, goal, "early", limits))
+    return _NEXT[goal[0]](state, goal, "early" if early else fate, limits)
+
+
+def _mixed(share: float, some: Options, rest: Options) -> Options:
+    """Two lists of options, of which the first has the given share."""
+    if not some or not rest:
+        return some or rest
+    one, other = sum(w for w, _ in some), sum(w for w, _ in rest)
+    return [(share * w / one, e) for w, e in some] + [((1 - share) * w / other, e) for w, e in rest]
+
+
+def _next_have(state: State, goal: Goal, fate: str, limits: Limits, recipient: int = 0) -> Options:
+    thing = goal[1]
+    steps = _reach_thing(state, thing)
+    step, args = steps[0][1]
+    where = state.location[thing]
+    if step == "take":
+        if fate == "early":
+            return _hide_away(state, thing, recipient)
+        if fate == "angry" and not recipient:
+            return [(1.0, ("grab", (q, 0, thing))) for q in _others(state)]
+    if fate == "grateful" and not state.helped:
+        bringers = [-1 - where] if where < -1 else _others(state, recipient)
+        return _mixed(0.6, [(1.0, ("bring", (q, 0, thing))) for q in bringers], steps if step != "take" else [])
+    if fate == "early":
+        if step == "beg" and state.asked.get(("beg", *args[1:]), -100) > state.sentence - 5:
+            return _leave(state, args[1])
+        if where >= 0 and where not in (state.at[0],):
+            return _mixed(limits.obstacles, _hide_away(state, thing, recipient), steps)
+    return steps
+
+
+def _next_bring(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
+    _, thing, person = goal
+    if state.location[thing] != -1:
+        return _next_have(state, goal, fate, limits, person)
+    offer: Event = ("offer", (0, person, thing))
+    return _next_person(
+        state, person, offer, fate, limits, [("aid_wrap", (q, 0, thing)) for q in _others(state, person)]
+    )
+
+
+def _next_meet(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
+    _, person, place = goal
+    helps: list[Event] = [("aid_pack", (q, 0)) for q in _others(state, person)]
+    if state.at[0] == state.at[person] == place and (fate != "grateful" or state.helped):
+        return [(1.0, ("together", (0, person, place)))] if fate in ("proud", "grateful") else _leave(state, person)
+    invite: Event = ("invite", (0, person, place))
+    return _next_person(state, person, invite, fate, limits, helps)
+
+
+def _next_person(
+    state: State, person: int, request: Event, fate: str, limits: Limits, helps: list[Event]
+) -> Options:  # fmt: skip
+    """Find a person and ask for the last thing that is needed."""
+    here = state.at[person] == state.at[0]
+    if fate == "grateful" and not state.helped:
+        return _mixed(0.6, [(1.0, help_) for help_ in helps], [] if here else _reach_person(state, person))
+    if here:
+        name, args = request
+        if fate == "early" and state.asked.get((name, *args[1:]), -100) > state.sentence - 5:
+            return _leave(state, person)
+        return [(1.0, request)]
+    steps = _reach_person(state, person)
+    return _mixed(limits.obstacles / 2, _leave(state, person), steps) if fate == "early" else steps
+
+
+def _next_find(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
+    here, secret = state.at[0], state.secret
+    there = state.location[secret]
+    if fate == "angry":
+        return _confront(state, "ask", (secret,))
+    knowers = [q for q in _others(state) if state.believed[q][secret] == there]
+    if fate == "grateful" and not state.helped:
+        return [(1.0, ("come_tell", (q, 0, secret))) for q in knowers]
+    options: Options = []
+    if here not in state.searched and (here != there or fate != "early"):
+        options.append((2.0, ("search", (0,)) if here != there else ("find", (0, secret))))
+    recent = state.sentence - 8
+    options += [
+        (1.0, ("ask", (0, q, secret))) for q in state.here(0) if state.asked.get(("ask", q, secret), -100) < recent
+    ]
+    unsearched = [h for h in range(len(state.places)) if h not in state.searched and h not in (here, there)]
+    if fate != "early" and here != there:
+        unsearched.append(there)
+    if unsearched:
+        return options + [(1.0 / len(unsearched), ("go", (0, h))) for h in unsearched]
+    return options or _explore(state)
+
+
+def _next_gather(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
+    missing, here = goal[1] - state.count[0], state.at[0]
+    if here != state.fruit_at:
+        return _go_to_fruit(state)
+    if fate == "angry":
+        return _confront(state, "ask_fruit", ())
+    if fate == "grateful" and not state.helped:
+        helpers = state.here(0)
+        if helpers:
+            return [(1.0, ("ask_fruit", (0, q))) for q in helpers]
+        return [(1.0, ("go", (q, here))) for q in _others(state)]
+    if fate == "early":
+        most = min(3, missing - 1)
+        if most == 0:
+            return [(1.0, ("spoil", (0, k))) for k in (1, 2) if k < state.count[0]]
+        return [(1.0, ("pick", (0, k))) for k in range(1, most + 1)]
+    return [(1.0, ("pick", (0, k))) for k in range(1, min(3, missing) + 1)]
+
+
+def _go_to_fruit(state: State) -> Options:
+    return [(1.0, ("go", (0, state.fruit_at)))]
+
+
+def _confront(state: State, what: str, args: tuple[int, ...]) -> Options:
+    """Ask somebody who is here; if nobody is, somebody comes."""
+    here = state.here(0)
+    if here:
+        return [(1.0, (what, (0, q, *args))) for q in here]
+    return [(1.0, ("go", (q, state.at[0]))) for q in _others(state)]
+
+
+_NEXT = {
+    "have": _next_have, "bring": _next_bring, "meet": _next_meet, "find": _next_find, "gather": _next_gather,
+}  # fmt: skip
+
+
+# Answers to requests.
+
+
+def _respond(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
+    assert state.pending is not None
+    what, q, *rest = state.pending
+    early = state.sentence < limits.earliest
+    if what == "ask_fruit":
+        if fate == "angry":
+            return [(1.0, ("deny_fruit", (q, 0)))]
+        return [(1.0, ("give_fruit", (q, 0, k))) for k in range(1, min(3, goal[1] - state.count[0]) + 1)]
+    if what in ("ask", "ask_person"):
+        return [(1.0, _reply(state, what, q, rest[0], fate, early))]
+    if early or fate == "sad" or (fate == "grateful" and not state.helped and what != "beg"):
+        return [(1.0, ("later", (q, 0)))]
+    refusals = {"beg": "refuse", "offer": "decline", "invite": "stay_away"}
+    if fate == "angry" and (goal[0] != "bring" or what == "offer"):
+        return [(1.0, (refusals[what], (q, 0, rest[0])))]
+    if what == "beg":
+        return [(1.0, ("hand", (q, 0, rest[0])) if fate == "grateful" else ("win", (0, q, rest[0])))]
+    return [(1.0, ("accept", (q, 0, rest[0])) if what == "offer" else ("together", (0, q, rest[0])))]
+
+
+def _reply(state: State, what: str, q: int, sought: int, fate: str, early: bool) -> Event:
+    """Who knows says so if the story is to end with help or in vain; who is wrong says it always."""
+    belief = state.believed[q][sought] if what == "ask" else state.believed_at[q][sought]
+    if what == "ask" and sought == state.secret:
+        if fate == "angry" and not early:
+            return ("deny", (q, 0))
+        if belief == UNKNOWN:
+            return ("unknown", (q, 0))
+        if early or fate == "sad":
+            return ("later", (q, 0))
+        return ("answer", (q, 0, sought)) if fate == "grateful" else ("wont", (q, 0))
+    if belief == UNKNOWN or belief == -1:
+        return ("unknown", (q, 0))
+    if what == "ask" and belief < 0 and belief != -1 - q and state.believed_at[q][-1 - belief] == UNKNOWN:
+        return ("unknown", (q, 0))
+    right = belief == (state.location[sought] if what == "ask" else state.at[sought])
+    if right and fate in ("proud", "angry"):
+        return ("wont", (q, 0))
+    if what == "ask_person":
+        return ("answer_person", (q, 0, sought))
+    if belief >= 0:
+        return ("answer", (q, 0, sought))
+    return ("answer_mine" if belief == -1 - q else "answer_held", (q, 0, sought))

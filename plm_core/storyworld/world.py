@@ -1,0 +1,361 @@
+"""A world: it tells stories from seeds, and knows the probability of every choice that it makes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from random import Random
+
+from plm_core.storyworld import chinese, english, happenings
+from plm_core.storyworld.events import KINDS, advance, compositions
+from plm_core.storyworld.goals import FATES, prior
+from plm_core.storyworld.lexicon import Entry, Lexicon, Lexicons
+from plm_core.storyworld.patterns import Choices, Pattern, Step, Telling, build_tellings, words_of
+from plm_core.storyworld.plans import Limits, policy, wanting
+from plm_core.storyworld.state import Args, Event, Goal, State
+
+EOS = "<eos>"
+"""The word that ends every story. In text it is the end of the line."""
+
+SPLITS = {"train": 0, "valid": 1, "test": 2}
+
+Latent = tuple[Goal, str]
+"""What the reader may have to infer: the goal, and the fate, which is the class of mood at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence: the event that it tells, the pattern by which it tells it, its words.
+
+    Attributes:
+        planned: whether the teller drew the event from the plan (obstacles, help and answers included), not from
+            what happens anyway. The text does not always show it.
+    """
+
+    event: Event
+    pattern: Pattern
+    words: list[str]
+    planned: bool = False
+
+
+@dataclass(frozen=True)
+class Story:
+    """A story, sentence by sentence, with the latents that the teller drew."""
+
+    world: StoryWorld
+    seed: int
+    sentences: list[Sentence] = field(repr=False)
+    goal: Goal
+    fate: str
+
+    @cached_property
+    def words(self) -> list[str]:
+        """All words, ``<eos>`` at the end."""
+        return [word for sentence in self.sentences for word in sentence.words] + [EOS]
+
+    @cached_property
+    def text(self) -> str:
+        """The story as one line of text, without the line's end, which stands for ``<eos>``."""
+        return self.world.write([sentence.words for sentence in self.sentences])
+
+    @property
+    def told(self) -> bool:
+        """Whether the goal is told at the beginning."""
+        return not any(sentence.event[0] == "plan" for sentence in self.sentences)
+
+    def replay(self) -> Iterator[tuple[State, Sentence]]:
+        """Each sentence with the state before it; the state changes as the iteration goes on."""
+        state = State()
+        for sentence in self.sentences:
+            yield state, sentence
+            advance(state, sentence.event)
+
+    @cached_property
+    def final_state(self) -> State:
+        """The state after the last sentence."""
+        state = State()
+        for sentence in self.sentences:
+            advance(state, sentence.event)
+        return state
+
+
+def mix(*numbers: int) -> int:
+    """One seed from several numbers, by SplitMix64, so that nearby numbers give unrelated seeds."""
+    mixed = 0
+    for number in numbers:
+        mixed = (mixed + number + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        mixed ^= mixed >> 31
+    return mixed
+
+
+class StoryWorld:
+    """A seeded world whose texts have an exactly known probability.
+
+    Args:
+        lexicon: ``"small"`` or ``"full"``.
+        language: ``"en"`` or ``"zh"``. The same seed gives the same events in both, sentence by sentence.
+        sentences: the story begins to end after the first number of sentences; after the second only its end is told.
+        people: number of people, 3 to 6.
+        things: number of things beside the hidden one, at least 2.
+        distractors: probability that a sentence tells of something else than the protagonist's plan.
+        hidden_goals: share of the stories whose goal is not told at the beginning.
+        obstacles: probability of an obstacle which the protagonist does not see.
+        delay: least number of sentences between two actions of the protagonist: the larger, the farther the facts
+            from their use.
+        names: which names occur: ``"all"``, ``"seen"`` (four fifths) or ``"held_out"`` (the rest).
+        combinations: which things lie at which places in the beginning, likewise.
+
+    Raises:
+        ValueError: an argument outside its range.
+
+    Example:
+        >>> world = StoryWorld()
+        >>> len(world.story(0).sentences) > 8
+        True
+    """
+
+    def __init__(
+        self,
+        lexicon: str = "small",
+        language: str = "en",
+        *,
+        sentences: tuple[int, int] = (12, 16),
+        people: int = 3,
+        things: int = 2,
+        distractors: float = 0.3,
+        hidden_goals: float = 0.5,
+        obstacles: float = 0.35,
+        delay: int = 0,
+        names: str = "all",
+        combinations: str = "all",
+    ):
+        if language not in ("en", "zh"):
+            raise ValueError(f"language must be 'en' or 'zh', not {language!r}")
+        if not 3 <= people <= 6:
+            raise ValueError(f"people must be 3 to 6, not {people}")
+        if not 2 <= things <= 6:
+            raise ValueError(f"things must be 2 to 6, not {things}")
+        if not 5 <= sentences[0] <= sentences[1]:
+            raise ValueError(f"sentences must be two numbers, at least 5, in ascending order, not {sentences}")
+        for name, share, most in (
+            ("distractors", distractors, 0.9), ("hidden_goals", hidden_goals, 1.0), ("obstacles", obstacles, 0.9)
+        ):  # fmt: skip
+            if not 0 <= share <= most:
+                raise ValueError(f"{name} must lie in 0..{most}, not {share}")
+        if delay < 0:
+            raise ValueError(f"delay must be at least 0, not {delay}")
+        self.size, self.language, self.people, self.things = lexicon, language, people, things
+        self.hidden_goals, self.names_part, self.combinations = hidden_goals, names, combinations
+        self.limits = Limits(sentences[0], sentences[1], distractors, obstacles, delay)
+        self.lexicons = Lexicons(lexicon, names, combinations)
+        self._tongue = english if language == "en" else chinese
+        self.full_stop = self._tongue.FULL_STOP
+        self.tellings = build_tellings(self.lexicons, language)
+        self._groups = compositions(people)
+
+    # The introduction: what it tells does not depend on the latents.
+
+    def introduction(self, state: State) -> list[tuple[float, Event]]:
+        """The probabilities of the next event before the story begins; open arguments are None."""
+        if state.setting is None:
+            share = 1 / len(self._groups)
+            return [
+                (share, ("open_" + "_".join(map(str, groups)), (None,) * (1 + len(groups) + self.people)))
+                for groups in self._groups
+            ]
+        if state.fruit is None:
+            return self._growing(state)
+        missing = self.things - len(state.things)
+        if missing >= 3:
+            pairs = [(g, h) for g in self._free(state) for h in self._free(state) if g != h]
+            return [(1 / len(pairs), ("lie_two", (None, g, None, h))) for g, h in pairs]
+        if missing == 2:
+            free = self._free(state)
+            return [(1 / len(free), ("lie", (None, g))) for g in free]
+        places, knowers = range(len(state.places)), range(1, self.people)
+        hides = [(g, h, q) for g in self._free(state) for h in places for q in knowers]
+        return [(1 / len(hides), ("hide", (None, g, None, h, q))) for g, h, q in hides]
+
+    def _growing(self, state: State) -> list[tuple[float, Event]]:
+        assert state.setting is not None
+        free = self._free(state)
+        if self.lexicons.places(state.setting, "g").weight("en", (), state.used):
+            return [(1 / len(free), ("grow_new", (None, None, None, g))) for g in free]
+        growing = [number for number, place in enumerate(state.places) if "g" in place.tags]
+        share = 1 / len(growing) / len(free)
+        return [(share, ("grow_old", (None, h, None, g))) for h in growing for g in free]
+
+    def _free(self, state: State) -> list[int]:
+        """The places where another thing may lie: those for which the lexicon still has one."""
+        assert state.setting is not None
+        things = [self.lexicons.things(state.setting, place) for place in state.places]
+        free = [i for i, lexicon in enumerate(things) if lexicon.weight("en", (), state.used)]
+        if not free:
+            raise ValueError("there are not enough things in the lexicon for this world: ask for fewer things")
+        return free
+
+    def lexicon_of(self, state: State, event: Event, index: int) -> Lexicon:
+        """The lexicon from which an open argument of an event is drawn."""
+        name, args = event
+        slot = KINDS[name].slots[index]
+        if slot == "x":
+            return self.lexicons.settings
+        if slot[0] == "p":
+            return self.lexicons.people
+        if slot[0] == "m":
+            return self.lexicons.moods[name[4:]]
+        if slot[0] == "f":
+            return self.lexicons.fruits
+        setting = state.setting or args[0]
+        assert isinstance(setting, Entry)
+        if slot[0] == "h":
+            return self.lexicons.places(setting, "g" if name == "grow_new" else "")
+        place = state.places[args[index + 1]]
+        return self.lexicons.things(setting, place, secret=slot == "s")
+
+    # What happens next.
+
+    def latents(self, state: State) -> dict[Latent, float]:
+        """The probabilities of the latents at the beginning of a story, given what its first sentences told."""
+        goals = {state.goal: 1.0} if state.goal else prior(state)
+        return {(goal, fate): share / len(FATES) for goal, share in goals.items() for fate in FATES}
+
+    def draw(self, state: State, latent: Latent, random: Callable[[], float]) -> tuple[Event, bool]:
+        """Draw the next event given the latent, and say whether it belongs to the plan."""
+        goal, fate = latent
+        happening, options = policy(state, goal, fate, self.limits)
+        if happening and random() < happening:
+            never = happenings.forbidden(state, goal)
+            while True:
+                event = happenings.draw(state, random)
+                if event not in never:
+                    return event, False
+        if len(options) == 1:
+            return options[0][1], True
+        left = random() * sum(weight for weight, _ in options)
+        for weight, event in options:
+            left -= weight
+            if left < 0:
+                break
+        return event, True
+
+    def story(self, seed: int) -> Story:
+        """Tell the story of a seed; the same on every platform, and in both languages the same events."""
+        events, telling = Random(mix(seed)).random, Random(mix(seed, 1)).random
+        state, sentences = State(), []
+        latent: Latent | None = None
+        while not state.closed:
+            planned = False
+            if not state.opened:
+                event = _draw_weighted(self.introduction(state), events)
+            elif latent is None:
+                goals = list(prior(state).items())
+                goal = _draw_weighted([(share, goal) for goal, share in goals], events)
+                latent = (goal, FATES[int(events() * len(FATES))])
+                event = ("plan", (0,)) if events() < self.hidden_goals else wanting(state, goal)
+            else:
+                event, planned = self.draw(state, latent, events)
+            name, args = event
+            if KINDS[name].opens:
+                event = (name, self._fill(state, event, events))
+                args = event[1]
+            choices = self.tellings[name].choices(state, args)
+            pattern = _draw_pattern(choices, telling)
+            words = [step if type(step) is str else step.say(state, args) for step in pattern.steps]  # type: ignore[union-attr]
+            sentences.append(Sentence(event, pattern, words, planned))
+            advance(state, event)
+        assert latent is not None
+        return Story(self, seed, sentences, *latent)
+
+    def _fill(self, state: State, event: Event, random: Callable[[], float]) -> Args:
+        """Draw the open arguments of an event, in their order."""
+        name, args = event
+        for index in KINDS[name].opens:
+            excluded = (*state.used, *(arg for arg in args if isinstance(arg, Entry)))
+            entry = self.lexicon_of(state, (name, args), index).draw(random, excluded)
+            args = (*args[:index], entry, *args[index + 1 :])
+        return args
+
+    # Streams, text and vocabulary.
+
+    def stories(self, seed: int = 0, split: str = "train", count: int | None = None) -> Iterator[Story]:
+        """Stream stories, without end unless ``count`` is given.
+
+        Args:
+            seed: the seed of the corpus; another seed gives other stories.
+            split: ``"train"``, ``"valid"`` or ``"test"``: streams of different stories.
+            count: number of stories.
+
+        Raises:
+            ValueError: an unknown split.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, not {split!r}")
+        numbers = itertools.count() if count is None else range(count)
+        return (self.story(mix(seed, SPLITS[split], number)) for number in numbers)
+
+    def tokens(self, seed: int = 0, split: str = "train", *, at_least: int) -> list[str]:
+        """The words of the first stories of a stream that together hold at least so many words."""
+        words: list[str] = []
+        for story in self.stories(seed, split):
+            words += story.words
+            if len(words) >= at_least:
+                break
+        return words
+
+    def write(self, sentences: list[list[str]]) -> str:
+        """Sentences of words to one line of text."""
+        return self._tongue.write(sentences, self.names)
+
+    def split(self, text: str) -> list[str]:
+        """Text to words, the inverse of writing: every line is a story, and gets ``<eos>`` at its end."""
+        known = frozenset(self.vocabulary) if not hasattr(self, "_known") else self._known
+        self._known: frozenset[str] = known
+        return [word for line in text.splitlines() for word in [*self._tongue.split(line, known), EOS]]
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of people, in the world's language."""
+        return frozenset(entry.forms[self.language]["name"] for entry in Lexicons(self.size).people.entries)
+
+    @cached_property
+    def vocabulary(self) -> list[str]:
+        """All word types of this lexicon and language, ``<eos>`` first, then in alphabetical order.
+
+        Held-out words and kinds are included, so that worlds of one lexicon and language share their numbering.
+        """
+        lexicons = Lexicons(self.size)
+        entries = lexicons.all_entries()
+        found: set[str] = set()
+        for telling in self.tellings.values():
+            for step in telling.steps():
+                if isinstance(step, Step):
+                    found |= words_of(step, lexicons, self.language, entries)
+                else:
+                    found.add(step)
+        return [EOS, *sorted(found)]
+
+
+def _draw_weighted(options: list[tuple[float, T]], random: Callable[[], float]) -> T:
+    left = random() * sum(weight for weight, _ in options)
+    for weight, option in options:
+        left -= weight
+        if left < 0:
+            break
+    return option
+
+
+def _draw_pattern(choices: Choices, random: Callable[[], float]) -> Pattern:
+    if len(choices.patterns) == 1:
+        random()
+        return choices.patterns[0]
+    left = random() * choices.total
+    for pattern in choices.patterns:
+        left -= pattern.weight
+        if left < 0:
+            break
+    return pattern
