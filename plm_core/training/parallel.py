@@ -42,8 +42,8 @@ def check_shareable(config: TrainConfig, processes: Processes) -> None:
     an optimiser that cannot work on parts of a matrix."""
     if config.micro_batches % processes.size:
         raise ValueError(
-            f"{processes.size} processes cannot share {config.micro_batches} micro-batches evenly: set train.micro_batches "
-            f"to a multiple of {processes.size}"
+            f"{processes.size} processes cannot share {config.micro_batches} micro-batches evenly: set "
+            f"train.micro_batches to a multiple of {processes.size}"
         )
     if processes.is_sharded and config.optimizer not in ("adamw", "adam"):
         raise ValueError(

@@ -61,8 +61,8 @@ class Trainer:
         folder: where checkpoints and logs go; None keeps everything in memory.
         device: where the batches are moved to.
         precision: arithmetic of the forward pass, already resolved (:attr:`~plm_core.runtime.Runtime.precision`).
-        processes: the processes that train together, each with the same model, source and configuration; by default this
-            one alone. They share the micro-batches of a step, so that the run equals that of one process.
+        processes: the processes that train together, each with the same model, source and configuration; by default
+            this one alone. They share the micro-batches of a step, so that the run equals that of one process.
         flops_per_token: floating-point operations that training on one real token costs, forward and backward; with it
             the speed log says how much of the hardware is used.
         quiet: show no progress bar.

@@ -42,8 +42,8 @@ class Checkpoints:
     """Saves and loads a run. All processes call every method together.
 
     The main process writes what is the same in all: weights, optimiser, progress. Every process hands it what is its
-    own, such as its random generators. Where the model is sharded each writes its part of the optimiser itself. The folder
-    must be one that all processes see.
+    own, such as its random generators. Where the model is sharded each writes its part of the optimiser itself. The
+    folder must be one that all processes see.
 
     Args:
         folder: the run's output folder.
@@ -110,8 +110,8 @@ class Checkpoints:
             self.optimizer.load_state_dict(state["optimizer"])
         if len(state["ranks"]) != processes.size:
             problems.append(
-                f"{path.name} was saved by {len(state['ranks'])} processes and is continued by {processes.size}: random "
-                "numbers, for example of dropout, are not those of an uninterrupted run"
+                f"{path.name} was saved by {len(state['ranks'])} processes and is continued by {processes.size}: "
+                "random numbers, for example of dropout, are not those of an uninterrupted run"
             )
             return state, None, problems
         return state, state["ranks"][processes.rank], problems
