@@ -22,7 +22,7 @@ from benchmarks.results import describe_run, save_result
 from plm_core.data import bpe, wordpiece
 from plm_core.data.corpora import python_documentation
 from plm_core.data.tokenize import tokenize_files
-from plm_core.data.tokenizers import train_bpe, train_wordpiece
+from plm_core.data.tokenizer_training import train_bpe, train_wordpiece
 from plm_core.runtime import peak_memory_mib
 
 Result = dict[str, Any]

@@ -14,7 +14,8 @@ from plm_core.data.corpora import python_documentation
 from plm_core.data.datasets import wikitext2
 from plm_core.data.masking import Masker
 from plm_core.data.sentence_pairs import SentencePairs
-from plm_core.data.tokenizers import Tokenizer, train_wordpiece
+from plm_core.data.tokenizer_training import train_wordpiece
+from plm_core.data.tokenizers import Tokenizer
 
 PARAGRAPHS = "paragraphs.json"
 PAIRS = "pairs.json"

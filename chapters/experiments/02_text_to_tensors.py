@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from plm_core.data.corpora import python_documentation
-from plm_core.data.tokenizers import Tokenizer, train_bpe, train_characters, train_wordpiece, train_words
+from plm_core.data.tokenizer_training import train_bpe, train_characters, train_wordpiece, train_words
+from plm_core.data.tokenizers import Tokenizer
 from plm_core.storyworld_v1 import StoryWorld
 
 UNITS: dict[str, Callable[[Sequence[str]], Tokenizer]] = {

@@ -166,12 +166,13 @@ class BuggyAttention(MultiHeadAttention):
             return x_BTD.view(len(x_BTD), self.num_heads, x_BTD.shape[1], -1)  # the right shape, the wrong numbers
         return super().split_heads(x_BTD)
 
-    def forward(self, x_BTD: Tensor, *, mask: Tensor | None = None, need_weights: bool = False, **_: Any) -> Any:
+    def forward(self, x_BTD: Tensor, *_: Any, mask: Any = None, need_weights: bool = False, **__: Any) -> Any:
         q_BHTK, k_BHTK, v_BHTK = (self.split_heads(linear(x_BTD)) for linear in (self.query, self.key, self.value))
         if self.position is not None:
             q_BHTK, k_BHTK = self.position.rotate(q_BHTK, k_BHTK, q_offset=0)
         T, K = q_BHTK.shape[2:]
-        allowed, _ = visible_keys(None if self.bug == "padding attended to" else mask, True, T, T, x_BTD.device)
+        allowed, _whole = visible_keys(None if self.bug == "padding attended to" else mask, True, T, T, x_BTD.device)
+        assert allowed is not None, "causal attention always has a mask"
         scores_BHTT = q_BHTK @ k_BHTK.transpose(-2, -1)
         if self.bug != "no scale":
             scores_BHTT = scores_BHTT / math.sqrt(K)
@@ -298,6 +299,7 @@ def bits_per_character(model: TextModel, window_BT: Tensor, *, without: tuple[in
     hook = None
     if without is not None:
         layer = model.layers[without[0]]
+        assert isinstance(layer, MultiHeadAttention)
         width = layer.output.in_features // layer.num_heads
         own = slice(without[1] * width, (without[1] + 1) * width)
         kept = torch.ones(layer.output.in_features, device=window_BT.device)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plm_core.models.blocks import NormPosition
+from plm_core.models.blocks import Block, NormPosition
 from plm_core.models.counting import num_parameters
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.recurrent import Cell, RecurrentConfig, RecurrentLM
@@ -193,6 +193,7 @@ def copier(norm_position: NormPosition, *, layers: int, small_branches: bool = T
     model = Gpt(config)
     if not small_branches:
         for block in model.decoder.layers:
+            assert isinstance(block, Block)
             for last in (block.attention.output, block.feed_forward.down):
                 nn.init.normal_(last.weight, std=config.initializer_range)
     return model

@@ -20,15 +20,16 @@ from torch import nn
 
 from plm_core.data.batches import PaddedBatches, WindowBatches
 from plm_core.data.corpora import python_documentation
-from plm_core.data.tokenizers import Tokenizer, train_characters
+from plm_core.data.tokenizer_training import train_characters, word_tokenizer
+from plm_core.data.tokenizers import Tokenizer
 from plm_core.evaluation.perplexity import text_loss
 from plm_core.models.counting import num_parameters
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.ngram import KneserNey
 from plm_core.models.recurrent import RecurrentConfig, RecurrentLM
 from plm_core.objectives.causal_lm import CausalLM
-from plm_core.runs.corpus import story_sentences, word_tokenizer
 from plm_core.storyworld_v1 import IdealReader, Story, StoryWorld
+from plm_core.storyworld_v1.tasks import story_sentences
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
 

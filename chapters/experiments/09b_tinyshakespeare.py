@@ -14,7 +14,7 @@ import torch
 
 from plm_core.data.batches import WindowBatches
 from plm_core.data.datasets import tinyshakespeare
-from plm_core.data.tokenizers import train_characters
+from plm_core.data.tokenizer_training import train_characters
 from plm_core.models.counting import num_parameters
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.objectives.causal_lm import CausalLM

@@ -116,7 +116,8 @@ def pretrain(variant: str, rt: Runtime, *, learning_rate: float | None = None) -
     model = make_model(data.tokenizer, rt)
     if variant == "untrained":
         return model.eval(), []
-    objective: Objective | Joint = MaskedLM()
+    masked_lm = MaskedLM()
+    objective: Objective | Joint = masked_lm
     if variant in MASKINGS:
         source: MaskedBatches | MaskedPairBatches = masked(data.train_rows, data.tokenizer, MASKINGS[variant], rt)
     else:
@@ -125,7 +126,7 @@ def pretrain(variant: str, rt: Runtime, *, learning_rate: float | None = None) -
         pairs = SentencePairs(data.train, max_tokens=CONTEXT - 3, task=task, seed=rt.seed)
         masker = make_masker(data.tokenizer, MaskingConfig(), seed=rt.seed)
         source = MaskedPairBatches(pairs, tokenizer=data.tokenizer, masker=masker, batch_size=16, seed=rt.seed)
-        objective = Joint([objective, second]) if second else objective
+        objective = Joint([masked_lm, second]) if second else masked_lm
     config = TrainConfig(
         steps=rt.choose(laptop=300, gpu=20_000),
         learning_rate=learning_rate or rt.choose(laptop=5e-3, gpu=5e-4),
@@ -239,7 +240,9 @@ def pair_features(model: Bert, tokenizer: Tokenizer, pairs: Sequence[SentencePai
     """Frozen features of a pair, (N, 4 D): [CLS], the means m and n of both segments, and their product m n."""
     inputs = pair_inputs(model, tokenizer, pairs)
     x_BTD, real_BT, second_BT = (
-        model.hidden_states(**inputs).float(),
+        model.hidden_states(
+            inputs["input_ids"], attention_mask=inputs["attention_mask"], token_type_ids=inputs["token_type_ids"]
+        ).float(),
         inputs["attention_mask"],
         inputs["token_type_ids"],
     )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from plm_core.data.batches import PaddedBatches
 from plm_core.data.labels import IGNORE
@@ -23,7 +23,8 @@ from plm_core.objectives.causal_lm import CausalLM
 from plm_core.runtime import Runtime, seed_everything, setup
 from plm_core.storyworld_v1 import StoryWorld
 from plm_core.training.config import TrainConfig
-from plm_core.training.trainer import DivergedError, Trainer
+from plm_core.training.gradients import DivergedError
+from plm_core.training.trainer import Trainer
 
 SEEDS = [0, 1, 2]
 FREQUENCY_RANKS = [0, 10, 40, 100]
@@ -134,7 +135,7 @@ def text_of(plan: Plan, seed: int, rt: Runtime) -> Text:
 def train_config(plan: Plan, rt: Runtime) -> TrainConfig:
     """How the variant trains: what the plan says, over what all have in common."""
     steps = rt.choose(laptop=80, gpu=600)
-    common = {"steps": steps, "warmup_steps": steps // 8, "schedule": "linear", "final_fraction": 0.05}
+    common: dict[str, Any] = {"steps": steps, "warmup_steps": steps // 8, "schedule": "linear", "final_fraction": 0.05}
     common |= {"weight_decay": 0.0, "max_grad_norm": 1.0, "log_every": steps // 20, "eval_every": steps}
     if plan.few_stories:
         steps = 7 * steps // 4
@@ -207,7 +208,7 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def loss_by_frequency(model: Gpt, text: Text) -> list[float]:
+def loss_by_frequency(model: nn.Module, text: Text) -> list[float]:
     """The mean loss on validation words of each frequency group, in nats."""
     model.eval()
     device = next(model.parameters()).device

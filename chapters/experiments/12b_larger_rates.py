@@ -10,7 +10,7 @@ from typing import Any
 from plm_chapters.notebook import load_experiment
 
 from plm_core.runtime import setup
-from plm_core.training.trainer import DivergedError
+from plm_core.training.gradients import DivergedError
 
 RATES = {"Adam": 0.1, "AdamW": 0.1, "Muon": 0.3}
 VARIANTS = [f"{name} {rate:g}" for name, rate in RATES.items()]

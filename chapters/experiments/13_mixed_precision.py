@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from plm_core.data.batches import PaddedBatches
+from plm_core.data.tokenizer_training import word_tokenizer
 from plm_core.evaluation.validation import validate
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.objectives.base import Batch
 from plm_core.objectives.causal_lm import CausalLM
-from plm_core.runs.corpus import story_sentences, word_tokenizer
 from plm_core.runtime import Runtime, setup
 from plm_core.storyworld_v1 import StoryWorld
+from plm_core.storyworld_v1.tasks import story_sentences
 from plm_core.training.optim import adamw
 from plm_core.training.schedule import learning_rate
 
@@ -144,9 +145,9 @@ def train(variant: str, seed: int, preset: str, *, steps: int | None = None) -> 
         batch = {key: value.to(rt.device) for key, value in stories.train.batch(index).items()}
         losses.append(backward(model, batch, variant, scaler))
         scales.append(scaler.get_scale())
-        lost.append(share(parameter.grad == 0 for parameter in matrices(model)))
+        lost.append(share(gradient(parameter) == 0 for parameter in matrices(model)))
         scaler.unscale_(optimizer)
-        torch._foreach_mul_([parameter.grad for parameter in model.parameters()], WINDOW)  # the rest of the window
+        torch._foreach_mul_([gradient(parameter) for parameter in model.parameters()], WINDOW)  # the rest of the window
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(done, peak=values["learning_rate"], total_steps=total, warmup_steps=total // 10)
@@ -175,6 +176,12 @@ def train(variant: str, seed: int, preset: str, *, steps: int | None = None) -> 
 def matrices(model: Gpt) -> list[nn.Parameter]:
     """The matrices of the blocks: every token gives each of them a gradient."""
     return [parameter for parameter in model.decoder.parameters() if parameter.dim() == 2]
+
+
+def gradient(parameter: nn.Parameter) -> Tensor:
+    """The gradient of a parameter that a backward pass has reached."""
+    assert parameter.grad is not None
+    return parameter.grad
 
 
 def share(conditions: Iterable[Tensor]) -> Tensor:

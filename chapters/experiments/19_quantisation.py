@@ -11,6 +11,7 @@ import copy
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from plm_core.compression.quantize import (
 )
 from plm_core.compression.structure import linear_layers, stored_bytes
 from plm_core.evaluation.benchmark import file_bytes, time_in_turns
+from plm_core.models.blocks import Block
 from plm_core.models.gpt import Gpt
 
 METHODS: tuple[Method, ...] = ("minmax", "percentile", "mse")
@@ -94,8 +96,11 @@ def rounded_inputs(model: nn.Module, ranges: dict[str, Range] | None = None) -> 
 
 def norms_and_readers(model: Gpt) -> list[tuple[nn.LayerNorm, list[nn.Linear]]]:
     """Every norm of the blocks with the linear layers that read it."""
-    pairs = []
+    pairs: list[tuple[nn.LayerNorm, list[nn.Linear]]] = []
     for block in model.decoder.layers:
+        assert isinstance(block, Block)
+        assert isinstance(block.attention_norm, nn.LayerNorm)
+        assert isinstance(block.feed_forward_norm, nn.LayerNorm)
         attention = block.attention
         pairs.append((block.attention_norm, [attention.query, attention.key, attention.value]))
         pairs.append((block.feed_forward_norm, [block.feed_forward.up]))
@@ -105,10 +110,10 @@ def norms_and_readers(model: Gpt) -> list[tuple[nn.LayerNorm, list[nn.Linear]]]:
 @torch.no_grad()
 def move_scale(norm: nn.LayerNorm, readers: list[nn.Linear], factors_D: Tensor) -> None:
     """Multiply channels of a norm's output and divide the columns that read them: the products stay the same."""
-    norm.weight *= factors_D
-    norm.bias *= factors_D
+    norm.weight.mul_(factors_D)
+    norm.bias.mul_(factors_D)
     for layer in readers:
-        layer.weight /= factors_D
+        layer.weight.div_(factors_D)
 
 
 def stretch_channels(model: Gpt, factor: float, *, seed: int = 0) -> Gpt:
@@ -130,13 +135,14 @@ def stretch_rows(model: Gpt, factor: float) -> Gpt:
     """
     made = copy.deepcopy(model)
     for block in made.decoder.layers:
+        assert isinstance(block, Block)
         attention = block.attention
         width = attention.query.out_features // attention.num_heads
         factors_K = torch.ones(width).index_fill(0, torch.tensor([0, 1]), factor)
         factors_D1 = factors_K.repeat(attention.num_heads)[:, None]
         for layer, by in ((attention.query, factors_D1), (attention.key, 1 / factors_D1)):
-            layer.weight *= by
-            layer.bias *= by[:, 0]
+            layer.weight.mul_(by)
+            layer.bias.mul_(by[:, 0])
     return made
 
 
@@ -306,7 +312,7 @@ def compare(calls: dict[str, Call], ids_BT: Tensor, *, rounds: int = 12) -> dict
     """Milliseconds, how many times faster than torch, and how far the logits are off, in their standard deviation."""
     logits = {name: call(ids_BT) for name, call in calls.items()}
     exact = logits["torch float"]
-    timings = time_in_turns({name: lambda c=call: c(ids_BT) for name, call in calls.items()}, rounds=rounds, threads=1)
+    timings = time_in_turns({name: partial(call, ids_BT) for name, call in calls.items()}, rounds=rounds, threads=1)
     return {
         name: {
             "ms": timing.median * 1e3,

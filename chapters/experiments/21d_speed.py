@@ -93,7 +93,7 @@ def speed(
             "bytes": row.bytes,
         }
         | ({"memory": row.memory} if row.memory else {})
-        | row.quality
+        | dict(row.quality)
         for name, row in rows.items()
     }
 

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from plm_core.data.batches import real_tokens
 from plm_core.data.sentence_pairs import sentence_runs
+from plm_core.data.tokenizer_training import word_tokenizer
 from plm_core.data.tokenizers import Tokenizer, pad
 from plm_core.models.bert import Bert
-from plm_core.runs.corpus import story_sentences, word_tokenizer
 from plm_core.runtime import Runtime
 from plm_core.storyworld_v1 import EOS, IdealReader, Story, StoryWorld
-from plm_core.storyworld_v1.tasks import MOODS, mood
+from plm_core.storyworld_v1.tasks import MOODS, mood, story_sentences
 
 CONTEXT = 48
 """Tokens of a row, special ones included."""

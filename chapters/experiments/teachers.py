@@ -25,6 +25,7 @@ from plm_core.data.batches import LengthGroups, MaskedBatches, PaddedBatches
 from plm_core.data.download import data_folder
 from plm_core.data.masking import Masker, MaskingConfig
 from plm_core.data.sentence_pairs import sentence_runs
+from plm_core.data.tokenizer_training import word_tokenizer
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.evaluation.validation import validate
 from plm_core.models.bert import Bert, BertConfig
@@ -34,7 +35,6 @@ from plm_core.objectives.base import Batch, Objective
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.objectives.classification import Classification
 from plm_core.objectives.masked_lm import MaskedLM
-from plm_core.runs.corpus import word_tokenizer
 from plm_core.runtime import resolve_device
 from plm_core.storyworld_v1 import EOS, StoryWorld
 from plm_core.storyworld_v1.tasks import MOODS, mood
@@ -114,16 +114,16 @@ class Task:
         return MoodBatches(mood_texts("train", stories), batch_size=size, seed=seed)
 
     @cached_property
-    def test(self) -> list[Batch]:
+    def test(self) -> Sequence[Batch]:
         """Batches of unseen stories: what quality is measured on."""
         return self.held_out("test")
 
     @cached_property
-    def valid(self) -> list[Batch]:
+    def valid(self) -> Sequence[Batch]:
         """Batches of other unseen stories: what choices are made on."""
         return self.held_out("valid")
 
-    def held_out(self, split: str) -> list[Batch]:
+    def held_out(self, split: str) -> Sequence[Batch]:
         """Batches of stories that no model was trained on."""
         if self.kind == "causal":
             return PaddedBatches(causal_rows(split, 150), batch_size=25, pad_id=0, seed=0).in_order()

@@ -90,7 +90,7 @@ def tokenize(
 
 
 def _trained(kind: str, files: tuple[Path, ...], vocab_size: int) -> Any:
-    from plm_core.data import tokenizers
+    from plm_core.data import tokenizer_training as tokenizers
     from plm_core.data.tokenize import training_texts
 
     texts = training_texts(files)

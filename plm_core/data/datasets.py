@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from plm_core.data.archives import extract_member, open_gzip, open_member
 from plm_core.data.corpora import Document
 from plm_core.data.download import data_folder, fetch
+from plm_core.data.examples import LabelledText, TaggedSentence, Translation
 from plm_core.data.registry import (
     CONLL2002,
     MULTI30K,
@@ -31,31 +31,6 @@ Split = Literal["train", "validation", "test"]
 SPLITS = ("train", "validation", "test")
 TEXT8_SPLITS = {"train": (0, 90_000_000), "validation": (90_000_000, 95_000_000), "test": (95_000_000, 100_000_000)}
 POLARITY_LABELS = ("negative", "positive")
-
-
-@dataclass(frozen=True)
-class LabelledText:
-    """A text and the name of its class; ``detail`` names the finer class where the corpus has one."""
-
-    text: str
-    label: str
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class Translation:
-    """One sentence in two languages."""
-
-    source: str
-    target: str
-
-
-@dataclass(frozen=True)
-class TaggedSentence:
-    """A sentence in words, one tag for each."""
-
-    words: tuple[str, ...]
-    tags: tuple[str, ...]
 
 
 def text8(split: Split = "train") -> str:

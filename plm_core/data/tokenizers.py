@@ -18,14 +18,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 import tokenizers
 import torch
-from tokenizers import Encoding, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Encoding, models
 from torch import Tensor
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[BOS]", "[EOS]")
@@ -39,13 +39,12 @@ MAX_REMEMBERED_LENGTH = 40
 _BORDER = re.compile(r"(?<=\S)(?= \S)")
 """Before a blank that stands alone between two characters. No tokenizer here makes a token across it."""
 
-Normalization = Literal["NFC", "NFKC"]
 Truncation = Literal["longest_first", "only_first", "only_second"]
 Batch = dict[str, Tensor]
 
 
 class Tokenizer:
-    """A trained tokenizer. Make one by :func:`train_bpe` or its siblings, or read one by :meth:`load`.
+    """A trained tokenizer. Train one with :mod:`plm_core.data.tokenizer_training`, or read one by :meth:`load`.
 
     Args:
         backend: a tokenizer of the ``tokenizers`` library that has the seven :data:`SPECIAL_TOKENS` as ids 0 to 6.
@@ -56,7 +55,7 @@ class Tokenizer:
             if backend.token_to_id(token) != index:
                 raise ValueError(
                     f"the tokenizer has {token} as id {backend.token_to_id(token)}, expected {index}: "
-                    f"train it with plm_core.data.tokenizers, or use its own library for it"
+                    f"train it with plm_core.data.tokenizer_training, or use its own library for it"
                 )
         backend.encode_special_tokens = True  # "[MASK]" inside a text is six characters, not an instruction
         self.backend = backend
@@ -258,170 +257,3 @@ def pad(sequences: Sequence[Sequence[int]], value: int, *, multiple_of: int = 1)
     for row, sequence in enumerate(sequences):
         padded[row, : len(sequence)] = torch.as_tensor(sequence, dtype=torch.int64)
     return padded
-
-
-def train_characters(
-    texts: Iterable[str],
-    *,
-    max_vocab_size: int = 10_000,
-    min_frequency: int = 1,
-    lowercase: bool = False,
-    normalization: Normalization | None = "NFC",
-) -> Tokenizer:
-    """One token per character (Unicode code point), the most frequent first.
-
-    Args:
-        texts: the *training* texts, and no others.
-        max_vocab_size: upper limit of the vocabulary, special tokens included.
-        min_frequency: rarer characters become [UNK].
-        lowercase: turn everything into lower case first.
-        normalization: the Unicode form: NFC joins letters and accents, NFKC also folds full-width and other
-            compatibility forms; None leaves the text alone.
-    """
-    backend = tokenizers.Tokenizer(models.WordLevel(unk_token="[UNK]"))
-    backend.normalizer = _normalizer(normalization, lowercase)
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    backend.decoder = decoders.Fuse()
-    trainer = trainers.WordLevelTrainer(
-        vocab_size=max_vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), show_progress=False
-    )
-    return _trained(backend, trainer, texts)
-
-
-def train_words(
-    texts: Iterable[str],
-    *,
-    max_vocab_size: int = 30_000,
-    min_frequency: int = 1,
-    lowercase: bool = False,
-    normalization: Normalization | None = "NFC",
-) -> Tokenizer:
-    """One token per word, punctuation mark or Chinese character; arguments as for :func:`train_characters`."""
-    backend = tokenizers.Tokenizer(models.WordLevel(unk_token="[UNK]"))
-    backend.normalizer = _bert_normalizer(normalization, lowercase)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordLevelTrainer(
-        vocab_size=max_vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), show_progress=False
-    )
-    return _trained(backend, trainer, texts)
-
-
-def train_bpe(
-    texts: Iterable[str],
-    *,
-    vocab_size: int = 8_000,
-    min_frequency: int = 2,
-    lowercase: bool = False,
-    normalization: Normalization | None = "NFC",
-) -> Tokenizer:
-    """Byte-level byte-pair encoding (Sennrich et al. 2016; on bytes as in GPT-2, Radford et al. 2019).
-
-    Args:
-        texts: the *training* texts, and no others.
-        vocab_size: special tokens, 256 bytes and merges together; small texts give fewer merges.
-        min_frequency: pairs seen less often are not merged.
-        lowercase, normalization: as for :func:`train_characters`.
-
-    Raises:
-        ValueError: a vocabulary that has no room for the 256 bytes.
-    """
-    smallest = len(SPECIAL_TOKENS) + 256
-    if vocab_size < smallest:
-        raise ValueError(f"a byte-level vocabulary needs at least {smallest} tokens, got vocab_size={vocab_size}")
-    backend = tokenizers.Tokenizer(models.BPE())
-    backend.normalizer = _normalizer(normalization, lowercase)
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=min_frequency,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    return _trained(backend, trainer, texts)
-
-
-def train_wordpiece(
-    texts: Iterable[str],
-    *,
-    vocab_size: int = 8_000,
-    min_frequency: int = 2,
-    lowercase: bool = True,
-    normalization: Normalization | None = "NFC",
-) -> Tokenizer:
-    """WordPiece as in BERT (Devlin et al. 2019): words and Chinese characters, longest known piece first.
-
-    The library's trainer joins the most frequent pair, as BPE does, where Schuster and Nakajima (2012) join the pair
-    that raises the likelihood most; chapter 02 compares the two.
-
-    Args:
-        texts: the *training* texts, and no others.
-        vocab_size: special tokens, characters and pieces together.
-        min_frequency: pairs seen less often are not merged.
-        lowercase, normalization: as for :func:`train_characters`.
-    """
-    texts = list(_several(texts))
-    normalizer, splitter = _bert_normalizer(normalization, lowercase), pre_tokenizers.BertPreTokenizer()
-    words: set[str] = set().union(*(normalizer.normalize_str(text).split() for text in texts))
-    inner = sorted({letter for word, _ in splitter.pre_tokenize_str(" ".join(words)) for letter in word[1:]})
-    draft = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    draft.normalizer, draft.pre_tokenizer = normalizer, splitter
-    # Left alone, the trainer numbers the inner letters in the order of a hash table, which differs from run to run, and
-    # settles ties by number. Given as "special" tokens of a draft they have fixed numbers.
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size,
-        min_frequency=min_frequency,
-        special_tokens=[*SPECIAL_TOKENS, *("##" + letter for letter in inner)],
-        show_progress=False,
-    )
-    draft.train_from_iterator(texts, trainer)
-    backend = tokenizers.Tokenizer(models.WordPiece(draft.get_vocab(), unk_token="[UNK]"))
-    backend.add_special_tokens(list(SPECIAL_TOKENS))
-    backend.normalizer, backend.pre_tokenizer = normalizer, splitter
-    backend.decoder = decoders.WordPiece(cleanup=False)
-    if backend.get_vocab_size() > vocab_size:
-        raise ValueError(
-            f"the texts have so many characters that vocab_size={vocab_size} has no room for them: it needs at least "
-            f"{backend.get_vocab_size()}; raise vocab_size, or use byte-level BPE"
-        )
-    return _framed(backend)
-
-
-def _normalizer(normalization: Normalization | None, lowercase: bool) -> normalizers.Normalizer:
-    steps: list[normalizers.Normalizer] = []
-    if normalization is not None:
-        steps.append({"NFC": normalizers.NFC(), "NFKC": normalizers.NFKC()}[normalization])
-    if lowercase:
-        steps.append(normalizers.Lowercase())
-    return normalizers.Sequence(steps)
-
-
-def _bert_normalizer(normalization: Normalization | None, lowercase: bool) -> normalizers.Normalizer:
-    """Besides the Unicode form: control characters out, every white space a blank, blanks around Chinese characters."""
-    bert = normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lowercase
-    )
-    return normalizers.Sequence([_normalizer(normalization, lowercase=False), bert])
-
-
-def _trained(backend: tokenizers.Tokenizer, trainer: trainers.Trainer, texts: Iterable[str]) -> Tokenizer:
-    backend.train_from_iterator(_several(texts), trainer)
-    return _framed(backend)
-
-
-def _several(texts: Iterable[str]) -> Iterable[str]:
-    if isinstance(texts, str):
-        raise ValueError("texts must be several texts, got one string: give a list, for example [text]")
-    return texts
-
-
-def _framed(backend: tokenizers.Tokenizer) -> Tokenizer:
-    """Add the frame of special tokens, ``[CLS] text [SEP] pair [SEP]``."""
-    cls_id, sep_id = SPECIAL_TOKENS.index("[CLS]"), SPECIAL_TOKENS.index("[SEP]")
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", cls_id), ("[SEP]", sep_id)],
-    )
-    return Tokenizer(backend)

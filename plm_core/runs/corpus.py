@@ -6,22 +6,20 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import tokenizers
-from tokenizers import models, pre_tokenizers
-
 from plm_core.data import datasets
 from plm_core.data.corpora import Document, python_documentation
 from plm_core.data.texts import read_blocks
-from plm_core.data.tokenizers import (
-    SPECIAL_TOKENS,
-    Tokenizer,
+from plm_core.data.tokenizer_training import (
     train_bpe,
     train_characters,
     train_wordpiece,
     train_words,
+    word_tokenizer,
 )
+from plm_core.data.tokenizers import Tokenizer
 from plm_core.runs.config import RunConfig
 from plm_core.storyworld_v1 import EOS, Story, StoryWorld
+from plm_core.storyworld_v1.tasks import story_sentences
 
 STORYWORLD = "storyworld-"
 VALIDATION_STORIES = 200
@@ -111,11 +109,6 @@ def story_texts(config: RunConfig) -> Texts:
     return Texts([story_sentences(story) for story in train], [story_sentences(s) for s in valid], world, valid)
 
 
-def story_sentences(story: Story) -> list[str]:
-    """The sentences of a story as words between spaces; the end-of-story word is left out."""
-    return [" ".join(word for word in sentence.words if word != EOS) for sentence in story.sentences]
-
-
 def paragraphs(document: Document) -> list[str]:
     """The paragraphs of a document."""
     return [line for line in document.text.splitlines() if line.strip()]
@@ -135,12 +128,3 @@ def train_tokenizer(config: RunConfig, texts: Texts) -> Tokenizer:
             return train_bpe(sentences, vocab_size=config.vocab_size)
         case "wordpiece":
             return train_wordpiece(sentences, vocab_size=config.vocab_size)
-
-
-def word_tokenizer(words: list[str]) -> Tokenizer:
-    """A tokenizer over a known vocabulary, for text whose words stand between spaces."""
-    vocabulary = {word: number for number, word in enumerate([*SPECIAL_TOKENS, *words])}
-    backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.add_special_tokens(list(SPECIAL_TOKENS))
-    return Tokenizer(backend)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from plm_core.data.datasets import LabelledText, TaggedSentence, Translation
+from plm_core.data.examples import LabelledText, TaggedSentence, Translation
 from plm_core.storyworld_v1.evidence import Evidence
 from plm_core.storyworld_v1.patterns import Step
-from plm_core.storyworld_v1.world import Sentence, Story, StoryWorld
+from plm_core.storyworld_v1.world import EOS, Sentence, Story, StoryWorld
 
 MOODS = ("glad", "sad", "angry")
 """The hero is glad to have what he or she wanted, angry if somebody else has it, and sad if nobody has it."""
@@ -201,3 +201,8 @@ def documents(stories: Iterable[Story]) -> Iterator[list[list[str]]]:
     """Each story as a list of sentences of words: what pairs of neighbouring sentences are drawn from."""
     for story in stories:
         yield [sentence.words for sentence in story.sentences]
+
+
+def story_sentences(story: Story) -> list[str]:
+    """The sentences of a story as words between spaces; the end-of-story word is left out."""
+    return [" ".join(word for word in sentence.words if word != EOS) for sentence in story.sentences]

@@ -17,7 +17,8 @@ from plm_core.data import registry, token_files
 from plm_core.data.corpora import python_documentation
 from plm_core.data.registry import Corpus, RemoteFile
 from plm_core.data.token_files import TokenFile
-from plm_core.data.tokenizers import Tokenizer, train_bpe
+from plm_core.data.tokenizer_training import train_bpe
+from plm_core.data.tokenizers import Tokenizer
 
 TEXT = python_documentation()[0].text
 BODY = random.Random(1).randbytes(100_000)

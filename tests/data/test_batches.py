@@ -8,7 +8,7 @@ from plm_core.data.batches import MaskedBatches, MaskedPairBatches, PackedBatche
 from plm_core.data.labels import IGNORE
 from plm_core.data.masking import Masker, MaskingConfig
 from plm_core.data.sentence_pairs import SentencePairs
-from plm_core.data.tokenizers import train_words
+from plm_core.data.tokenizer_training import train_words
 
 WORDS = " ".join(f"w{i}" for i in range(40))
 

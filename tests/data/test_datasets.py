@@ -9,8 +9,6 @@ import pytest
 
 from plm_core.data import datasets
 from plm_core.data.datasets import (
-    TaggedSentence,
-    Translation,
     conll2002,
     multi30k,
     sentence_polarity,
@@ -19,6 +17,7 @@ from plm_core.data.datasets import (
     trec_questions,
     wikitext2,
 )
+from plm_core.data.examples import TaggedSentence, Translation
 from plm_core.data.registry import CORPORA
 
 

@@ -17,7 +17,8 @@ from plm_core.data.packing import (
     same_document,
     trim,
 )
-from plm_core.data.tokenizers import pad, train_words
+from plm_core.data.tokenizer_training import train_words
+from plm_core.data.tokenizers import pad
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.storyworld_v1 import StoryWorld
 

@@ -16,7 +16,7 @@ from plm_core.data.corpora import python_documentation
 from plm_core.data.texts import read_blocks, read_lines, read_pieces
 from plm_core.data.token_files import TokenFile, write_tokens
 from plm_core.data.tokenize import tokenize_files, training_texts
-from plm_core.data.tokenizers import train_bpe, train_characters, train_wordpiece
+from plm_core.data.tokenizer_training import train_bpe, train_characters, train_wordpiece
 
 DOCUMENTS = [document.text for document in python_documentation()[:12]]
 BPE = train_bpe(DOCUMENTS, vocab_size=500)

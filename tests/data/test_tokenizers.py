@@ -11,15 +11,8 @@ from transformers import AutoTokenizer
 
 from plm_core.data import tokenizers as tokenizers_module
 from plm_core.data.corpora import python_documentation
-from plm_core.data.tokenizers import (
-    SPECIAL_TOKENS,
-    Tokenizer,
-    pad,
-    train_bpe,
-    train_characters,
-    train_wordpiece,
-    train_words,
-)
+from plm_core.data.tokenizer_training import train_bpe, train_characters, train_wordpiece, train_words
+from plm_core.data.tokenizers import SPECIAL_TOKENS, Tokenizer, pad
 from plm_core.data.wordpiece import is_chinese
 
 ENGLISH = [document.text for document in python_documentation()[:20]]

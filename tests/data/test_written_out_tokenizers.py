@@ -15,7 +15,8 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from plm_core.data import bpe, wordpiece
 from plm_core.data.corpora import python_documentation
-from plm_core.data.tokenizers import SPECIAL_TOKENS, train_bpe, train_wordpiece
+from plm_core.data.tokenizer_training import train_bpe, train_wordpiece
+from plm_core.data.tokenizers import SPECIAL_TOKENS
 
 TEXTS = [document.text for document in python_documentation()[:25]] + ["小猫坐在窗边，看着外面的雨。🙂 naïve café"] * 3
 BPE = train_bpe(TEXTS, vocab_size=1000, normalization=None)

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 import transformers
 from safetensors.torch import load_file, save_file
 
-from plm_core.data.tokenizers import SPECIAL_TOKENS, train_bpe, train_wordpiece
+from plm_core.data.tokenizer_training import train_bpe, train_wordpiece
+from plm_core.data.tokenizers import SPECIAL_TOKENS
 from plm_core.interop.huggingface import load_hugging_face, load_pretrained, save_pretrained
 from plm_core.interop.translation import config_from_hugging_face, from_hugging_face, to_hugging_face
 from plm_core.models.bert import Bert, BertConfig

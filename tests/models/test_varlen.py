@@ -17,7 +17,7 @@ from plm_core.data.batches import MaskedPairBatches, PackedBatches, PaddedBatche
 from plm_core.data.masking import Masker
 from plm_core.data.packing import same_document
 from plm_core.data.sentence_pairs import SentencePairs
-from plm_core.data.tokenizers import train_words
+from plm_core.data.tokenizer_training import train_words
 from plm_core.models import attention, segments
 from plm_core.models.attention import attend
 from plm_core.models.bert import Bert, BertConfig

@@ -284,7 +284,7 @@ def test_blocks_join_to_the_text():
 
 
 def test_word_starts_follow_the_tokenizer():
-    from plm_core.data.tokenizers import train_bpe, train_wordpiece
+    from plm_core.data.tokenizer_training import train_bpe, train_wordpiece
 
     text = "the boy called tommy walked to the kitchen and the garden " * 3
     for make in (train_wordpiece, train_bpe):

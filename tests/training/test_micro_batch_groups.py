@@ -13,7 +13,8 @@ from torch import nn
 from plm_core.data.batches import MaskedBatches, PaddedBatches
 from plm_core.data.labels import IGNORE
 from plm_core.data.masking import Masker, MaskingConfig
-from plm_core.data.tokenizers import pad, train_words
+from plm_core.data.tokenizer_training import train_words
+from plm_core.data.tokenizers import pad
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.objectives.base import LossParts, Objective
