@@ -45,6 +45,7 @@ test: $(INSTALLED) ## every check there is, with the time of each
 lint: $(INSTALLED) ## style, types and the direction of imports
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@mkdir -p _build/types && ln -sfn ../../chapters _build/types/plm_chapters
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports
 
