@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from plm_chapters.experiments.masked_stories import (
     CONTEXT,
     Corpus,
@@ -24,8 +26,6 @@ from plm_chapters.experiments.masked_stories import (
     rows_of,
     score_gaps,
 )
-from torch import Tensor
-
 from plm_core.data.batches import MaskedBatches, MaskedPairBatches, real_tokens
 from plm_core.data.masking import Masker, MaskingConfig
 from plm_core.data.sentence_pairs import SentencePair, SentencePairs, Task

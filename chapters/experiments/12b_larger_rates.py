@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from plm_chapters.notebook import load_experiment
-
 from plm_core.runtime import setup
 from plm_core.training.gradients import DivergedError
 

@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from plm_chapters.experiments.teachers import Model, Task, train
 from torch import Tensor, nn
 
+from plm_chapters.experiments.teachers import Model, Task, train
 from plm_core.compression.prune import (
     GradualPruning,
     MovementScores,

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from plm_chapters.experiments.teachers import Task, train
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from plm_chapters.experiments.teachers import Task, train
 from plm_core.compression import export
 from plm_core.compression.calibration import Method, calibrate
 from plm_core.compression.integers import quantize, round_to

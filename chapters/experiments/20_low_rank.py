@@ -12,9 +12,9 @@ from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import torch
-from plm_chapters.experiments.teachers import Kind, Task, train
 from torch import Tensor, nn
 
+from plm_chapters.experiments.teachers import Kind, Task, train
 from plm_core.compression.low_rank import (
     LowRankLinear,
     factorise,

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from plm_chapters.experiments.teachers import SHAPE, Task
 from torch import nn
 
+from plm_chapters.experiments.teachers import SHAPE, Task
 from plm_core.compression.low_rank import LowRankLinear, break_even_rank, factorise_model
 from plm_core.compression.structure import stored_bytes
 from plm_core.evaluation.benchmark import Timing, time_in_turns

@@ -11,9 +11,9 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import torch
-from plm_chapters.experiments.teachers import LAYERS, Model, Task, train
 from torch import Tensor, nn
 
+from plm_chapters.experiments.teachers import LAYERS, Model, Task, train
 from plm_core.compression.distill import Distillation, DistillConfig, copy_layers, evenly_spaced
 from plm_core.models.transformer import Trace
 from plm_core.objectives.base import Objective

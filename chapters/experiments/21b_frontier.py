@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from plm_chapters.experiments.teachers import KINDS, Kind, Task, train
 from torch import nn
 
+from plm_chapters.experiments.teachers import KINDS, Kind, Task, train
 from plm_core.compression.distill import Distillation, DistillConfig, stack
 from plm_core.compression.export import export_onnx, quantize_onnx
 from plm_core.compression.low_rank import factorise_model, input_moments

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from plm_chapters.experiments.teachers import KINDS, Kind, Task
-from plm_chapters.notebook import load_experiment
 from torch import nn
 
+from plm_chapters.experiments.teachers import KINDS, Kind, Task
+from plm_chapters.notebook import load_experiment
 from plm_core.compression.low_rank import factorise_model
 from plm_core.compression.onnx_model import OnnxModel
 from plm_core.compression.saved import save_compressed

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from plm_chapters.notebook import load_experiment
 
+from plm_chapters.notebook import load_experiment
 from plm_core.data.batches import PaddedBatches
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.ngram import KneserNey

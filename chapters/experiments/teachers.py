@@ -18,9 +18,9 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import torch
-from plm_chapters.experiments import masked_stories
 from torch import nn
 
+from plm_chapters.experiments import masked_stories
 from plm_core.data.batches import LengthGroups, MaskedBatches, PaddedBatches
 from plm_core.data.download import data_folder
 from plm_core.data.masking import Masker, MaskingConfig

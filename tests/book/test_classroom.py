@@ -25,10 +25,10 @@ from otter.api import grade_submission  # what `otter run` calls
 from otter.nbmeta_config import NBMetadataConfig
 from otter.test_files import TestFile as Grade
 from otter.test_files import create_test_file
-from plm_chapters.checks.feedback import VISIBLE_SEED, Check
 
 from book.tool.chapters import BookError
 from book.tool.classroom import assemble, broken_rules, build_classroom, find_masters, stale_reason, student_path
+from plm_chapters.checks.feedback import VISIBLE_SEED, Check
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = list(find_masters(ROOT))

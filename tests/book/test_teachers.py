@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from plm_chapters.experiments import teachers
 from plm_chapters.experiments.teachers import KINDS, Task
-
 from plm_core.data.labels import IGNORE
 from plm_core.storyworld_v1.tasks import MOODS
 

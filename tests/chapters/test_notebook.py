@@ -4,8 +4,8 @@ import json
 
 import pytest
 from IPython.utils.capture import capture_output
-from plm_chapters import notebook
 
+from plm_chapters import notebook
 from plm_core import runtime
 
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from plm_chapters.checks.attention.basics import NO_SCALE, WRONG_AXIS, TensorFunction, softmax_attention
-from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_frequencies, expect_tensor
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from plm_chapters.checks.attention.basics import NO_SCALE, WRONG_AXIS, TensorFunction, softmax_attention
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_frequencies, expect_tensor
 
 # --- 6: find the bugs -----------------------------------------------------------------------------------------------
 

@@ -9,9 +9,10 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from plm_chapters.checks.attention.basics import WRONG_AXIS, TensorFunction
 from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
-from torch import Tensor
 
 # --- 3: who may look at what ----------------------------------------------------------------------------------------
 

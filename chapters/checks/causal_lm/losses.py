@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 from torch import Tensor
+
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 
 Function = Callable[..., Any]
 

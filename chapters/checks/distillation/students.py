@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from plm_chapters.checks.distillation.losses import IGNORE, TensorFunction, divergence
 from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
-from torch import Tensor, nn
 
 # --- which tensors to copy ---------------------------------------------------------------------------------------
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close
 from torch import Tensor, nn
 
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close
 from plm_core.training.schedule import learning_rate
 
 # --- 3: a schedule --------------------------------------------------------------------------------------------------

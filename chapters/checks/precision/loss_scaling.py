@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close
 from torch import Tensor, nn
+
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close
 
 # --- the dynamic scale ----------------------------------------------------------------------------------------------
 

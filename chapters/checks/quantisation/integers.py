@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 from torch import Tensor
+
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 
 TensorFunction = Callable[..., Any]
 Triple = tuple[Tensor, float, int]

@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 from torch import Tensor
 
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 from plm_core.data.bpe import join_pair
 from plm_core.data.wordpiece import longest_match
 

@@ -6,8 +6,9 @@ import importlib
 import inspect
 import pkgutil
 
-import plm_chapters.checks
 import pytest
+
+import plm_chapters.checks
 from plm_chapters.checks.feedback import Check, CheckFailed
 
 CASES = [

@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
+
 from plm_chapters.checks.attention import basics as checks
 from plm_chapters.checks.attention.kernels import LargestTensor, backward_by_hand, hard_attention, multi_head, streaming
 from plm_chapters.checks.attention.masks import allowed_keys, masked_softmax
 from plm_chapters.checks.feedback import Check
-from torch import Tensor
-
 from plm_core.models.attention import MultiHeadAttention, attend
 
 SEEDS = range(20)

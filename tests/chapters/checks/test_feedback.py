@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plm_chapters.checks.feedback import (
     VISIBLE_SEED,
     Check,

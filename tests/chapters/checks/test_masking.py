@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+
 from plm_chapters.checks.feedback import CheckFailed
 from plm_chapters.checks.masked_lm import masking as check
 from plm_chapters.checks.masked_lm import targets

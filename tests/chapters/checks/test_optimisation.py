@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor, nn
+
 from plm_chapters.checks.feedback import Check
 from plm_chapters.checks.optimisation import optimisers as optimisation
 from plm_chapters.checks.optimisation import training_loop
-from torch import Tensor, nn
 
 SEEDS = st.integers(0, 2**31)
 

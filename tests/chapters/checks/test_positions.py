@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from plm_chapters.checks.positions import schemes as check
 
+from plm_chapters.checks.positions import schemes as check
 from plm_core.models.positions import Rope
 from plm_core.models.relative_positions import T5Bias, relative_positions
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
+
 from plm_chapters.checks.feedback import Check
 from plm_chapters.checks.precision import formats as precision
 from plm_chapters.checks.precision import loss_scaling
-from torch import Tensor, nn
-
 from plm_core.training.precision import LossScaler
 
 SEEDS = range(10)
