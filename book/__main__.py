@@ -47,6 +47,14 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("classroom", help="build student notebooks, autograders and solutions")
     command.add_argument("names", nargs="*", metavar="NAME", help="chapters (default: all with exercises)")
 
+    command = commands.add_parser("grade", help="grade a folder of submitted notebooks into a CSV with feedback")
+    command.add_argument("folder", metavar="FOLDER", type=Path, help="the folder that holds the submissions (.ipynb)")
+    command.add_argument("--output", type=Path, help="the CSV to write (default: FOLDER/grades.csv)")
+    command.add_argument("--exercises", metavar="NAME", help="which were set, e.g. 05 (default: what each says)")
+    command.add_argument("--jobs", type=int, help="how many side by side (default: as many as there are cores)")
+    command.add_argument("--timeout", type=float, default=900, help="seconds for one submission (default: 900)")
+    command.add_argument("--force", action="store_true", help="replace an output that exists")
+
     command = commands.add_parser("experiment", help="run a chapter's experiment with all its variants and seeds")
     command.add_argument("name", metavar="NN", help="the chapter's number or name, e.g. 05")
     command.add_argument("--preset", default="laptop", help="laptop (default) or gpu")
@@ -81,6 +89,15 @@ def _classroom(options: argparse.Namespace, root: Path) -> None:
     from book.tool.classroom import build_classroom
 
     build_classroom(root, options.names or None)
+
+
+def _grade(options: argparse.Namespace, root: Path) -> None:
+    from book.tool.grading import grade_folder
+
+    grade_folder(
+        root, options.folder.resolve(), output=options.output, exercises=options.exercises,
+        jobs=options.jobs, timeout=options.timeout, force=options.force,
+    )  # fmt: skip
 
 
 def _experiment(options: argparse.Namespace, root: Path) -> None:

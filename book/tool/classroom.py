@@ -7,7 +7,8 @@
   chapter, and the checks that students run come from :mod:`plm_chapters.checks`, so that one file opened on Colab gives
   full feedback without Otter-Grader.
 - ``_build/classroom/NN_name/``: ``autograder.zip`` (for Otter-Grader or Gradescope) and the notebook with the
-  solutions. To grade: ``otter run -a _build/classroom/NN_name/autograder.zip HANDED_IN.ipynb``.
+  solutions. ``python -m book grade FOLDER`` grades a class into a CSV (:mod:`book.tool.grading`); for one notebook,
+  ``otter run -a _build/classroom/NN_name/autograder.zip -o FOLDER_OF_THE_RESULT HANDED_IN.ipynb``.
 
 Writing exercises for a chapter
 -------------------------------
@@ -17,7 +18,8 @@ Writing exercises for a chapter
    (``expect_close(mistakes=...)``). Choose inputs that no common mistake survives: sizes that all differ, one token,
    large values.
 2. The master, in ``chapters/exercises/NN_name.md``. Start from an existing one. A question is a fenced ``otter`` block
-   ``# BEGIN QUESTION`` with ``name`` and ``points``, a heading ``## Exercise N ★★ Title`` (one to three stars), the
+   ``# BEGIN QUESTION`` with ``name`` and ``points`` (``points: 3`` are shared equally by the stages; ``points: [1, 2]``
+   give each stage, in order, its own), a heading ``## Exercise N ★★ Title`` (one to three stars), the
    text (what is asked, shapes, what is checked), a solution block whose code cell carries ``# SOLUTION`` marks, a cell
    that calls the check, and a tests block with one ``# HIDDEN`` function for each stage, which calls ``grade`` with the
    autograder's ``check_seed``. Code to start from (find the bug) stands between lines that end in ``# BEGIN PROMPT``
@@ -39,6 +41,7 @@ import multiprocessing
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +50,6 @@ import nbformat
 import yaml
 
 from book.tool.chapters import (
-    PATTERN,
     BookError,
     ChapterFailed,
     read_text,
@@ -56,15 +58,21 @@ from book.tool.chapters import (
     setup_cell,
     write_atomically,
 )
+from book.tool.exercise_rules import (
+    MASTER_KEY,
+    autograder_path,
+    broken_rules,
+    find_masters,
+    master_hash,
+    student_path,
+)
 from book.tool.modules import changed_modules, module_file, module_hash
-from book.tool.stamp import changed_files, file_hash
+from book.tool.stamp import KEY, changed_files, file_hash
 
-FEWEST_EXERCISES = 5
-HEADING = re.compile(r"^## Exercise (?P<number>\d+) (?P<level>★{1,3}) (?P<title>\S.*)$")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LIST_MODULES = """
 import json as _json, sys as _sys
-print(_json.dumps(sorted(name for name in _sys.modules if name.partition(".")[0] == "plm_core")))
+print(_json.dumps(sorted(name for name in _sys.modules if name.partition(".")[0] in ("plm_core", "plm_chapters"))))
 """
 
 
@@ -100,7 +108,7 @@ def build_classroom(root: Path, names: list[str] | None = None, *, check: bool =
         BookError: a name without exercises, or a master that breaks a rule.
         ChapterFailed: a solution that does not get full marks.
     """
-    chosen = _choose(root, names or [])
+    chosen = choose_masters(root, names or [])
     findings = [finding for name in chosen for finding in broken_rules(root, name)]
     if check:
         return findings + [line for name in chosen if (line := _outdated(root, name))]
@@ -132,48 +140,6 @@ def build_classroom(root: Path, names: list[str] | None = None, *, check: bool =
     return []
 
 
-def find_masters(root: Path) -> dict[str, Path]:
-    """The master notebooks by name, in the order of the chapters."""
-    return {path.stem: path for path in sorted((root / "chapters" / "exercises").glob(f"{PATTERN}.md"))}
-
-
-def student_path(root: Path, name: str) -> Path:
-    """Where the committed student notebook of a chapter lies."""
-    return root / "chapters" / "exercises" / "student" / f"{name}.ipynb"
-
-
-def broken_rules(root: Path, name: str) -> list[str]:
-    """What a master lacks of what every set of exercises must hold; each finding names file and line."""
-    where = f"chapters/exercises/{name}.md"
-    lines = find_masters(root)[name].read_text(encoding="utf-8").splitlines()
-    starts = [number for number, line in enumerate(lines) if line.strip() == "# BEGIN QUESTION"]
-    findings: list[str] = []
-    headings: list[re.Match[str]] = []
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-        block = lines[start:end]
-        here = f"{where}:{start + 1}: the question"
-        heading = next((found for line in block if (found := HEADING.match(line))), None)
-        if heading is None:
-            findings.append(f"{here} has no heading of the form '## Exercise 3 ★★ Title' with one to three stars")
-        else:
-            headings.append(heading)
-        if not any(re.search(r"\S.*# SOLUTION|^\s+# BEGIN SOLUTION", line) for line in block):
-            findings.append(f"{here} has no solution: mark its lines with '# SOLUTION', or indent '# BEGIN SOLUTION'")
-        if "# HIDDEN" not in block:
-            findings.append(f"{here} has no hidden test: add a '# HIDDEN' function for each stage of its check")
-        if not any(re.match(r"points: \d", line) for line in block):
-            findings.append(f"{here} says no points: add 'points: N' below its name")
-    if len(starts) < FEWEST_EXERCISES:
-        findings.append(f"{where}:1: {len(starts)} exercises, at least {FEWEST_EXERCISES} are wanted")
-    if missing := sorted({"★", "★★", "★★★"} - {heading["level"] for heading in headings}):
-        findings.append(f"{where}:1: no exercise of level {', '.join(missing)}")
-    if not any(heading["title"].startswith("Predict, then run") for heading in headings):
-        findings.append(f"{where}:1: no exercise is titled 'Predict, then run'")
-    if [int(heading["number"]) for heading in headings] != list(range(1, len(headings) + 1)):
-        findings.append(f"{where}:1: the exercises are not numbered 1 to {len(headings)} in order")
-    return findings
-
-
 def assemble(root: Path, name: str, folder: Path) -> Assembled:
     """Run Otter Assign on one master, offline and without PDFs, in an empty folder.
 
@@ -201,7 +167,7 @@ def assemble(root: Path, name: str, folder: Path) -> Assembled:
     graded = folder / "out" / "autograder"
     student = nbformat.read(folder / "out" / "student" / f"{name}.ipynb", as_version=4)
     return Assembled(
-        student=_finish_student(student, where, colab_link(root, name)),
+        student=_finish_student(student, where, colab_link(root, name), master_hash(root, name)),
         solutions=graded / f"{name}.ipynb",
         autograder=next(graded.glob("*.zip")),
     )
@@ -215,7 +181,7 @@ def colab_link(root: Path, name: str) -> str:
     return f"https://colab.research.google.com/github/{place}/blob/{config['repository'].get('branch', 'main')}/{path}"
 
 
-def _finish_student(notebook: nbformat.NotebookNode, where: str, link: str) -> str:
+def _finish_student(notebook: nbformat.NotebookNode, where: str, link: str, master: str) -> str:
     """Make a student notebook reproducible byte by byte; see that it works alone and gives nothing away."""
     for cell in notebook.cells:
         leak = re.search(r"^.*(\bgrader\.|# ?SOLUTION|(BEGIN|END) SOLUTION|check_seed).*$", cell.source, re.MULTILINE)
@@ -233,12 +199,22 @@ def _finish_student(notebook: nbformat.NotebookNode, where: str, link: str) -> s
         seen[digest] = seen.get(digest, 0) + 1
         cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
     notebook.metadata = nbformat.from_dict(
-        {"kernelspec": KERNEL, "language_info": {"name": "python"}, "otter": notebook.metadata.get("otter", {})}
+        {
+            "kernelspec": KERNEL,
+            "language_info": {"name": "python"},
+            "otter": notebook.metadata.get("otter", {}),
+            KEY: {MASTER_KEY: master},
+        }
     )
     return nbformat.writes(notebook, version=4).rstrip("\n") + "\n"
 
 
-def _choose(root: Path, names: list[str]) -> list[str]:
+def choose_masters(root: Path, names: Sequence[str]) -> list[str]:
+    """The names of the exercises meant by ``05_attention`` or ``05``; of all exercises if ``names`` is empty.
+
+    Raises:
+        BookError: there are no exercises of one of the names.
+    """
     masters = find_masters(root)
     chosen = []
     for name in names:
@@ -267,7 +243,7 @@ def _build(root: Path, name: str) -> str:
         if results.total != results.possible:
             raise ChapterFailed(f"{where}: the solution does not get full marks\n{results.summary()}")
         target.mkdir(parents=True, exist_ok=True)
-        (target / "autograder.zip").write_bytes(made.autograder.read_bytes())
+        autograder_path(root, name).write_bytes(made.autograder.read_bytes())
         (target / f"{name}.ipynb").write_bytes(made.solutions.read_bytes())
         write_atomically(student_path(root, name), made.student)
     modules = {module: module_file(root, module) for module in _printed(results.notebook)}

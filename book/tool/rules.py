@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 
 from book.tool.chapters import Chapter, read_text
-from book.tool.classroom import broken_rules
+from book.tool.exercise_rules import broken_rules, student_problems, wrong_answer_problems
 from book.tool.numbers import typed_measurements
 from book.tool.prose import Prose, read_prose
 
@@ -130,17 +130,23 @@ def _references(page: Prose, sources: Sources, glued: set[str] | None, run: str)
 
 
 def exercise_problems(chapter: Chapter) -> Iterator[PlacedProblem]:
-    """What is wrong with the exercises of a chapter: no file, or a file that breaks the rules for exercises."""
+    """What is wrong with a chapter's exercises: no file, a broken rule, no wrong answer, an old student notebook."""
     shown = chapter.shown(chapter.exercises)
     if not chapter.exercises.exists():
         if not chapter.is_appendix:
             mend = f"write {shown}, as the docstring of book/tool/classroom.py says"
             yield chapter.shown(chapter.text), 1, f"the chapter has no exercises {shown}", mend
         return
-    for problem in broken_rules(chapter.root, chapter.name):
-        found = re.match(r"(?P<path>[^:]+):(?P<line>\d+): (?P<message>.*)", problem, re.DOTALL)
-        path, line, message = found.group("path", "line", "message") if found else (shown, 1, problem)
-        yield path, int(line), message, f"edit it, then python -m book classroom {chapter.name}"
+    build = f"python -m book classroom {chapter.name}"
+    for mend, problems in (
+        (f"edit it, then {build}", broken_rules(chapter.root, chapter.name)),
+        ("add a wrong answer with its marks and message", wrong_answer_problems(chapter.root, chapter.name)),
+        (f"{build}, then commit the student notebook", student_problems(chapter.root, chapter.name)),
+    ):
+        for problem in problems:
+            found = re.match(r"(?P<path>[^:]+):(?P<line>\d+): (?P<message>.*)", problem, re.DOTALL)
+            path, line, message = found.group("path", "line", "message") if found else (shown, 1, problem)
+            yield path, int(line), message, mend
     for cell in read_text(chapter.exercises).cells:
         if cell.cell_type == "markdown":
             for image_problem in _images(read_prose(cell.source, cell.metadata.line)):
