@@ -17,6 +17,11 @@ from typing import Any, Literal, Self, Union
 
 import yaml
 
+from plm_core.files import parse_yaml, read_yaml
+
+LARGEST = 2**63 - 1
+"""The largest whole number that a field may hold: what the tensors and files that it ends up in can hold."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -56,6 +61,19 @@ class Config:
                     f"{type(self).__name__}.{name} is a probability: expected 0 <= {name} < 1, "
                     f"got {getattr(self, name)}"
                 )
+
+    def require_not_negative(self, *names: str) -> None:
+        """Raise ValueError unless each named field is zero or greater."""
+        for name in names:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{type(self).__name__}.{name} must not be negative, got {getattr(self, name)}")
+
+    def require_at_most(self, **limits: float) -> None:
+        """Raise ValueError if a named field is above its limit; None is below every limit."""
+        for name, limit in limits.items():
+            value = getattr(self, name)
+            if value is not None and value > limit:
+                raise ValueError(f"{type(self).__name__}.{name} is {_shown(value)}: the limit is {limit:,}")
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, checked again.
@@ -101,12 +119,9 @@ class Config:
         """Make a configuration from YAML text.
 
         Raises:
-            ValueError: text that is not YAML, or whose content :meth:`from_dict` refuses.
+            ValueError: text that :func:`~plm_core.files.parse_yaml` or content that :meth:`from_dict` refuses.
         """
-        try:
-            values = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{cls.__name__}: this is not valid YAML: {error}") from error
+        values = parse_yaml(text)
         return cls.from_dict({} if values is None else values)
 
     def save(self, path: str | Path) -> None:
@@ -121,11 +136,9 @@ class Config:
             FileNotFoundError: there is no such file.
             ValueError: as :meth:`from_yaml`, with the file's name.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"no configuration file {path}")
+        values = read_yaml(Path(path))
         try:
-            return cls.from_yaml(path.read_text(encoding="utf-8"))
+            return cls.from_dict({} if values is None else values)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
@@ -136,7 +149,7 @@ class Config:
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
                 hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
-                raise ValueError(f"{cls.__name__} has no field {key!r}: {hint}")
+                raise ValueError(f"{cls.__name__} has no field {_shown(key)}: {hint}")
 
 
 def _plain(value: Any) -> Any:
@@ -160,11 +173,11 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         if value not in arguments:
             allowed = ", ".join(map(repr, arguments))
             near = difflib.get_close_matches(str(value), [str(option) for option in arguments], n=1)
-            raise ValueError(f"{where}: expected one of {allowed}, got {value!r}" + _did_you_mean(near))
+            raise ValueError(f"{where}: expected one of {allowed}, got {_shown(value)}" + _did_you_mean(near))
         return value
     if origin in (tuple, list):
         if not isinstance(value, list | tuple):
-            raise ValueError(f"{where}: expected a list, got {value!r}")
+            raise ValueError(f"{where}: expected a list, got {_shown(value)}")
         if origin is tuple and arguments[-1] is not Ellipsis:
             if len(value) != len(arguments):
                 raise ValueError(f"{where}: expected {len(arguments)} values, got {len(value)}")
@@ -172,8 +185,11 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return origin(_convert(item, arguments[0], f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise ValueError(f"{where}: expected a mapping, got {value!r}")
-        return {key: _convert(item, arguments[1], f"{where}[{key!r}]") for key, item in value.items()}
+            raise ValueError(f"{where}: expected a mapping, got {_shown(value)}")
+        return {
+            _convert(key, arguments[0], f"{where}, a key"): _convert(item, arguments[1], f"{where}[{_shown(key)}]")
+            for key, item in value.items()
+        }
     if isinstance(hint, type) and issubclass(hint, Config):
         if isinstance(value, Mapping):
             try:
@@ -182,13 +198,24 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
                 raise ValueError(f"{where}: {error}") from error
     elif hint is float:
         return _convert_float(value, where)
-    elif hint is Path and isinstance(value, str):
-        return Path(value)
+    elif hint is Path and isinstance(value, str | Path):
+        return Path(_convert_text(str(value), where, path=True))
     elif hint is int and isinstance(value, bool):
-        raise ValueError(f"{where}: expected int, got {value!r}")
+        raise ValueError(f"{where}: expected int, got {_shown(value)}")
     if not isinstance(value, hint):
-        raise ValueError(f"{where}: expected {hint.__name__}, got {value!r}")
-    return value
+        raise ValueError(f"{where}: expected {hint.__name__}, got {_shown(value)}")
+    if hint is int and abs(value) > LARGEST:
+        raise ValueError(f"{where}: expected int of at most {LARGEST}, got {_shown(value)}")
+    return _convert_text(value, where) if hint is str else value
+
+
+def _convert_text(text: str, where: str, *, path: bool = False) -> str:
+    """Refuse text that no file can hold: half a surrogate pair; for a path, also a NUL character, and no name."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(f"{where}: expected text that UTF-8 can hold, got {_shown(text)}")
+    if path and (not text or "\0" in text):
+        raise ValueError(f"{where}: expected a path, got {_shown(text)}")
+    return text
 
 
 def _convert_union(value: Any, options: tuple[Any, ...], where: str) -> Any:
@@ -209,12 +236,24 @@ def _convert_float(value: Any, where: str) -> float:
         try:
             value = float(value)
         except ValueError:
-            raise ValueError(f"{where}: expected a number, got {value!r}") from None
+            raise ValueError(f"{where}: expected a number, got {_shown(value)}") from None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{where}: expected a number, got {value!r}")
-    if math.isnan(value):
-        raise ValueError(f"{where}: expected a number, got nan")
-    return float(value)
+        raise ValueError(f"{where}: expected a number, got {_shown(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{where}: expected a finite number, got {_shown(value)}")
+    return number
+
+
+def _shown(value: Any) -> str:
+    """A value for a message, cut to a readable length."""
+    if isinstance(value, int) and abs(value) > LARGEST:  # Python refuses to write out very long ones
+        return f"a number of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _did_you_mean(near: list[str]) -> str:

@@ -59,6 +59,7 @@ class QuantizeConfig(Config):
         """Refuse what cannot be computed in integers."""
         if self.bits not in (4, 8):
             raise ValueError(f"QuantizeConfig.bits must be 4 or 8, got {self.bits}")
+        self.require_positive("group_size")
         if self.activations != "none" and (self.bits != 8 or self.granularity == "group"):
             raise ValueError(
                 "integer activations need 8-bit weights with one scale for a row or a matrix: a product cannot be "

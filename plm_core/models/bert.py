@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +26,12 @@ class BertConfig(TransformerConfig):
     """Epsilon of every norm."""
     type_vocab_size: int = 2
     """Number of token types: first and second sentence. 0 for none."""
+
+    def validate(self) -> None:
+        """Refuse a negative or absurd number of token types."""
+        super().validate()
+        self.require_not_negative("type_vocab_size")
+        self.require_at_most(type_vocab_size=2**16)
 
     @classmethod
     def tiny(cls, vocab_size: int) -> BertConfig:
@@ -63,13 +68,59 @@ class BertOutput:
     """What a forward pass of :class:`Bert` returns, named as in Hugging Face."""
 
     last_hidden_state: Tensor | None
-    """(B, T, D); None if only the heads were asked for."""
+    """(B, T, D); None if only some tokens' states were computed (``query_positions``)."""
     pooler_output: Tensor
     """(B, D): tanh of a linear layer on the first token."""
     prediction_logits: Tensor | None
     """(N, V), the N masked positions in reading order; None if no positions were given."""
     seq_relationship_logits: Tensor
     """(B, 2): class 0, the second sentence follows the first; class 1, it does not."""
+
+
+class BertEncoder(nn.Module):
+    """The trunk of every BERT: embeddings and a bidirectional stack of blocks, on which heads are put.
+
+    Args:
+        config: its shape.
+        position: a position scheme to use instead of the one that the configuration names.
+    """
+
+    def __init__(self, config: BertConfig, *, position: PositionScheme | None = None) -> None:
+        super().__init__()
+        position = make_position(config, bidirectional=True) if position is None else position
+        self.embeddings = Embeddings(config, position, type_vocab_size=config.type_vocab_size, norm=True)
+        self.stack = Stack(config, position)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        sequences: PackedSequences | None = None,
+        query_positions: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> Tensor:
+        """The last hidden state, (B, T, D).
+
+        Args:
+            input_ids: integers, (B, T).
+            attention_mask: bool, True = real, (B, T), or (B, T, T) for packed documents. None: all are real.
+            sequences: the sequences that the mask describes, if the caller knows them; they make it unnecessary to read
+                them off the mask.
+            query_positions: bool, (B, T): the tokens whose state is needed; those of others may be zeros. None: all.
+            token_type_ids: integers, (B, T): 0 for the first sentence, 1 for the second. None: all 0.
+            position_ids: integers, (B, T); see :class:`~plm_core.models.inputs.Embeddings`.
+            trace: an empty :class:`~plm_core.models.transformer.Trace`, to be filled.
+
+        Raises:
+            ValueError: a sequence longer than the model, an id outside the vocabulary, a mask of the wrong shape.
+        """
+        batch, tokens = input_ids.shape
+        x_BTD = self.embeddings(input_ids, token_type_ids=token_type_ids, position_ids=position_ids)
+        mask = expand_mask(attention_mask, batch=batch, queries=tokens, keys=tokens)
+        return self.stack(x_BTD, mask=mask, sequences=sequences, query_positions=query_positions, trace=trace)
 
 
 class Pooler(nn.Module):
@@ -95,7 +146,7 @@ class MaskedLMHead(nn.Module):
         self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
 
     def forward(self, x_ND: Tensor) -> Tensor:
-        """(N, D) -> (N, V); N states that somebody has picked, not whole sequences."""
+        """(N, D) -> (N, V) for the states of N chosen tokens."""
         return self.decoder(self.norm(activate(self.dense(x_ND), self.hidden_act)))
 
 
@@ -110,14 +161,12 @@ class Bert(nn.Module):
     def __init__(self, config: BertConfig, *, position: PositionScheme | None = None) -> None:
         super().__init__()
         self.config = config
-        position = make_position(config, bidirectional=True) if position is None else position
-        self.embeddings = Embeddings(config, position, type_vocab_size=config.type_vocab_size, norm=True)
-        self.encoder = Stack(config, position)
+        self.encoder = BertEncoder(config, position=position)
         self.pooler = Pooler(config.hidden_size)
         self.mlm_head = MaskedLMHead(config)
         self.nsp_head = nn.Linear(config.hidden_size, 2)
         if config.tie_word_embeddings:
-            self.mlm_head.decoder.weight = self.embeddings.word_embeddings.weight
+            self.mlm_head.decoder.weight = self.encoder.embeddings.word_embeddings.weight
         self._ties = shared_parameters(self)
         self.init_weights()
 
@@ -139,76 +188,41 @@ class Bert(nn.Module):
         """Each alias and the parameter it shares: the MLM decoder, and what a position scheme shares over layers."""
         return dict(self._ties)
 
-    def hidden_states(
-        self,
-        input_ids: Tensor,
-        *,
-        attention_mask: Tensor | PackedSequences | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        trace: Trace | None = None,
-        wanted: Tensor | None = None,
-    ) -> Tensor:
-        """The trunk's last state, (B, T, D); arguments as in :meth:`forward`.
-
-        ``wanted``, bool (B, T), names the tokens whose state will be read; those of others may be zeros.
-        """
-        return run_trunk(
-            self,
-            input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            trace=trace,
-            wanted=wanted,
-        )
-
     def forward(
         self,
         input_ids: Tensor,
         *,
-        attention_mask: Tensor | PackedSequences | None = None,
+        attention_mask: Tensor | None = None,
+        sequences: PackedSequences | None = None,
+        query_positions: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         masked_positions: Tensor | None = None,
-        heads_only: bool = False,
         trace: Trace | None = None,
     ) -> BertOutput:
-        """Trunk, pooler and heads.
+        """Run encoder, pooler and heads.
 
         Args:
-            input_ids: integers, (B, T).
-            attention_mask: bool, True = real, (B, T), or (B, T, T) for packed documents, or the sequences themselves
-                (:class:`~plm_core.models.varlen.PackedSequences`). None: all are real.
-            token_type_ids: integers, (B, T): 0 for the first sentence, 1 for the second. None: all 0.
-            position_ids: integers, (B, T); see :class:`~plm_core.models.inputs.Embeddings`.
-            masked_positions: bool, (B, T), True where a token is to be predicted, or integers, (N,): the numbers of
+            input_ids, attention_mask, sequences, token_type_ids, position_ids, trace: as for :class:`BertEncoder`.
+            query_positions: bool, (B, T), the tokens whose last state the heads need: the first of each row and the
+                masked ones (:func:`positions_of_heads`). The last block may then compute these alone. Logits and
+                gradients stay the same, and ``last_hidden_state`` is None. None: all tokens.
+            masked_positions: bool, (B, T), True where a token is to be predicted, or integers, (N,): the indices of
                 these tokens in reading order. The head runs there only: at 15 % of the tokens it costs 15 % of the
                 time and memory, and ``labels[masked_positions]`` lines up with it.
-            heads_only: return no ``last_hidden_state``: then the last block may be run on the tokens that the heads
-                read, the masked ones and the first, which ask all others. Values and gradients stay the same.
-            trace: an empty :class:`~plm_core.models.transformer.Trace`, to be filled.
 
         Raises:
             ValueError: a sequence longer than the model, an id outside the vocabulary, a mask of the wrong shape.
         """
-        wanted = None
-        if masked_positions is not None:
-            is_mask = masked_positions.dtype == torch.bool
-            if masked_positions.shape != input_ids.shape if is_mask else masked_positions.dim() != 1:
-                raise ValueError(
-                    f"masked_positions must be bool of shape {tuple(input_ids.shape)} or integers of shape (N,), got "
-                    f"{masked_positions.dtype} of shape {tuple(masked_positions.shape)}"
-                )
-            if heads_only:
-                wanted = read_by_heads(input_ids, masked_positions)
-        x_BTD = self.hidden_states(
+        check_masked_positions(masked_positions, input_ids)
+        x_BTD = self.encoder(
             input_ids,
             attention_mask=attention_mask,
+            sequences=sequences,
+            query_positions=query_positions,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
             trace=trace,
-            wanted=wanted,
         )
         prediction_logits = None
         if masked_positions is not None:
@@ -216,46 +230,36 @@ class Bert(nn.Module):
             states_ND = x_BTD[masked_positions] if is_mask else x_BTD.flatten(0, 1)[masked_positions]
             prediction_logits = self.mlm_head(states_ND)
         pooled_BD = self.pooler(x_BTD)
-        return BertOutput(None if heads_only else x_BTD, pooled_BD, prediction_logits, self.nsp_head(pooled_BD))
+        last_hidden_state = x_BTD if query_positions is None else None
+        return BertOutput(last_hidden_state, pooled_BD, prediction_logits, self.nsp_head(pooled_BD))
 
 
-class HasTrunk(Protocol):
-    """A model that turns ids into states by embeddings and an encoder."""
-
-    embeddings: Embeddings
-    encoder: Stack
-
-
-def run_trunk(
-    model: HasTrunk,
-    input_ids: Tensor,
-    *,
-    attention_mask: Tensor | PackedSequences | None = None,
-    token_type_ids: Tensor | None = None,
-    position_ids: Tensor | None = None,
-    trace: Trace | None = None,
-    wanted: Tensor | None = None,
-) -> Tensor:
-    """The last state of embeddings and encoder, (B, T, D); arguments as in :meth:`Bert.hidden_states`."""
-    batch, tokens = input_ids.shape
-    x_BTD = model.embeddings(input_ids, token_type_ids=token_type_ids, position_ids=position_ids)
-    mask = attention_mask
-    if not isinstance(mask, PackedSequences):
-        mask = expand_mask(mask, batch=batch, queries=tokens, keys=tokens)
-    return model.encoder(x_BTD, mask=mask, trace=trace, wanted=wanted)
+def check_masked_positions(masked_positions: Tensor | None, input_ids: Tensor) -> None:
+    """Raise ValueError if masked positions are neither a bool mask of the ids' shape nor a list of indices."""
+    if masked_positions is None:
+        return
+    is_mask = masked_positions.dtype == torch.bool
+    if masked_positions.shape != input_ids.shape if is_mask else masked_positions.dim() != 1:
+        raise ValueError(
+            f"masked_positions must be bool of shape {tuple(input_ids.shape)} or integers of shape (N,), got "
+            f"{masked_positions.dtype} of shape {tuple(masked_positions.shape)}"
+        )
 
 
-def read_by_heads(input_ids: Tensor, masked_positions: Tensor) -> Tensor | None:
-    """The tokens whose last state a head reads, bool (B, T): the first of each row and the masked ones.
+def positions_of_heads(input_ids: Tensor, masked_positions: Tensor) -> Tensor:
+    """The tokens whose last state the pretraining heads need: the first of each row and the masked ones.
 
-    None on devices where the look at the positions would make the host wait.
+    Args:
+        input_ids: integers, (B, T).
+        masked_positions: bool, (B, T), or indices in reading order, (N,).
+
+    Returns:
+        bool, (B, T): the ``query_positions`` of :class:`Bert`.
     """
-    if input_ids.device.type != "cpu" or torch.compiler.is_compiling():
-        return None
-    read_BT = torch.zeros_like(input_ids, dtype=torch.bool)
+    query_positions_BT = torch.zeros_like(input_ids, dtype=torch.bool)
     if masked_positions.dtype == torch.bool:
-        read_BT |= masked_positions
+        query_positions_BT |= masked_positions
     else:
-        read_BT.view(-1)[masked_positions] = True
-    read_BT[:, 0] = True
-    return read_BT
+        query_positions_BT.view(-1)[masked_positions] = True
+    query_positions_BT[:, 0] = True
+    return query_positions_BT

@@ -1,4 +1,4 @@
-"""A classifier of whole texts: the trunk of a BERT, its pooler, and one linear layer that is learned anew."""
+"""A classifier of whole texts: the encoder of a BERT, its pooler, and a new linear layer over the classes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from plm_core.models.bert import Bert, BertConfig, Pooler, run_trunk
-from plm_core.models.config import make_position
-from plm_core.models.inputs import Embeddings
-from plm_core.models.transformer import Stack, Trace, initialise
+from plm_core.models.bert import Bert, BertConfig, BertEncoder, Pooler
+from plm_core.models.transformer import Trace, initialise
+from plm_core.models.varlen import PackedSequences
 from plm_core.weights import shared_parameters
 
 
@@ -25,10 +24,11 @@ class ClassifierConfig(BertConfig):
         super().validate()
         if self.num_labels < 2:
             raise ValueError(f"ClassifierConfig.num_labels must be at least 2, got {self.num_labels}")
+        self.require_at_most(num_labels=2**20)
 
 
 class BertClassifier(nn.Module):
-    """Trunk, pooler and a linear layer over the classes (Devlin et al. 2019, section 4.1).
+    """Encoder, pooler and a linear layer over the classes (Devlin et al. 2019, section 4.1).
 
     Args:
         config: its shape.
@@ -37,9 +37,7 @@ class BertClassifier(nn.Module):
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
         self.config = config
-        position = make_position(config, bidirectional=True)
-        self.embeddings = Embeddings(config, position, type_vocab_size=config.type_vocab_size, norm=True)
-        self.encoder = Stack(config, position)
+        self.encoder = BertEncoder(config)
         self.pooler = Pooler(config.hidden_size)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
@@ -48,43 +46,25 @@ class BertClassifier(nn.Module):
 
     @classmethod
     def from_pretrained(cls, bert: Bert, num_labels: int) -> BertClassifier:
-        """A classifier with a copy of a pretrained model's trunk and pooler; only the last layer is new.
+        """A classifier with a copy of a pretrained model's encoder and pooler; only the last layer is new.
 
-        The last layer is drawn from torch's global generator.
+        The initial weights of the last layer are drawn from torch's global generator.
         """
         made = cls(ClassifierConfig(**{**vars(bert.config), "num_labels": num_labels}))
-        for part in ("embeddings", "encoder", "pooler"):
-            made.get_submodule(part).load_state_dict(bert.get_submodule(part).state_dict())
+        made.encoder.load_state_dict(bert.encoder.state_dict())
+        made.pooler.load_state_dict(bert.pooler.state_dict())
         return made
 
     def tied_weights(self) -> dict[str, str]:
         """What a position scheme shares over layers: each alias and its parameter."""
         return dict(self._ties)
 
-    def hidden_states(
-        self,
-        input_ids: Tensor,
-        *,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        trace: Trace | None = None,
-    ) -> Tensor:
-        """The trunk's last state, (B, T, D); arguments as in :meth:`forward`."""
-        return run_trunk(
-            self,
-            input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            trace=trace,
-        )
-
     def forward(
         self,
         input_ids: Tensor,
         *,
         attention_mask: Tensor | None = None,
+        sequences: PackedSequences | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         trace: Trace | None = None,
@@ -93,17 +73,16 @@ class BertClassifier(nn.Module):
 
         Args:
             input_ids: integers, (B, T), beginning with [CLS].
-            attention_mask: bool, (B, T), True = real. None: all are real.
-            token_type_ids: integers, (B, T). None: all 0.
-            position_ids: integers, (B, T). None: counted from 0.
-            trace: an empty :class:`~plm_core.models.transformer.Trace`, to be filled.
+            attention_mask, sequences, token_type_ids, position_ids, trace: as for
+                :class:`~plm_core.models.bert.BertEncoder`.
 
         Raises:
             ValueError: a sequence longer than the model, an id outside the vocabulary, a mask of the wrong shape.
         """
-        x_BTD = self.hidden_states(
+        x_BTD = self.encoder(
             input_ids,
             attention_mask=attention_mask,
+            sequences=sequences,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
             trace=trace,

@@ -12,6 +12,16 @@ from plm_core.models.relative_positions import Alibi, Shaw, T5Bias, TransformerX
 
 Position = Literal["none", "learned", "sinusoidal", "rope", "alibi", "t5", "shaw", "transformer_xl"]
 
+LIMITS = {
+    "vocab_size": 2**20,
+    "hidden_size": 2**16,
+    "num_hidden_layers": 2**10,
+    "intermediate_size": 2**18,
+    "max_position_embeddings": 2**22,
+}
+"""The largest sizes that are accepted: several times those of any published model, so that a slip of the keyboard is
+refused before memory is allocated."""
+
 
 @dataclass(frozen=True)
 class TransformerConfig(Config):
@@ -53,9 +63,9 @@ class TransformerConfig(Config):
     def validate(self) -> None:
         self.require_positive("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "layer_norm_eps")
         self.require_positive("initializer_range")
+        self.require_not_negative("num_hidden_layers")
+        self.require_at_most(**LIMITS)
         self.require_probability("hidden_dropout_prob", "attention_probs_dropout_prob")
-        if self.num_hidden_layers < 0:
-            raise ValueError(f"num_hidden_layers must not be negative, got {self.num_hidden_layers}")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} must be a multiple of num_attention_heads {self.num_attention_heads}"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from plm_core.config import Config
+from plm_core.models.config import LIMITS
 from plm_core.models.inputs import check_ids
 
 Cell = Literal["rnn", "gru", "lstm"]
@@ -37,6 +38,7 @@ class RecurrentConfig(Config):
     def validate(self) -> None:
         self.require_positive("vocab_size", "hidden_size", "num_hidden_layers", "initializer_range")
         self.require_probability("hidden_dropout_prob")
+        self.require_at_most(**{name: LIMITS[name] for name in ("vocab_size", "hidden_size", "num_hidden_layers")})
 
 
 class RecurrentLM(nn.Module):

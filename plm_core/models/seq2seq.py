@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from plm_core.models.config import Position, TransformerConfig, make_position
+from plm_core.models.config import LIMITS, Position, TransformerConfig, make_position
 from plm_core.models.inputs import Embeddings, expand_mask
 from plm_core.models.kv_cache import Cache
 from plm_core.models.positions import PositionScheme
@@ -26,8 +26,8 @@ class Seq2SeqConfig(TransformerConfig):
 
     def validate(self) -> None:
         super().validate()
-        if self.num_decoder_layers < 0:
-            raise ValueError(f"num_decoder_layers must not be negative, got {self.num_decoder_layers}")
+        self.require_not_negative("num_decoder_layers")
+        self.require_at_most(num_decoder_layers=LIMITS["num_hidden_layers"])
 
     @classmethod
     def tiny(cls, vocab_size: int) -> Seq2SeqConfig:

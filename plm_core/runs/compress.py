@@ -54,8 +54,8 @@ class Recovery(Config):
     def validate(self) -> None:
         """Refuse a negative number of steps."""
         self.require_positive("learning_rate")
-        if self.steps < 0:
-            raise ValueError(f"{type(self).__name__}.steps must not be negative, got {self.steps}")
+        self.require_not_negative("steps")
+        self.require_at_most(steps=10**9)
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,12 @@ class Prune(Recovery):
     what: Literal["weights", "2:4", "heads", "neurons"] = "weights"
     """Single weights become zero; heads and neurons are removed, so that the tensors shrink."""
 
+    def validate(self) -> None:
+        """Refuse a share that leaves everything or nothing."""
+        super().validate()
+        if not 0 < self.share < 1:
+            raise ValueError(f"Prune.share must lie between 0 and 1, got {self.share}: it is the part to take out")
+
 
 @dataclass(frozen=True)
 class LowRank(Recovery):
@@ -77,6 +83,12 @@ class LowRank(Recovery):
     weighting: Literal["none", "fisher", "activations", "loss"] = "activations"
     """What the error of the approximation is weighted by. With ``"loss"`` it is an estimate of the loss itself, and the
     share is a budget for all layers together, spent where it takes away most; otherwise every layer keeps the share."""
+
+    def validate(self) -> None:
+        """Refuse a share that keeps nothing."""
+        super().validate()
+        if not 0 < self.share <= 1:
+            raise ValueError(f"LowRank.share must lie in (0, 1], got {self.share}: it is the part to keep")
 
 
 @dataclass(frozen=True)
@@ -104,6 +116,12 @@ class Distill(Recovery):
     """See :class:`~plm_core.compression.distill.DistillConfig`."""
     soft_weight: float = 0.5
     """See :class:`~plm_core.compression.distill.DistillConfig`."""
+
+    def validate(self) -> None:
+        """Refuse a student without blocks or without training, and settings that DistillConfig refuses."""
+        super().validate()
+        self.require_positive("steps", "layers")
+        DistillConfig(temperature=self.temperature, soft_weight=self.soft_weight)
 
 
 Step = Prune | LowRank | Quantize | Distill
@@ -141,6 +159,8 @@ def parse_method(text: str) -> Step:
         key, separator, value = option.partition("=")
         if not separator:
             raise ValueError(f"expected key=value after {name!r}, got {option!r}: its keys are {', '.join(fields)}")
+        if key in values:
+            raise ValueError(f"method {text!r}: {key} is given twice")
         values[key] = typed(value)
     try:
         return kind.from_dict(values)

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from plm_core.config import Config
 from plm_core.data.masking import MaskingConfig
 from plm_core.distributed import Strategy
+from plm_core.files import parse_yaml, read_yaml
 from plm_core.models.bert import BertConfig
 from plm_core.models.gpt import GptConfig
 from plm_core.training.config import TrainConfig
@@ -58,6 +57,8 @@ class RunConfig(Config):
     def validate(self) -> None:
         """Check sizes, and the model's shape by building its configuration."""
         self.require_positive("vocab_size", "context", "batch_size")
+        self.require_not_negative("seed")
+        self.require_at_most(vocab_size=2**20, context=2**20, batch_size=2**20, documents=10**9)
         self.require_probability("label_smoothing")
         if self.documents is not None:
             self.require_positive("documents")
@@ -98,12 +99,7 @@ def read_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         FileNotFoundError: there is no such file.
         ValueError: not YAML, a key that does not exist (the nearest one is named), a value that does not fit.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no configuration file {path}")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold keys and values, such as `corpus: storyworld-small-en`")
     for override in overrides:
@@ -128,4 +124,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
             raise ValueError(f"{override!r}: {parent!r} holds a value, not keys")
-    values[last] = yaml.safe_load(text)
+    try:
+        values[last] = parse_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"{override!r}: the value cannot be read: {error}") from error

@@ -74,8 +74,8 @@ class TrainConfig(Config):
         self.require_positive("steps", "micro_batches", "learning_rate", "eval_every", "save_every", "keep_last")
         self.require_positive("log_every")
         self.require_probability("beta1", "beta2")
-        if self.warmup_steps < 0 or self.weight_decay < 0 or self.max_grad_norm < 0:
-            raise ValueError("TrainConfig: warmup_steps, weight_decay and max_grad_norm must not be negative")
+        self.require_not_negative("warmup_steps", "weight_decay", "max_grad_norm")
+        self.require_at_most(steps=10**9, micro_batches=10**6)
         if self.momentum is not None:
             self.require_probability("momentum")
         if not 0 < self.layer_decay <= 1:
