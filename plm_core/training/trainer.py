@@ -15,20 +15,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from plm_core.data.batch import Batch, real_tokens
 from plm_core.distributed import Processes, seed_per_rank
 from plm_core.evaluation.validation import TermsObjective, move, validate
-from plm_core.objectives.base import Batch
 from plm_core.runtime import Precision, peak_flops
 from plm_core.training.blocks import checkpoint_activations, compile_blocks
-from plm_core.training.checkpoints.directory import (
-    BEST,
-    LAST,
-    batch_digest,
-    begin_run,
-    random_state,
-    restore_random_state,
-)
+from plm_core.training.checkpoints.directory import BEST, LAST, begin_run
 from plm_core.training.checkpoints.manager import Checkpoints
+from plm_core.training.checkpoints.state import batch_digest, random_state, restore_random_state
 from plm_core.training.config import TrainConfig
 from plm_core.training.gradients import DivergedError, Gradients, listed
 from plm_core.training.interrupt import Interrupted, deferred_interrupt
@@ -36,7 +30,7 @@ from plm_core.training.logs import RunLog, rates_of
 from plm_core.training.optim import make_optimizer
 from plm_core.training.parallel import check_shareable, local_gradients, nonfinite_ranks, wrap
 from plm_core.training.precision import LossScaler, ScaleCollapsedError, autocast, check_master_weights
-from plm_core.training.progress import Progress, Running, num_tokens
+from plm_core.training.progress import Progress, Running
 
 Sums = list[tuple[str, Tensor, int]]
 
@@ -175,7 +169,7 @@ class Trainer:
             return False
         for key, value, count in sums:
             self.running.add(key, value, count)
-        self.running.tokens += sum(num_tokens(batch) for batch in group)
+        self.running.tokens += sum(int(real_tokens(batch).sum()) for batch in group)
         progress.step += 1
         return True
 

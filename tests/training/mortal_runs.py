@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from plm_core.objectives.base import LossParts, Objective
-from plm_core.training import checkpoint, saving
+from plm_core.training.checkpoints import directory, manager
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
 
@@ -55,7 +55,7 @@ class Clock:
         original(state, path)
 
 
-original = checkpoint.save_state
+original = directory.save_state
 
 
 class Source:
@@ -103,7 +103,7 @@ class Network(nn.Module):
 def attempt(folder, mode, death):
     """One attempt at a run: begin it, or continue it where it was left."""
     clock = Clock(folder, death)
-    checkpoint.save_state = saving.save_state = clock.save_state
+    directory.save_state = manager.save_state = clock.save_state
     random.seed(1)
     np.random.seed(1)
     torch.manual_seed(1)
@@ -173,9 +173,9 @@ def remains(folder):
     """What a run has left, each thing by a digest; times, which never repeat, are left out."""
     found = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if path.name == checkpoint.STATE:
+        if path.name == directory.STATE:
             found[str(path.relative_to(folder))] = digest(torch.load(path, weights_only=True))
-        elif path.name not in (checkpoint.MANIFEST, "speed.jsonl"):
+        elif path.name not in (directory.MANIFEST, "speed.jsonl"):
             found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 

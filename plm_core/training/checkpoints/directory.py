@@ -1,29 +1,25 @@
-"""Checkpoints: directories that are complete or not there, and that execute nothing when loaded.
+"""Checkpoints as directories that are complete or absent, and that execute nothing when they are loaded.
 
 A checkpoint holds the weights (safetensors, ties stripped), the rest of the run's state (loadable with
 ``weights_only=True``) and a manifest with the SHA-256 of every file, written last. It is built beside its final place,
-flushed to the disk and renamed, so a kill at any instant leaves either the old state or the new one.
+flushed to the disk and renamed, so a kill at any instant leaves either the old state or the new one. The manifest also
+proves that this program wrote the directory: anything else of the same name is left alone.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
-import pickle
-import random
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from plm_core.objectives.base import Batch
+from plm_core.ownership import delete_own, file_sha256, flush, marker, read_marker
+from plm_core.training.checkpoints.state import load_state, save_state
 from plm_core.weights import load_weights, save_weights
 
 MANIFEST = "manifest.json"
@@ -31,10 +27,121 @@ WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
 LAST = "step-"
 BEST = "best-"
+KIND = "checkpoint 1"
+UNFINISHED = "unfinished.json"
+"""Marks a directory in which a checkpoint is being built."""
+UNFINISHED_KIND = "unfinished checkpoint 1"
+NAME = re.compile(r"(step-|best-)(\d{9,})(\.old)?(\.tmp)?", re.ASCII)
+"""Names of checkpoints and of what a killed save or deletion leaves behind. No other name is ever looked at."""
 
 
 class DamagedCheckpointError(ValueError):
     """A checkpoint that is incomplete or whose content does not match its manifest."""
+
+
+def checkpoint_folder(folder: Path, step: int, kind: str = LAST) -> Path:
+    """The directory of a step's checkpoint; names sort as steps do."""
+    return folder / f"{kind}{step:09d}"
+
+
+def checkpoint_step(path: Path) -> int:
+    """The step of a checkpoint, from its name."""
+    return int(path.name.rpartition("-")[2])
+
+
+def complete(folder: Path, kind: str) -> list[Path]:
+    """The checkpoints whose writing was finished, oldest first; some may be damaged since."""
+    return sorted(path for path, match in named(folder) if match[1] == kind and not match[4] and not path.is_symlink())
+
+
+def named(folder: Path) -> Iterator[tuple[Path, re.Match[str]]]:
+    """The directories in a folder that have a name of a checkpoint, or of a part of one."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if (match := NAME.fullmatch(path.name)) and path.is_dir():
+            yield path, match
+
+
+@contextlib.contextmanager
+def new_checkpoint(path: Path) -> Iterator[Path]:
+    """Build a checkpoint: yields an empty directory, which takes the checkpoint's place when the block ends.
+
+    Raises:
+        OSError: it could not be written, for example to a full disk. What was written is deleted again; earlier
+            checkpoints are as they were.
+    """
+    draft = path.with_name(path.name + ".tmp")
+    try:
+        make_room(path)
+        clear_draft(draft)
+        draft.mkdir(parents=True)
+        (draft / UNFINISHED).write_bytes(marker(UNFINISHED_KIND, {}))
+        yield draft
+        finish_checkpoint(draft, path)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            clear_draft(draft)
+        reason = " ".join(str(error).split())
+        free = shutil.disk_usage(path.parent).free / 2**20 if path.parent.is_dir() else 0.0
+        raise OSError(
+            f"could not save {path}: {reason}; {free:,.0f} MiB are free there. Earlier checkpoints are as they were: "
+            "make room, then continue from the newest one"
+        ) from error
+
+
+def finish_checkpoint(draft: Path, path: Path) -> None:
+    """Write the manifest of everything in a directory, flush it to the disk and move it to the checkpoint's place."""
+    files = sorted(file for file in draft.rglob("*") if file.is_file() and file.name not in (UNFINISHED, MANIFEST))
+    hashes = {file.relative_to(draft).as_posix(): file_sha256(file) for file in files}
+    (draft / MANIFEST).write_bytes(marker(KIND, hashes))
+    for file in (*files, draft / MANIFEST):
+        flush(file)
+    (draft / UNFINISHED).unlink()
+    for folder in {file.parent for file in files} | {draft}:
+        flush(folder)
+    draft.rename(path)
+    flush(path.parent)
+
+
+def make_room(path: Path) -> None:
+    """Move whatever has the name of a checkpoint that is to be written out of the way; nothing of it is deleted."""
+    number = 0
+    while path.exists() or path.is_symlink():
+        aside = path.with_name(f"{path.name}.damaged" + (f"-{number}" if number else ""))
+        if not (aside.exists() or aside.is_symlink()):
+            path.rename(aside)
+        number += 1
+
+
+def clear_draft(draft: Path) -> None:
+    """Delete what a killed save or deletion has left under a name that ends in ``.tmp``.
+
+    Raises:
+        FileExistsError: it was not left by this program.
+    """
+    if not (draft.exists() or draft.is_symlink()) or delete_own(draft, MANIFEST, KIND):
+        return
+    if not draft.is_symlink() and is_unfinished(draft):
+        shutil.rmtree(draft)
+        return
+    raise FileExistsError(f"{draft} is in the way and was not written by this program: move it to another place")
+
+
+def is_unfinished(draft: Path) -> bool:
+    """Whether a directory is marked as a checkpoint under construction, or holds no file at all."""
+    try:
+        read_marker(draft / UNFINISHED, UNFINISHED_KIND)
+    except (OSError, ValueError):
+        return draft.is_dir() and all(path.is_dir() and not path.is_symlink() for path in draft.rglob("*"))
+    return True
+
+
+def exists_complete(path: Path) -> bool:
+    """Whether there is an undamaged checkpoint of that name."""
+    try:
+        verify(path)
+    except DamagedCheckpointError:
+        return False
+    return True
 
 
 def save_checkpoint(path: Path, model: nn.Module, state: dict[str, Any]) -> None:
@@ -46,82 +153,12 @@ def save_checkpoint(path: Path, model: nn.Module, state: dict[str, Any]) -> None
         state: whatever ``torch.load(weights_only=True)`` can read: tensors, numbers, strings, lists and dicts of them.
 
     Raises:
-        OSError: it could not be written, for example to a full disk; earlier checkpoints are as they were.
+        OSError: as :func:`new_checkpoint`.
     """
-    if exists_complete(path):
-        return
-    with writing(path):
-        temporary = begin_checkpoint(path)
-        save_weights(model, temporary / WEIGHTS)
-        save_state(state, temporary / STATE)
-        finish_checkpoint(temporary, path)
-
-
-def exists_complete(path: Path) -> bool:
-    """Whether there is a complete checkpoint of that name; a damaged one is deleted to make place for another."""
-    try:
-        verify(path)
-    except DamagedCheckpointError:
-        delete(path)
-        return False
-    return True
-
-
-def begin_checkpoint(path: Path) -> Path:
-    """Make an empty directory beside a checkpoint's final place, to build it in."""
-    temporary = path.with_name(path.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    return temporary
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn a failure to write a checkpoint into one message, and give back the space of what was written."""
-    try:
-        yield
-    except (OSError, RuntimeError, SafetensorError) as error:
-        shutil.rmtree(path.with_name(path.name + ".tmp"), ignore_errors=True)
-        reason = " ".join(str(error).split())
-        free = shutil.disk_usage(path.parent).free / 2**20 if path.parent.is_dir() else 0.0
-        raise OSError(
-            f"could not save {path}: {reason}; {free:,.0f} MiB are free there. Earlier checkpoints are as they were: "
-            "make room, then continue from the newest one"
-        ) from error
-
-
-def save_state(state: dict[str, Any], path: Path) -> None:
-    """Write plain values and tensors to a file."""
-    with path.open("wb") as file:  # through Python, so that a full disk is reported as what it is
-        torch.save(state, file)
-
-
-def load_state(path: Path) -> dict[str, Any]:
-    """Read a file of :func:`save_state`; nothing in it is executed.
-
-    Raises:
-        ValueError: the file holds something other than plain values and tensors.
-    """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} was not loaded: it holds more than plain values and tensors, which could execute code. It was not "
-            "written by this library, or was changed since"
-        ) from error
-
-
-def finish_checkpoint(temporary: Path, path: Path) -> None:
-    """Write the manifest of everything in a directory, flush it to the disk and move it to the checkpoint's place."""
-    files = sorted(file for file in temporary.rglob("*") if file.is_file())
-    manifest = {file.relative_to(temporary).as_posix(): file_sha256(file) for file in files}
-    (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    for file in (*files, temporary / MANIFEST):
-        flush(file)
-    for folder in {file.parent for file in files} | {temporary}:
-        flush(folder)
-    temporary.rename(path)
-    flush(path.parent)
+    if not exists_complete(path):
+        with new_checkpoint(path) as draft:
+            save_weights(model, draft / WEIGHTS)
+            save_state(state, draft / STATE)
 
 
 def load_checkpoint(path: Path, model: nn.Module) -> dict[str, Any]:
@@ -143,13 +180,13 @@ def verify(path: Path) -> None:
         DamagedCheckpointError: names what is missing or different.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        for name in sorted({WEIGHTS, STATE, *manifest}):
-            if file_sha256(path / name) != manifest[name]:
+        files = read_marker(path / MANIFEST, KIND)["files"]
+        for name in sorted({WEIGHTS, STATE, *files}):
+            if (path / name).is_symlink() or file_sha256(path / name) != files[name]:
                 raise DamagedCheckpointError(f"{path / name} is damaged: its content does not match the manifest")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, DamagedCheckpointError):
-            raise
+    except DamagedCheckpointError:
+        raise
+    except (OSError, ValueError, KeyError) as error:
         raise DamagedCheckpointError(f"{path} is incomplete: {error}") from error
 
 
@@ -174,14 +211,28 @@ def newest_checkpoint(folder: Path, kind: str = LAST) -> tuple[Path | None, list
     return None, problems
 
 
-def checkpoint_folder(folder: Path, step: int, kind: str = LAST) -> Path:
-    """The directory of a step's checkpoint; names sort as steps do."""
-    return folder / f"{kind}{step:09d}"
+def check_run_folder(folder: Path, *, new: bool) -> None:
+    """Refuse a folder in which a run could not save its checkpoints without harm to somebody else's files.
 
+    Args:
+        folder: the run's output folder, which need not exist yet.
+        new: whether a run begins there; else one is resumed.
 
-def complete(folder: Path, kind: str) -> list[Path]:
-    """The checkpoints whose writing was finished, oldest first; some may be damaged since."""
-    return sorted(path for path in folder.glob(f"{kind}*") if path.is_dir() and path.suffix != ".tmp")
+    Raises:
+        FileExistsError: a new run, and the folder holds one that can be continued, or holds something under the name of
+            a checkpoint that this program did not write.
+    """
+    if not new:
+        return
+    if [path for path in complete(folder, LAST) if exists_complete(path)]:
+        raise FileExistsError(f"{folder} already holds a run: resume it, or choose another folder for a new one")
+    for path, match in named(folder):
+        ours = is_unfinished(path) if match[4] else False
+        if not ours and (path.is_symlink() or not exists_complete(path)):
+            raise FileExistsError(
+                f"{path} has the name of a checkpoint, but is damaged or was not written by this program: move it to "
+                "another place, or choose another output folder"
+            )
 
 
 def begin_run(folder: Path, step: int) -> None:
@@ -194,77 +245,31 @@ def begin_run(folder: Path, step: int) -> None:
         step: where the run continues; 0 for a new one.
 
     Raises:
-        FileExistsError: a new run, and the folder holds one that can be continued.
+        FileExistsError: as :func:`check_run_folder`.
     """
+    check_run_folder(folder, new=not step)
     folder.mkdir(parents=True, exist_ok=True)
-    if step:
-        return
-    if complete(folder, LAST):
-        raise FileExistsError(f"{folder} already holds a run: resume it, or choose another folder for a new one")
-    for path in complete(folder, BEST):
-        delete(path)
+    if not step:
+        for path in complete(folder, BEST):
+            delete(path)
 
 
 def keep_newest(folder: Path, count: int, kind: str = LAST) -> None:
-    """Delete all but the newest checkpoints of a kind, and what a killed save left behind."""
+    """Delete all but the newest checkpoints of a kind, and what a killed save left behind; nothing that is not ours."""
     for path in complete(folder, kind)[:-count]:
         delete(path)
-    for path in folder.glob(f"{kind}*.tmp"):
-        shutil.rmtree(path, ignore_errors=True)
+    for path, match in list(named(folder)):
+        if match[1] == kind and match[4]:
+            with contextlib.suppress(FileExistsError):
+                clear_draft(path)
 
 
 def delete(path: Path) -> None:
-    """Delete a checkpoint; it loses its name first, so that a kill in between leaves no half of one."""
-    if path.exists():
-        doomed = path.with_name(path.name + ".old.tmp")
-        shutil.rmtree(doomed, ignore_errors=True)
-        path.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+    """Delete a checkpoint that is as this program wrote it; any other is left alone.
 
-
-def batch_digest(batch: Batch) -> str:
-    """A SHA-256 of a batch's names and values, by which data are known again."""
-    digest = hashlib.sha256()
-    for name in sorted(batch):
-        value = batch[name].detach().cpu().contiguous().reshape(-1)
-        digest.update(f"{name} {value.dtype} {tuple(batch[name].shape)}".encode())
-        digest.update(value.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def random_state() -> dict[str, Any]:
-    """The state of every random generator, as values that ``weights_only`` loading accepts."""
-    version, internal, gauss = random.getstate()
-    name, keys, *rest = np.random.get_state(legacy=True)
-    return {
-        "python": [version, list(internal), gauss],
-        "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def restore_random_state(state: dict[str, Any]) -> None:
-    """Put back what :func:`random_state` returned."""
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def flush(path: Path) -> None:
-    """Ask the operating system to write a file or directory to the disk now."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    It loses its name first, so that a kill in between leaves no half of one.
+    """
+    doomed = path.with_name(path.name + ".old.tmp")
+    with contextlib.suppress(FileExistsError):
+        clear_draft(doomed)
+        delete_own(path, MANIFEST, KIND, under=doomed)

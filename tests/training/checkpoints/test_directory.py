@@ -1,7 +1,6 @@
 """Checkpoints that are damaged are named and passed over, never executed, and a failed save harms none."""
 
 import errno
-import json
 import os
 import pickle
 from pathlib import Path
@@ -12,19 +11,20 @@ from safetensors import SafetensorError
 from torch import nn
 
 from plm_core.objectives.base import LossParts, Objective
-from plm_core.training import checkpoint as module
+from plm_core.ownership import file_sha256, marker
+from plm_core.training.checkpoints import directory as module
 from plm_core.training.checkpoints.directory import (
     BEST,
+    KIND,
     LAST,
     MANIFEST,
     STATE,
     WEIGHTS,
-    batch_digest,
     checkpoint_folder,
     complete,
-    file_sha256,
     newest_checkpoint,
 )
+from plm_core.training.checkpoints.state import batch_digest
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
 
@@ -116,8 +116,7 @@ def test_no_pickle_is_executed(tmp_path, how):
         torch.save(state, newest / STATE)
     else:
         (newest / STATE).write_bytes(pickle.dumps(state))
-    manifest = {name: file_sha256(newest / name) for name in (WEIGHTS, STATE)}
-    (newest / MANIFEST).write_text(json.dumps(manifest))
+    (newest / MANIFEST).write_bytes(marker(KIND, {name: file_sha256(newest / name) for name in (WEIGHTS, STATE)}))
     with pytest.raises(ValueError, match=r"state\.pt was not loaded: it holds more than plain values"):
         make_trainer(tmp_path).resume()
     assert not mark.exists()
@@ -202,3 +201,55 @@ def test_what_an_attempt_left_before_its_first_save_is_gone(tmp_path):
     best = [newest_checkpoint(folder, BEST)[0] / WEIGHTS for folder in (tmp_path, tmp_path / "fresh")]
     assert best[0].read_bytes() == best[1].read_bytes()
     assert (tmp_path / "metrics.jsonl").read_bytes() == (tmp_path / "fresh" / "metrics.jsonl").read_bytes()
+
+
+def test_what_a_user_put_beside_the_checkpoints_survives_training(tmp_path):
+    mine = {
+        tmp_path / name: b"mine"
+        for name in ("best-models/model.bin", "step-by-step/notes.txt", "best-000000002.tmp.bak/x", "best-2/x")
+    }
+    for path, content in mine.items():
+        path.parent.mkdir()
+        path.write_bytes(content)
+    make_trainer(tmp_path).fit()
+    assert {path: path.read_bytes() for path in mine} == mine
+    assert [path.name for path in complete(tmp_path, BEST)] == [newest_checkpoint(tmp_path, BEST)[0].name]
+
+
+@pytest.mark.parametrize("name", ["best-000000002", "step-000000001", "best-000000002.tmp"])
+def test_a_folder_of_the_user_that_is_named_like_a_checkpoint_stops_a_new_run_before_it_writes(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine").write_text("keep")
+    with pytest.raises(FileExistsError, match=f"{name} has the name of a checkpoint, but"):
+        make_trainer(tmp_path).fit()
+    assert [path.name for path in tmp_path.rglob("*")] == [name, "mine"]
+
+
+def test_a_checkpoint_behind_a_link_is_neither_read_nor_deleted(tmp_path):
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    make_trainer(elsewhere).fit()
+    (run / "x").mkdir(parents=True)
+    (run / "best-000000001").symlink_to(checkpoint_folder(elsewhere, 6))
+    with pytest.raises(FileExistsError, match="best-000000001 has the name of a checkpoint"):
+        make_trainer(run).fit()
+    assert complete(run, BEST) == []
+    module.delete(run / "best-000000001")
+    assert (run / "best-000000001" / WEIGHTS).is_file()
+
+
+def test_a_checkpoint_that_the_user_added_a_file_to_is_never_deleted(tmp_path):
+    make_trainer(tmp_path).fit()
+    notes = checkpoint_folder(tmp_path, 2) / "notes.txt"
+    notes.write_text("keep")
+    trainer = make_trainer(tmp_path, steps=12)
+    trainer.resume()
+    trainer.fit()
+    assert notes.read_text() == "keep"
+    assert [path.name for path in complete(tmp_path, LAST)] == [f"step-{n:09d}" for n in (2, 8, 10, 12)]
+
+
+def test_another_optimizer_on_resume_is_answered_with_one_message(tmp_path):
+    make_trainer(tmp_path).fit()
+    trainer = make_trainer(tmp_path, steps=8, optimizer="sgd")
+    with pytest.raises(ValueError, match="holds the state of another optimiser than SGD: resume with the run's own"):
+        trainer.resume()
