@@ -1,12 +1,17 @@
 """The command line: ``plm COMMAND``.
 
-A command is a function in this module under ``@app.command``; its arguments and docstring become options and help.
-It imports what it needs when it runs, so that ``plm --help`` stays quick. A mistake of the user is a ``ValueError`` or
-an ``OSError`` (a missing file, a full disk): one message on stderr, exit code 2; ``PLM_DEBUG=1`` shows the traceback.
+A command is a function under ``@app.command``; its arguments and docstring become options and help. It imports what it
+needs when it runs, so that ``plm --help`` stays quick.
+
+A mistake of the user is a ``ValueError`` or an ``OSError`` (a missing file, a full disk), and so is a computation that
+does not fit into memory: one message on stderr, exit code 2; ``PLM_DEBUG=1`` shows the traceback. Every other error is
+a defect of this program and keeps its traceback: errors of other libraries are translated where their input enters.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import sys
@@ -14,11 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tyro.conf import Positional
-from tyro.extras import SubcommandApp
 
 from plm_core.commands import compression, data, runs
+from plm_core.commands.app import App
 
-app = SubcommandApp()
+app = App()
 app.command(data.app, name="data", help="List and fetch corpora, and turn text into tokens.")
 app.command(runs.train)
 app.command(runs.evaluate)
@@ -82,21 +87,71 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows ``plm`` on the command line; by default what this process was started with.
     """
+    prepare_streams()
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app.cli(prog="plm", args=arguments, description="Pretrained language models, built and understood.")
+        refuse_undecodable(given)
+        run = app.parse(given, prog="plm", description="Pretrained language models, built and understood.")
+        run()
         sys.stdout.flush()
     except KeyboardInterrupt as error:
         print("plm: interrupted", file=sys.stderr)
         return 128 + getattr(error, "number", signal.SIGINT)  # a run that was ended by SIGTERM carries that
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 0
-    except (ValueError, OSError) as error:
-        if os.environ.get("PLM_DEBUG"):
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        if os.environ.get("PLM_DEBUG") or (isinstance(error, RuntimeError) and not is_out_of_memory(error)):
             raise
-        print(f"plm: {error}", file=sys.stderr)
+        discard_output()
+        print(f"plm: {message(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def prepare_streams() -> None:
+    """Make standard output and error writable whatever their state: closed ones discard, others escape characters."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started this process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # where the terminal has no such character
+
+
+def refuse_undecodable(arguments: Sequence[str]) -> None:
+    """Raise ValueError if an argument holds bytes that are not text in the encoding of this system, or a NUL."""
+    for argument in arguments:
+        if "\0" in argument or any("\ud800" <= character <= "\udfff" for character in argument):
+            raise ValueError(
+                f"the argument {argument!a} is not text that UTF-8 can hold: rename the file, or check the locale"
+            )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory did not suffice, in the words of Python or of torch."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
+def message(error: Exception) -> str:
+    """What an error tells the user: in one line, without characters that would steer a terminal."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    if is_out_of_memory(error):
+        text = f"the memory of this machine does not suffice: use a smaller model, batch or context ({text[:200]})"
+    lines = " ".join(text.split()) or type(error).__name__
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in lines)
+
+
+def discard_output() -> None:
+    """Drop what is still waiting to be written to a standard output that no longer takes anything."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):  # a stream in memory has no number
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

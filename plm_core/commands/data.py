@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tyro.conf import Positional
-from tyro.extras import SubcommandApp
 
-app = SubcommandApp()
+from plm_core.commands.app import App
+
+app = App()
 
 
 @app.command(name="list")
