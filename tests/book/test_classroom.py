@@ -12,7 +12,7 @@ import io
 import json
 import runpy
 import shutil
-import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,17 @@ from otter.test_files import TestFile as Grade
 from otter.test_files import create_test_file
 
 from book.tool.chapters import BookError
-from book.tool.classroom import assemble, broken_rules, build_classroom, find_masters, stale_reason, student_path
+from book.tool.classroom import assemble, build_classroom, stale_reason
+from book.tool.exercise_rules import broken_rules, find_masters, student_path, wrong_answer_problems
 from plm_chapters.checks.feedback import VISIBLE_SEED, Check
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = list(find_masters(ROOT))
 FIRST = "05_attention"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The use of `x.T`:UserWarning")
+
+
+Load = Callable[[str], "Exercises"]
 
 
 @dataclass
@@ -48,8 +52,8 @@ class Question:
 
 @dataclass
 class Exercises:
-    folder: tempfile.TemporaryDirectory
     seed: int
+    student_text: str
     student: list[str]
     opening: list[str]
     questions: dict[str, Question]
@@ -63,17 +67,30 @@ class Exercises:
         return env
 
 
-@functools.cache
-def load(name: str) -> Exercises:
-    folder = tempfile.TemporaryDirectory()
-    made = assemble(ROOT, name, Path(folder.name))
-    student = [cell.source for cell in nbformat.reads(made.student, as_version=4).cells if cell.cell_type == "code"]
+@pytest.fixture(scope="session")
+def load(once_per_run: Callable[[str, Callable[[Path], object]], Path]) -> Callable[[str], Exercises]:
+    """Assembled exercises by name: Otter Assign runs once for each in a run of the tests."""
+
+    @functools.cache
+    def by_name(name: str) -> Exercises:
+        def fill(folder: Path) -> None:
+            (folder / "student.ipynb").write_text(assemble(ROOT, name, folder).student, encoding="utf-8")
+
+        return read_exercises(name, once_per_run(f"exercises_{name}", fill))
+
+    return by_name
+
+
+def read_exercises(name: str, folder: Path) -> Exercises:
+    student_text = (folder / "student.ipynb").read_text(encoding="utf-8")
+    solutions = folder / "out" / "autograder" / f"{name}.ipynb"
+    student = [cell.source for cell in nbformat.reads(student_text, as_version=4).cells if cell.cell_type == "code"]
     shared = yaml.safe_load((ROOT / "chapters" / "exercises" / "assignment.yml").read_text(encoding="utf-8"))
     questions: dict[str, Question] = {}
     cells: list[str] = []
     opening: list[str] = []
     answer = None
-    for cell in nbformat.read(made.solutions, as_version=4).cells:
+    for cell in nbformat.read(solutions, as_version=4).cells:
         if cell.cell_type != "code":
             continue
         if not opening:
@@ -86,10 +103,10 @@ def load(name: str) -> Exercises:
         cells.append(cell.source)
         for question in cell.metadata.get("otter", {}).get("tests", []):
             assert answer is not None, f"question {question} has no answer cell"
-            test = made.solutions.parent / "tests" / f"{question}.py"
+            test = solutions.parent / "tests" / f"{question}.py"
             questions[question] = Question(question, test, cells, answer)
             cells, answer = [], None
-    return Exercises(folder, shared["seed"]["autograder_value"], student, opening, questions)
+    return Exercises(shared["seed"]["autograder_value"], student_text, student, opening, questions)
 
 
 def run_cell(source: str, env: dict[str, Any]) -> str:
@@ -111,20 +128,28 @@ def wrong_answers(name: str) -> list[dict[str, Any]]:
     return list(runpy.run_path(str(path))["WRONG"]) if path.is_file() else []
 
 
+# All tests of one set of exercises run in one worker, which runs their solution once.
+EXERCISES = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in NAMES]
 WRONG = [
-    pytest.param(name, answer, id=f"{name}-{answer['question']}-{answer['mistake'].replace(' ', '_')}")
+    pytest.param(
+        name,
+        answer,
+        id=f"{name}-{answer['question']}-{answer['mistake'].replace(' ', '_')}",
+        marks=pytest.mark.xdist_group(name),
+    )
     for name in NAMES
     for answer in wrong_answers(name)
 ]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_master_keeps_the_rules_and_its_student_notebook_is_up_to_date(name: str) -> None:
-    assert build_classroom(ROOT, [name], check=True) == []
+@pytest.mark.parametrize("name", EXERCISES)
+def test_master_keeps_the_rules_and_its_student_notebook_is_up_to_date(name: str, load: Load) -> None:
+    assert broken_rules(ROOT, name) == []
+    assert student_path(ROOT, name).read_text(encoding="utf-8") == load(name).student_text
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_solution_gets_full_marks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", EXERCISES)
+def test_solution_gets_full_marks(name: str, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     exercises = load(name)
     env = dict(exercises.solved)
     graded: list[tuple[Check, str, int | None]] = []
@@ -148,8 +173,8 @@ def test_solution_gets_full_marks(name: str, monkeypatch: pytest.MonkeyPatch) ->
     assert exercises.seed != VISIBLE_SEED
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_empty_submission_gets_nothing(name: str) -> None:
+@pytest.mark.parametrize("name", EXERCISES)
+def test_empty_submission_gets_nothing(name: str, load: Load) -> None:
     exercises = load(name)
     env: dict[str, Any] = {"__name__": "__main__", "check_seed": exercises.seed}
     for source in exercises.student:
@@ -159,7 +184,7 @@ def test_empty_submission_gets_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "wrong"), WRONG)
-def test_wrong_answer_gets_its_marks_and_the_message_that_helps(name: str, wrong: dict[str, Any]) -> None:
+def test_wrong_answer_gets_its_marks_and_the_message_that_helps(name: str, wrong: dict[str, Any], load: Load) -> None:
     exercises = load(name)
     question = exercises.questions[wrong["question"]]
     env = dict(exercises.solved)
@@ -174,11 +199,10 @@ def test_wrong_answer_gets_its_marks_and_the_message_that_helps(name: str, wrong
         assert graded.score < graded.possible
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_question_has_a_wrong_answer_and_one_earns_part_of_the_marks(name: str) -> None:
-    answers = wrong_answers(name)
-    assert {answer["question"] for answer in answers} == set(load(name).questions)
-    assert any(answer["score"] > 0 for answer in answers)
+@pytest.mark.parametrize("name", EXERCISES)
+def test_every_question_has_a_wrong_answer_and_one_earns_part_of_the_marks(name: str, load: Load) -> None:
+    assert wrong_answer_problems(ROOT, name) == []
+    assert {answer["question"] for answer in wrong_answers(name)} == set(load(name).questions)
 
 
 # --- the builder ----------------------------------------------------------------------------------------------------
@@ -195,7 +219,9 @@ def copy(tmp_path: Path) -> Path:
     ):
         (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / part, tmp_path / part)
-    shutil.copytree(ROOT / "plm_core", tmp_path / "plm_core", ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("plm_core", "chapters/checks"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "chapters" / "exercises" / "wrong", tmp_path / "chapters" / "exercises" / "wrong")
     return tmp_path
 
 
@@ -205,7 +231,7 @@ def edit(root: Path, old: str, new: str, path: str = f"chapters/exercises/{FIRST
     (root / path).write_text(text.replace(old, new, count), encoding="utf-8")
 
 
-def test_build_then_otter_run(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_build_then_otter_run(copy: Path, load: Load, capfd: pytest.CaptureFixture[str]) -> None:
     """The whole way: build (which grades the solution in a kernel), skip what is fresh, grade an untouched notebook."""
     build_classroom(copy, [FIRST])
     assert "points" in capfd.readouterr().out
@@ -215,7 +241,10 @@ def test_build_then_otter_run(copy: Path, capfd: pytest.CaptureFixture[str]) -> 
     assert f"{FIRST}: up to date" in capfd.readouterr().out
 
     built = copy / "_build" / "classroom" / FIRST
-    results = grade_submission(str(student_path(copy, FIRST)), str(built / "autograder.zip"), quiet=True)
+    submission = nbformat.read(student_path(copy, FIRST), as_version=4)
+    submission.metadata["kernelspec"]["name"] = "my-conda-env"  # which exists on the student's machine only
+    nbformat.write(submission, copy / "handed_in.ipynb")
+    results = grade_submission(str(copy / "handed_in.ipynb"), str(built / "autograder.zip"), quiet=True)
     assert results.results.keys() == load(FIRST).questions.keys()
     assert results.total == 0
 
