@@ -21,15 +21,19 @@ import re
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import tokenizers
 import torch
 from tokenizers import Encoding, models
 from torch import Tensor
 
+from plm_core.data.encodings import Truncation, check_text, truncate
+from plm_core.data.special_tokens import ROLES, TokenizerSettings, parse_tokenizer, read_settings, usual_special_tokens
+from plm_core.files import read_text
+
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[BOS]", "[EOS]")
-"""The same seven in every tokenizer, as ids 0 to 6, so that one tokenizer serves every model family."""
+"""The same seven in every tokenizer of ours, as ids 0 to 6, so that one tokenizer serves every model family."""
 
 MAX_REMEMBERED = 2**17
 """How many words a tokenizer remembers the ids of; they take some 30 MB."""
@@ -39,36 +43,87 @@ MAX_REMEMBERED_LENGTH = 40
 _BORDER = re.compile(r"(?<=\S)(?= \S)")
 """Before a blank that stands alone between two characters. No tokenizer here makes a token across it."""
 
-Truncation = Literal["longest_first", "only_first", "only_second"]
 Batch = dict[str, Tensor]
+
+
+def _id_of(role: str, doc: str) -> Any:
+    """The property of a tokenizer that gives the id of a role, or raises ValueError where it has no such token."""
+    return property(lambda tokenizer: tokenizer.token_id(role), doc=doc)
 
 
 class Tokenizer:
     """A trained tokenizer. Train one with :mod:`plm_core.data.tokenizer_training`, or read one by :meth:`load`.
 
+    Ours have the seven :data:`SPECIAL_TOKENS` as ids 0 to 6. A tokenizer of somebody else keeps its own ids, special
+    tokens and normalisation; which of its tokens has which role is said by its settings.
+
     Args:
-        backend: a tokenizer of the ``tokenizers`` library that has the seven :data:`SPECIAL_TOKENS` as ids 0 to 6.
+        backend: a tokenizer of the ``tokenizers`` library.
+        settings: roles and limits of a tokenizer that is not ours; by default the roles follow from the usual
+            spellings of special tokens.
+
+    Raises:
+        ValueError: a vocabulary of ours whose ids have gaps.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer) -> None:
-        for index, token in enumerate(SPECIAL_TOKENS):
-            if backend.token_to_id(token) != index:
-                raise ValueError(
-                    f"the tokenizer has {token} as id {backend.token_to_id(token)}, expected {index}: "
-                    f"train it with plm_core.data.tokenizer_training, or use its own library for it"
-                )
-        backend.encode_special_tokens = True  # "[MASK]" inside a text is six characters, not an instruction
-        self.backend = backend
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id, self.bos_id, self.eos_id = range(7)
-        self.special_ids = frozenset(range(len(SPECIAL_TOKENS)))
-        self.vocab_size: int = backend.get_vocab_size()
+    def __init__(self, backend: tokenizers.Tokenizer, settings: TokenizerSettings | None = None) -> None:
+        self.is_ours = all(backend.token_to_id(token) == index for index, token in enumerate(SPECIAL_TOKENS))
+        if self.is_ours:  # "[MASK]" inside a text is six characters, not an instruction
+            length = None if settings is None else settings.max_length
+            settings = TokenizerSettings(dict(zip(ROLES, SPECIAL_TOKENS, strict=True)), length, True)
+        elif settings is None:
+            settings = TokenizerSettings(usual_special_tokens(backend))
+        self.backend, self.settings = backend, settings
+        self.truncation = backend.truncation
+        backend.no_truncation()  # a text is cut where the caller says so
+        backend.no_padding()
+        backend.encode_special_tokens = settings.split_special_tokens
+        self._ids: dict[str, int] = {}
+        for role, token in settings.special_tokens.items():
+            token_id = backend.token_to_id(token)
+            if token_id is None:
+                raise ValueError(f"{role} {token!r} is not in the tokenizer's vocabulary")
+            self._ids[role] = token_id
+        added = backend.get_added_tokens_decoder()
+        self.special_ids = frozenset(self._ids.values()) | {id for id, token in added.items() if token.special}
         self._known: dict[str, list[int]] = {}
-        highest = max(backend.get_vocab().values())
-        if highest >= self.vocab_size:
+        highest = max(backend.get_vocab().values(), default=-1)
+        self.vocab_size: int = backend.get_vocab_size() if self.is_ours else highest + 1
+        if highest >= self.vocab_size or highest < 0:
             raise ValueError(
                 f"the tokenizer's file is inconsistent: it has {self.vocab_size} tokens, but token id {highest} is out "
                 f"of range (0 to {self.vocab_size - 1}); train it again"
             )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is read anew: the library's own copies forget how special tokens in a text are read."""
+        return _reopened, (self.backend.to_str(), self.settings)
+
+    def token_id(self, role: str) -> int:
+        """The id of the token with a role, such as ``"mask_token"``.
+
+        Raises:
+            ValueError: the tokenizer has no such token.
+        """
+        if role not in self._ids:
+            has = ", ".join(f"{role} {token}" for role, token in self.settings.special_tokens.items()) or "none"
+            raise ValueError(
+                f"this tokenizer has no {role}, which is needed here; its special tokens: {has}. Use a tokenizer and a "
+                "model that were made for this task"
+            )
+        return self._ids[role]
+
+    @property
+    def pad_id(self) -> int:
+        """What fills short rows. A tokenizer without padding (GPT-2's) lends its end token: masks hide it anyway."""
+        return self.token_id("pad_token" if "pad_token" in self._ids else "eos_token")
+
+    unk_id = _id_of("unk_token", "The token of what is not in the vocabulary.")
+    cls_id = _id_of("cls_token", "The first token of an encoder's input.")
+    sep_id = _id_of("sep_token", "What stands after each text of an encoder's input.")
+    mask_id = _id_of("mask_token", "What stands for a hidden token.")
+    bos_id = _id_of("bos_token", "The first token of a document.")
+    eos_id = _id_of("eos_token", "The last token of a document.")
 
     def __len__(self) -> int:
         return self.vocab_size
@@ -76,7 +131,10 @@ class Tokenizer:
     @property
     def fingerprint(self) -> str:
         """The SHA-256 of everything that decides which ids a text gets; token files carry it."""
-        return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
+        content = self.backend.to_str()
+        if not self.is_ours:
+            content += json.dumps([sorted(self._ids.items()), self.settings.split_special_tokens])
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def normalise(self, text: str) -> str:
         """The text as the model will see it: Unicode form and case as they were chosen at training."""
@@ -89,21 +147,33 @@ class Tokenizer:
         Args:
             text: any string.
             pair: a second text, for tasks on two.
-            add_special_tokens: frame the ids as ``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``.
+            add_special_tokens: frame the ids as ``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``; a tokenizer
+                of somebody else frames them in its own way.
+
+        Raises:
+            ValueError: a text with half a surrogate pair, which is no character.
         """
         return self.encoding(text, pair, add_special_tokens=add_special_tokens).ids
 
     def encoding(self, text: str, pair: str | None = None, *, add_special_tokens: bool = False) -> Encoding:
         """All that is known about the tokens of a text: ``ids``, ``tokens``, ``offsets`` (from and to which character
         of the text each token goes), ``word_ids``, ``type_ids`` and ``special_tokens_mask``."""
+        check_text(text, pair or "")
         return self.backend.encode(text, pair, add_special_tokens=add_special_tokens)
 
     def encode_all(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> list[list[int]]:
         """Token ids of many texts: what :meth:`encode` gives for each, many times faster.
 
-        A text is cut at blanks that no token crosses. Most of the pieces are words that have been seen before; what the
-        library said about them is remembered, and it is asked, on all cores, about the others.
+        A text is cut at blanks that no token of ours crosses. Most of the pieces are words that have been seen before;
+        what the library said about them is remembered, and it is asked, on all cores, about the others.
+
+        Raises:
+            ValueError: a text with half a surrogate pair, which is no character.
         """
+        check_text(*texts)
+        if not self.is_ours:
+            encodings = self.backend.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
+            return [encoding.ids for encoding in encodings]
         cut = [_BORDER.split(text) for text in texts]
         known = self._known
         new = list({piece for pieces in cut for piece in pieces if piece not in known})
@@ -163,17 +233,22 @@ class Tokenizer:
             (B, T) int64 with 1 for the second text.
 
         Raises:
-            ValueError: a sequence is longer than ``max_length``, or ``pairs`` has another length than ``texts``.
+            ValueError: a sequence is longer than ``max_length``, ``pairs`` has another length than ``texts``, or a
+                text holds half a surrogate pair.
         """
         if pairs is not None and len(pairs) != len(texts):
             raise ValueError(f"{len(texts)} texts and {len(pairs)} pairs: give one pair for each text")
-        if max_length is not None and truncation is not None:
-            self.backend.enable_truncation(max_length, strategy=truncation)
-        try:
-            inputs = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
-            encodings = self.backend.encode_batch(inputs, add_special_tokens=add_special_tokens)
-        finally:
-            self.backend.no_truncation()
+        check_text(*texts, *(pairs or ()))
+        firsts = self.backend.encode_batch(list(texts), add_special_tokens=False)
+        seconds: list[Encoding] | list[None] = [None] * len(texts)
+        if pairs is not None:
+            seconds = self.backend.encode_batch(list(pairs), add_special_tokens=False)
+        framing = self.backend.num_special_tokens_to_add(pairs is not None) if add_special_tokens else 0
+        encodings = []
+        for first, second in zip(firsts, seconds, strict=True):
+            if max_length is not None and truncation is not None:
+                truncate(first, second, max_length - framing, truncation)
+            encodings.append(self.backend.post_process(first, second, add_special_tokens))
         for number, encoding in enumerate(encodings):
             if max_length is not None and len(encoding) > max_length:
                 raise ValueError(
@@ -200,48 +275,52 @@ class Tokenizer:
         Raises:
             ValueError: the question leaves no room for more than ``stride`` tokens of context.
         """
-        room = max_length - len(self.encode(question)) - 3
+        room = max_length - len(self.encode(question)) - self.backend.num_special_tokens_to_add(is_pair=True)
         if room <= stride:
             raise ValueError(
                 f"max_length {max_length} leaves room for {room} tokens of context, which must be more than the "
                 f"stride {stride}: raise max_length, or lower the stride"
             )
-        self.backend.enable_truncation(max_length, stride=stride, strategy="only_second")
-        try:
-            first = self.backend.encode(question, context)
-        finally:
-            self.backend.no_truncation()
-        return [first, *first.overflowing]
+        asked = self.backend.encode(question, add_special_tokens=False)
+        told = self.backend.encode(context, add_special_tokens=False)
+        told.truncate(room, stride=stride)
+        return [self.backend.post_process(asked, window) for window in (told, *told.overflowing)]
 
     def save(self, folder: str | Path) -> Path:
         """Write a folder that :meth:`load` and Hugging Face's ``AutoTokenizer.from_pretrained`` read."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.backend.save(str(folder / "tokenizer.json"))
-        names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
-        config: dict[str, object] = {"tokenizer_class": "PreTrainedTokenizerFast", "split_special_tokens": True}
-        config["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
-        config |= dict(zip(names, SPECIAL_TOKENS, strict=True))
+        stored = tokenizers.Tokenizer.from_str(self.backend.to_str())
+        if self.truncation is not None:  # as it came with a tokenizer of somebody else
+            stored.enable_truncation(**self.truncation)
+        stored.save(str(folder / "tokenizer.json"))
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "split_special_tokens": self.settings.split_special_tokens,
+            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+            **self.settings.special_tokens,
+        }
+        if self.settings.max_length is not None:
+            config["model_max_length"] = self.settings.max_length
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         return folder
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
-        """Read a tokenizer from a folder of :meth:`save`, or from its ``tokenizer.json``.
+        """Read a tokenizer from a folder with ``tokenizer.json``, ours or Hugging Face's, or from that file.
 
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file is no tokenizer, or not one of this module.
+        Raises FileNotFoundError if there is none, and ValueError if it, or what stands beside it, is damaged.
         """
         path = Path(path)
         file = path / "tokenizer.json" if path.is_dir() else path
         if not file.is_file():
             raise FileNotFoundError(f"no tokenizer at {path}: expected a folder with tokenizer.json, or that file")
-        try:
-            backend = tokenizers.Tokenizer.from_file(str(file))
-        except Exception as error:  # the library raises bare Exception
-            raise ValueError(f"{file} is not a tokenizer.json of the tokenizers library: {error}") from error
-        return cls(backend)
+        backend = parse_tokenizer(read_text(file, "tokenizer"), file)
+        return cls(backend, read_settings(file.parent, backend))
+
+
+def _reopened(content: str, settings: TokenizerSettings) -> Tokenizer:
+    return Tokenizer(parse_tokenizer(content, "the copy"), settings)
 
 
 def pad(sequences: Sequence[Sequence[int]], value: int, *, multiple_of: int = 1) -> Tensor:

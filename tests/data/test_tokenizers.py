@@ -1,16 +1,20 @@
 """Tokenizers: what goes in comes back as far as promised, and Hugging Face reads what is saved."""
 
 import json
+import pickle
 from itertools import pairwise
 
 import pytest
+import tokenizers
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import models, pre_tokenizers
 from transformers import AutoTokenizer
 
 from plm_core.data import tokenizers as tokenizers_module
 from plm_core.data.corpora import python_documentation
+from plm_core.data.special_tokens import TokenizerSettings
 from plm_core.data.tokenizer_training import train_bpe, train_characters, train_wordpiece, train_words
 from plm_core.data.tokenizers import SPECIAL_TOKENS, Tokenizer, pad
 from plm_core.data.wordpiece import is_chinese
@@ -264,13 +268,51 @@ def test_bad_files_are_named(tmp_path):
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="99999 is out of range"):
         Tokenizer.load(tmp_path)
-    content = json.loads(WORDS.backend.to_str())
-    content["added_tokens"] = []
-    content["model"]["vocab"] = {"[UNK]": 0, "a": 1}
-    content["post_processor"] = None
-    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"\[PAD\] as id None, expected 0"):
-        Tokenizer.load(tmp_path)
+
+
+def foreign_tokenizer(**special_tokens: str) -> Tokenizer:
+    """A tokenizer that is not ours: other ids, other special tokens."""
+    backend = tokenizers.Tokenizer(
+        models.WordLevel({"a": 0, "b": 1, "<pad>": 5, "<end>": 7, "<?>": 9}, unk_token="<?>")
+    )
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.add_special_tokens(["<pad>", "<end>", "<?>"])
+    backend.enable_truncation(3)
+    backend.enable_padding(length=3, pad_id=5, pad_token="<pad>")
+    return Tokenizer(backend, TokenizerSettings(special_tokens, max_length=8))
+
+
+def test_a_foreign_tokenizer_keeps_its_ids_special_tokens_and_truncation(tmp_path):
+    foreign = foreign_tokenizer(pad_token="<pad>", eos_token="<end>", unk_token="<?>")
+    assert (foreign.pad_id, foreign.eos_id, foreign.unk_id, foreign.vocab_size) == (5, 7, 9, 10)
+    assert foreign.special_ids == {5, 7, 9}
+    assert foreign.encode("a b b a c") == [0, 1, 1, 0, 9]  # neither cut nor padded before somebody says so
+    assert foreign.encode("a <end>") == [0, 7]
+    assert foreign.encode_all(["a <end>", "b"]) == [[0, 7], [1]]
+    for copy in (Tokenizer.load(foreign.save(tmp_path)), pickle.loads(pickle.dumps(foreign))):
+        assert copy.settings == foreign.settings
+        assert copy.fingerprint == foreign.fingerprint
+        assert copy.encode("a b b a c") == [0, 1, 1, 0, 9]
+    assert json.loads((tmp_path / "tokenizer.json").read_text())["truncation"]["max_length"] == 3
+
+
+def test_a_missing_special_token_is_named_when_it_is_needed():
+    foreign = foreign_tokenizer(eos_token="<end>")
+    assert foreign.pad_id == 7  # lent: masks hide padding
+    with pytest.raises(ValueError, match="no mask_token, which is needed here; its special tokens: eos_token <end>"):
+        _ = foreign.mask_id
+    with pytest.raises(ValueError, match="'<none>' is not in the tokenizer's vocabulary"):
+        foreign_tokenizer(mask_token="<none>")
+
+
+def test_special_tokens_in_a_text_stay_text_in_copies_of_our_tokenizers():
+    assert pickle.loads(pickle.dumps(BPE)).encode("[MASK]") == BPE.encode("[MASK]") != [BPE.mask_id]
+
+
+def test_half_a_surrogate_pair_is_refused_by_its_place():
+    for encode in (BPE.encode, lambda text: BPE.encode_all([text]), lambda text: BPE.batch([text])):
+        with pytest.raises(ValueError, match="character 2 of the text is half a surrogate pair"):
+            encode("a \ud83d b")
 
 
 def test_pad_fills_up_on_the_right():
