@@ -26,7 +26,8 @@ from plm_chapters.experiments.masked_stories import (
     rows_of,
     score_gaps,
 )
-from plm_core.data.batches import MaskedBatches, MaskedPairBatches, real_tokens
+from plm_core.data.batch import padding_mask
+from plm_core.data.batches import MaskedBatches, MaskedPairBatches
 from plm_core.data.masking import Masker, MaskingConfig
 from plm_core.data.sentence_pairs import SentencePair, SentencePairs, Task
 from plm_core.data.tokenizers import Tokenizer, pad
@@ -223,7 +224,7 @@ def pair_inputs(model: Bert, tokenizer: Tokenizer, pairs: Sequence[SentencePair]
     device = next(model.parameters()).device
     return {
         "input_ids": pad(rows, tokenizer.pad_id).to(device),
-        "attention_mask": real_tokens(rows).to(device),
+        "attention_mask": padding_mask([len(row) for row in rows]).to(device),
         "token_type_ids": pad(types, 0).to(device),
     }
 
@@ -240,7 +241,7 @@ def pair_features(model: Bert, tokenizer: Tokenizer, pairs: Sequence[SentencePai
     """Frozen features of a pair, (N, 4 D): [CLS], the means m and n of both segments, and their product m n."""
     inputs = pair_inputs(model, tokenizer, pairs)
     x_BTD, real_BT, second_BT = (
-        model.hidden_states(
+        model.encoder(
             inputs["input_ids"], attention_mask=inputs["attention_mask"], token_type_ids=inputs["token_type_ids"]
         ).float(),
         inputs["attention_mask"],
@@ -255,7 +256,7 @@ def text_features(model: Bert, tokenizer: Tokenizer, rows: Sequence[Sequence[int
     """Frozen features of a text, (N, 2 D): [CLS] and the mean."""
     device = next(model.parameters()).device
     ids_BT, mask_BT = (tensor.to(device) for tensor in framed(tokenizer, rows))
-    x_BTD = model.hidden_states(ids_BT, attention_mask=mask_BT).float()
+    x_BTD = model.encoder(ids_BT, attention_mask=mask_BT).float()
     return torch.cat([x_BTD[:, 0], mean_state(x_BTD, mask_BT)], dim=-1).cpu()
 
 

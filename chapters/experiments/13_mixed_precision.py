@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plm_core.data.batch import Batch
 from plm_core.data.batches import PaddedBatches
 from plm_core.data.tokenizer_training import word_tokenizer
 from plm_core.evaluation.validation import validate
 from plm_core.models.gpt import Gpt, GptConfig
-from plm_core.objectives.base import Batch
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.runtime import Runtime, setup
 from plm_core.storyworld_v1 import StoryWorld

@@ -36,10 +36,10 @@ from plm_core.compression.structured import (
     remove_heads,
     remove_neurons,
 )
+from plm_core.data.batch import Batch
 from plm_core.evaluation.benchmark import time_in_turns
 from plm_core.models.classifier import BertClassifier
 from plm_core.models.transformer import Trace
-from plm_core.objectives.base import Batch
 from plm_core.storyworld_v1.tasks import MOODS
 from plm_core.training.trainer import Trainer
 

@@ -22,6 +22,7 @@ from plm_core.compression.onnx_model import OnnxModel
 from plm_core.compression.saved import save_compressed
 from plm_core.compression.structured import importance
 from plm_core.evaluation.benchmark import Candidate, measure
+from plm_core.models.bert import positions_of_heads
 
 VARIANTS: list[Kind] = list(KINDS)
 SEEDS = [0, 1, 2]
@@ -106,7 +107,8 @@ def candidate(task: Task, model: nn.Module, file: Path, ids_BT: torch.Tensor, *,
             return {"input_ids": ids_BT}
         gaps_BT = torch.zeros_like(ids_BT, dtype=torch.bool)
         gaps_BT[:, ::8] = True
-        return {"input_ids": ids_BT, "masked_positions": gaps_BT, "heads_only": True}
+        queries_BT = positions_of_heads(ids_BT, gaps_BT)
+        return {"input_ids": ids_BT, "masked_positions": gaps_BT, "query_positions": queries_BT}
 
     def quality(model: nn.Module) -> dict[str, float]:
         return {"quality": task.quality(model)} if judged else {}

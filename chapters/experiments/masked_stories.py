@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plm_core.data.batches import real_tokens
+from plm_core.data.batch import padding_mask
 from plm_core.data.sentence_pairs import sentence_runs
 from plm_core.data.tokenizer_training import word_tokenizer
 from plm_core.data.tokenizers import Tokenizer, pad
@@ -130,7 +130,7 @@ def mood_rows(stories: Iterable[Story], tokenizer: Tokenizer) -> tuple[list[list
 def framed(tokenizer: Tokenizer, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Rows between [CLS] and [SEP], and the mask of what is no padding: (B, T) each."""
     ids = [[tokenizer.cls_id, *row, tokenizer.sep_id] for row in rows]
-    return pad(ids, tokenizer.pad_id), real_tokens(ids)
+    return pad(ids, tokenizer.pad_id), padding_mask([len(row) for row in ids])
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from plm_chapters.experiments import masked_stories
+from plm_core.data.batch import Batch
 from plm_core.data.batches import LengthGroups, MaskedBatches, PaddedBatches
 from plm_core.data.download import data_folder
 from plm_core.data.masking import Masker, MaskingConfig
@@ -31,7 +32,7 @@ from plm_core.evaluation.validation import validate
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.classifier import BertClassifier, ClassifierConfig
 from plm_core.models.gpt import Gpt, GptConfig
-from plm_core.objectives.base import Batch, Objective
+from plm_core.objectives.base import Objective
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.objectives.classification import Classification
 from plm_core.objectives.masked_lm import MaskedLM

@@ -20,12 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plm_core.config import Config
+from plm_core.data.batch import Batch, real_tokens
 from plm_core.data.labels import IGNORE
 from plm_core.models.bert import Bert
 from plm_core.models.classifier import BertClassifier
 from plm_core.models.gpt import Gpt
 from plm_core.models.transformer import Stack, Trace
-from plm_core.objectives.base import Batch, LossParts, Objective
+from plm_core.objectives.base import LossParts, Objective
 from plm_core.objectives.causal_lm import CausalLM
 
 HasShape = Bert | Gpt | BertClassifier
@@ -172,15 +173,6 @@ class Distillation(Objective):
                 difference = (student.attentions[number - 1] - teacher.attentions[other - 1]).transpose(1, 2)[real]
                 loss = loss + config.attention_weight * difference.square().sum(-1).mean() / len(self.layers)
         return loss
-
-
-def real_tokens(batch: Batch) -> Tensor:
-    """Which positions of a batch hold a token and no padding: bool, (B, T)."""
-    ids_BT, mask = batch["input_ids"], batch.get("attention_mask")
-    if "token_places" in batch:
-        real_N = torch.zeros(ids_BT.numel(), dtype=torch.bool, device=ids_BT.device)
-        return real_N.index_fill(0, batch["token_places"], True).view_as(ids_BT)
-    return mask if mask is not None and mask.dim() == 2 else torch.ones_like(ids_BT, dtype=torch.bool)
 
 
 def soft_loss(student_NV: Tensor, teacher_NV: Tensor, *, temperature: float) -> Tensor:

@@ -58,7 +58,7 @@ class BertGraph(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(B, T) each -> states (B, T, D), word logits (B, T, V), sentence logits (B, 2), pooled (B, D)."""
         model = self.model
-        x_BTD = model.hidden_states(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+        x_BTD = model.encoder(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
         pooled_BD = model.pooler(x_BTD)
         return x_BTD, model.mlm_head(x_BTD), model.nsp_head(pooled_BD), pooled_BD
 

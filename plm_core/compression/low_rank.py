@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from plm_core.compression.structure import block_linears, linear_layers, replace_modules
-from plm_core.objectives.base import Batch, Objective
+from plm_core.data.batch import Batch
+from plm_core.objectives.base import Objective
 
 DAMPING = 1e-6
 """Added to second moments, as a fraction of their mean, so that inputs which never vary can be inverted."""

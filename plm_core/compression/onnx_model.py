@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from plm_core.compression.export import BertGraph, ClassifierGraph, GptGraph, first_line, open_onnx
 from plm_core.data.labels import IGNORE
 from plm_core.models.bert import BertOutput
+from plm_core.models.varlen import PackedSequences
 from plm_core.models.vocabulary_loss import TokenLosses
 
 KINDS = {graph: (graph.inputs, graph.outputs) for graph in (BertGraph, ClassifierGraph, GptGraph)}
@@ -79,7 +80,8 @@ class OnnxModel(nn.Module):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         masked_positions: Tensor | None = None,
-        heads_only: bool = False,
+        query_positions: Tensor | None = None,
+        sequences: PackedSequences | None = None,
         labels: Tensor | None = None,
         label_smoothing: float = 0.0,
     ) -> Tensor | BertOutput | TokenLosses:
@@ -106,7 +108,7 @@ class OnnxModel(nn.Module):
         if self.kind is ClassifierGraph:
             return self.compute(inputs, "logits")[0]
         names = ["seq_relationship_logits", "pooler_output"]
-        names += [] if heads_only else ["last_hidden_state"]
+        names += ["last_hidden_state"] if query_positions is None else []
         names += [] if masked_positions is None else ["prediction_logits"]
         found = dict(zip(names, self.compute(inputs, *names), strict=True))
         words = found.get("prediction_logits")

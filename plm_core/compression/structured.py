@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from plm_core.compression.structure import replace_modules
+from plm_core.data.batch import Batch
 from plm_core.models.attention import MultiHeadAttention
 from plm_core.models.blocks import FeedForward
 from plm_core.models.config import acts_in_attention
 from plm_core.models.positions import Rope
-from plm_core.objectives.base import Batch, Objective
+from plm_core.objectives.base import Objective
 
 
 def attentions(model: nn.Module) -> dict[str, MultiHeadAttention]:

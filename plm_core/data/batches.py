@@ -7,20 +7,18 @@ resumed run needs nothing else. Shapes: B rows, T tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from plm_core.data.batch import Batch, padding_mask, sequence_layout
 from plm_core.data.labels import next_token_labels
 from plm_core.data.masking import Masker
 from plm_core.data.packing import Piece, collate_packed, length_groups, pack
 from plm_core.data.sampler import Sampler
 from plm_core.data.sentence_pairs import SentencePairs
 from plm_core.data.tokenizers import Tokenizer, pad
-
-Batch = dict[str, Tensor]
 
 
 class WindowBatches:
@@ -84,7 +82,7 @@ class PackedBatches:
     def batch(self, index: int) -> Batch:
         """The batch of that number: ids, labels and positions, (B, T), a mask, (B, T, T), and where the documents are.
 
-        ``token_places``, (N,), says where its N real tokens stand, ``sequence_bounds``, (S + 1,), where each of its S
+        ``token_indices``, (N,), says where its N real tokens stand, ``cu_seqlens``, (S + 1,), where each of its S
         documents begins and ends among them.
         """
         epoch, step = divmod(index, self.sampler.steps_per_epoch)
@@ -102,8 +100,7 @@ class PackedBatches:
             "labels": packed.next_token_labels(),
             "position_ids": packed.position_ids,
             "attention_mask": packed.attention_mask,
-            "token_places": (packed.document_ids >= 0).flatten().nonzero()[:, 0],
-            "sequence_bounds": bounds([len(piece) for row in rows for piece in row]),
+            **sequence_layout(packed.document_ids >= 0, [len(piece) for row in rows for piece in row]),
         }
 
 
@@ -132,7 +129,7 @@ class PaddedBatches:
     def batch(self, index: int) -> Batch:
         """The batch of that number: ids and labels, (B, T) each, T the longest row's length.
 
-        ``token_places`` and ``sequence_bounds`` say where its documents are, as in :class:`PackedBatches`.
+        ``token_indices`` and ``cu_seqlens`` say where its documents are, as in :class:`PackedBatches`.
         """
         return self._collate(self.groups.batch(index)[1])
 
@@ -142,12 +139,12 @@ class PaddedBatches:
 
     def _collate(self, numbers: Sequence[int]) -> Batch:
         rows = [self.documents[number] for number in numbers]
-        ids, real = pad(rows, self.pad_id), real_tokens(rows)
+        lengths = [len(row) for row in rows]
+        ids, real = pad(rows, self.pad_id), padding_mask(lengths)
         return {
             "input_ids": ids,
             "labels": next_token_labels(ids, attention_mask=real),
-            "token_places": real.flatten().nonzero()[:, 0],
-            "sequence_bounds": bounds([len(row) for row in rows]),
+            **sequence_layout(real, lengths),
         }
 
 
@@ -225,7 +222,14 @@ class MaskedBatches:
         if self.word_starts is not None:
             starts = pad([self.word_starts[number] for number in numbers], True).bool()
         corrupted, labels = self.masker(ids, numbers, epoch=epoch, word_starts=starts)
-        return {"input_ids": corrupted, "attention_mask": real_tokens(rows), "labels": labels}
+        lengths = [len(row) for row in rows]
+        real = padding_mask(lengths)
+        return {
+            "input_ids": corrupted,
+            "attention_mask": real,
+            "labels": labels,
+            **sequence_layout(real, lengths),
+        }
 
 
 class MaskedPairBatches:
@@ -261,21 +265,13 @@ class MaskedPairBatches:
         rows = [[cls, *p.first, sep, *p.second, sep] for p in drawn]
         types = [[0] * (len(p.first) + 2) + [1] * (len(p.second) + 1) for p in drawn]
         corrupted, labels = self.masker(pad(rows, self.tokenizer.pad_id), numbers, epoch=epoch)
+        lengths = [len(row) for row in rows]
+        real = padding_mask(lengths)
         return {
             "input_ids": corrupted,
-            "attention_mask": real_tokens(rows),
+            "attention_mask": real,
+            **sequence_layout(real, lengths),
             "token_type_ids": pad(types, 0),
             "labels": labels,
             "pair_labels": torch.tensor([p.label for p in drawn]),
         }
-
-
-def bounds(lengths: Sequence[int]) -> Tensor:
-    """Where each sequence begins if they stand end to end, and where the last one ends, int32, (S + 1,)."""
-    return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
-
-
-def real_tokens(rows: Sequence[Sequence[int]]) -> Tensor:
-    """The bool mask, (B, T), of rows that :func:`~plm_core.data.tokenizers.pad` fills on the right."""
-    lengths_B = torch.tensor([len(row) for row in rows])
-    return torch.arange(int(lengths_B.max())) < lengths_B[:, None]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
+from plm_core.data.batch import real_tokens
 from plm_core.evaluation.memory import peak_memory
 
 if TYPE_CHECKING:
@@ -192,18 +193,12 @@ def measure(
             sizes[name],
             latency[name],
             batch[name],
-            real_tokens(candidate.many),
+            int(real_tokens(candidate.many).sum()),
             quality[name],
             peak_memory(candidate.model, candidate.many, threads=wanted) if memory else None,
         )
         for name, candidate in candidates.items()
     ]
-
-
-def real_tokens(inputs: Inputs) -> int:
-    """Tokens of a batch, padding not counted."""
-    mask = inputs.get("attention_mask")
-    return inputs["input_ids"].numel() if mask is None else int(mask.sum())
 
 
 def stored_numbers(model: nn.Module) -> int:

@@ -10,8 +10,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from plm_core.data.batch import Batch
 from plm_core.distributed import Processes
-from plm_core.objectives.base import Batch, LossParts
+from plm_core.objectives.base import LossParts
 
 
 class TermsObjective(Protocol):

@@ -28,10 +28,10 @@ _BERT_LAYER = {
     "feed_forward_norm": "output.LayerNorm",
 }
 _BERT_TOP = {
-    "embeddings.word_embeddings": "bert.embeddings.word_embeddings",
-    "embeddings.token_type_embeddings": "bert.embeddings.token_type_embeddings",
-    "embeddings.position.table": "bert.embeddings.position_embeddings",
-    "embeddings.norm": "bert.embeddings.LayerNorm",
+    "encoder.embeddings.word_embeddings": "bert.embeddings.word_embeddings",
+    "encoder.embeddings.token_type_embeddings": "bert.embeddings.token_type_embeddings",
+    "encoder.embeddings.position.table": "bert.embeddings.position_embeddings",
+    "encoder.embeddings.norm": "bert.embeddings.LayerNorm",
     "pooler.dense": "bert.pooler.dense",
     "mlm_head.dense": "cls.predictions.transform.dense",
     "mlm_head.norm": "cls.predictions.transform.LayerNorm",
@@ -151,11 +151,11 @@ def config_to_hugging_face(config: BertConfig | GptConfig) -> dict[str, Any]:
 def to_hugging_face(state: Mapping[str, Tensor], config: BertConfig | GptConfig) -> State:
     """Rename (and, for GPT-2, transpose and join) a stripped state of ours; gradients can be translated as well."""
     is_bert = isinstance(config, BertConfig)
-    stack = "encoder" if is_bert else "decoder"
+    stack = "encoder.stack" if is_bert else "decoder"
     result: State = {}
     for name, tensor in state.items():
         owner, _, kind = name.rpartition(".")
-        match = re.fullmatch(rf"{stack}\.layers\.(\d+)\.(.+)", owner)
+        match = re.fullmatch(rf"{re.escape(stack)}\.layers\.(\d+)\.(.+)", owner)
         if is_bert:
             if match:
                 result[f"bert.encoder.layer.{match[1]}.{_BERT_LAYER[match[2]]}.{kind}"] = tensor
@@ -187,7 +187,7 @@ def from_hugging_face(state: Mapping[str, Tensor], config: BertConfig | GptConfi
     is_bert = isinstance(config, BertConfig)
     tops = {theirs: ours for ours, theirs in (_BERT_TOP if is_bert else _GPT_TOP).items()}
     layers = {theirs: ours for ours, theirs in (_BERT_LAYER if is_bert else _GPT_LAYER).items()}
-    pattern, stack = (r"bert\.encoder\.layer", "encoder") if is_bert else (r"transformer\.h", "decoder")
+    pattern, stack = (r"bert\.encoder\.layer", "encoder.stack") if is_bert else (r"transformer\.h", "decoder")
     result: State = {}
     for name, tensor in state.items():
         owner, _, kind = _with_prefix(name, is_bert).rpartition(".")

@@ -5,7 +5,8 @@ Shapes are written into names: B batch, T tokens, S context tokens, D model widt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -149,67 +150,77 @@ class Block(nn.Module):
         self,
         x_BTD: Tensor,
         *,
-        mask: Tensor | PackedSequences | None = None,
+        mask: Tensor | None = None,
+        sequences: PackedSequences | None = None,
+        query_positions: Tensor | None = None,
         is_causal: bool = False,
         cache: KVCache | None = None,
         context_BSD: Tensor | None = None,
         context_mask: Tensor | None = None,
         context_cache: KVCache | None = None,
         need_weights: bool = False,
-        asking: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """One step of the residual stream.
 
         Args:
             x_BTD: the stream, (B, T, D).
-            mask: bool, broadcastable to (B, H, T, S); True = may be attended. S counts cached tokens. Or sequences in
-                one row (B = 1).
-            is_causal: each token sees itself and earlier ones only.
+            mask: bool, broadcastable to (B, H, T, S); True = may be attended. S counts cached tokens.
+            sequences: where the sequences begin and end if the stream is one row of several (B = 1), instead of a mask.
+            query_positions: integers, (Q,), the tokens whose stream is computed; all tokens stay keys. None: all.
+            is_causal: each token attends to itself and earlier ones only.
             cache: keys and values of earlier tokens for self-attention.
             context_BSD: the encoder's output; needed exactly if the block has cross attention.
             context_mask: bool, broadcastable to (B, H, T, S of the context).
             context_cache: keys and values of the context, filled at the first call.
             need_weights: also return the attention weights.
-            asking: the tokens whose stream is wanted, a subset of the T; the others are still attended to.
 
         Returns:
-            The stream (B, T, D), the weights of self-attention and those of cross attention (None where not asked for).
+            The stream, (B, T, D) or (B, Q, D), and with ``need_weights`` the weights of self-attention and those of
+            cross attention, otherwise None.
+
+        Raises:
+            ValueError: a context for a block without cross attention, or none for a block with it.
         """
         if (context_BSD is None) != (self.cross_attention is None):
             raise ValueError("a block with cross attention needs a context, and only such a block takes one")
-        weights = cross_weights = None
-        keys_BSD = None
-        if asking is not None:
-            keys_BSD, x_BTD = self.enter(x_BTD, self.attention_norm), x_BTD.index_select(1, asking)
-        update = self.attention(
-            self.enter(x_BTD, self.attention_norm),
-            keys_BSD,
-            mask=mask,
-            is_causal=is_causal,
-            cache=cache,
-            need_weights=need_weights,
-        )
-        if need_weights:
-            update, weights = update
-        x_BTD = self.leave(x_BTD, update, self.attention_norm)
-
+        keys_BTD = None  # the queries themselves
+        if query_positions is not None:
+            keys_BTD = self.enter(x_BTD, self.attention_norm)
+            x_BTD = x_BTD.index_select(1, query_positions)  # (B, T, D) -> (B, Q, D)
+        shared = {"need_weights": need_weights}
+        options = {"mask": mask, "sequences": sequences, "is_causal": is_causal, "cache": cache, **shared}
+        x_BTD, weights = self.attention_branch(x_BTD, self.attention, self.attention_norm, keys_BTD, options)
+        cross_weights = None
         if self.cross_attention is not None and self.cross_attention_norm is not None:
-            update = self.cross_attention(
-                self.enter(x_BTD, self.cross_attention_norm),
-                context_BSD,
-                mask=context_mask,
-                cache=context_cache,
-                need_weights=need_weights,
+            options = {"mask": context_mask, "cache": context_cache, **shared}
+            x_BTD, cross_weights = self.attention_branch(
+                x_BTD, self.cross_attention, self.cross_attention_norm, context_BSD, options
             )
-            if need_weights:
-                update, cross_weights = update
-            x_BTD = self.leave(x_BTD, update, self.cross_attention_norm)
+        update_BTD = self.feed_forward(self.enter(x_BTD, self.feed_forward_norm))
+        return self.leave(x_BTD, update_BTD, self.feed_forward_norm), weights, cross_weights
 
-        update = self.feed_forward(self.enter(x_BTD, self.feed_forward_norm))
-        return self.leave(x_BTD, update, self.feed_forward_norm), weights, cross_weights
+    def attention_branch(
+        self,
+        x_BTD: Tensor,
+        attention: MultiHeadAttention,
+        norm: nn.Module,
+        keys_BSD: Tensor | None,
+        options: Mapping[str, Any],
+    ) -> tuple[Tensor, Tensor | None]:
+        """The stream after an attention layer, (B, T, D), and its weights if ``options`` has ``need_weights``.
+
+        Args:
+            x_BTD: the stream, of which the queries are made.
+            attention, norm: the layer and its norm.
+            keys_BSD: what keys and values are made of, (B, S, D); None for the queries' own tokens.
+            options: further arguments of the layer.
+        """
+        result = attention(self.enter(x_BTD, norm), keys_BSD, **options)
+        update_BTD, weights = result if options["need_weights"] else (result, None)
+        return self.leave(x_BTD, update_BTD, norm), weights
 
     def enter(self, x_BTD: Tensor, norm: nn.Module) -> Tensor:
-        """What a branch reads: the normalised stream (pre) or the stream itself (post)."""
+        """The input of a branch: the normalised stream (pre) or the stream itself (post)."""
         return norm(x_BTD) if self.pre_norm else x_BTD
 
     def leave(self, x_BTD: Tensor, update_BTD: Tensor, norm: nn.Module) -> Tensor:

@@ -100,25 +100,25 @@ class Gpt(nn.Module):
         self,
         input_ids: Tensor,
         *,
-        attention_mask: Tensor | PackedSequences | None = None,
+        attention_mask: Tensor | None = None,
+        sequences: PackedSequences | None = None,
         position_ids: Tensor | None = None,
         cache: Cache | None = None,
         trace: Trace | None = None,
     ) -> Tensor:
-        """The trunk's last state, (B, T, D); arguments as in :meth:`forward`."""
+        """The last state of the decoder, (B, T, D); arguments as in :meth:`forward`."""
         offset = cache.length if cache is not None else 0
         batch, queries = input_ids.shape
         x_BTD = self.embeddings(input_ids, position_ids=position_ids, offset=offset)
-        mask = attention_mask
-        if not isinstance(mask, PackedSequences):
-            mask = expand_mask(mask, batch=batch, queries=queries, keys=offset + queries)
-        return self.decoder(x_BTD, mask=mask, is_causal=True, cache=cache, trace=trace)
+        mask = expand_mask(attention_mask, batch=batch, queries=queries, keys=offset + queries)
+        return self.decoder(x_BTD, mask=mask, sequences=sequences, is_causal=True, cache=cache, trace=trace)
 
     def forward(
         self,
         input_ids: Tensor,
         *,
-        attention_mask: Tensor | PackedSequences | None = None,
+        attention_mask: Tensor | None = None,
+        sequences: PackedSequences | None = None,
         position_ids: Tensor | None = None,
         cache: Cache | None = None,
         trace: Trace | None = None,
@@ -131,8 +131,9 @@ class Gpt(nn.Module):
         Args:
             input_ids: integers, (B, T).
             attention_mask: bool, True = real, (B, S) or (B, T, S), S counting cached tokens; every token also sees only
-                itself and earlier ones. Or the sequences themselves (:class:`~plm_core.models.varlen.PackedSequences`).
-                None: all are real.
+                itself and earlier ones. None: all are real.
+            sequences: the sequences that the mask describes, if the caller knows them; they make it unnecessary to read
+                them off the mask. Sequences padded on the right need no mask.
             position_ids: integers, (B, T); see :class:`~plm_core.models.inputs.Embeddings`.
             cache: of :meth:`new_cache`; the tokens are appended to it.
             trace: an empty :class:`~plm_core.models.transformer.Trace`, to be filled.
@@ -149,7 +150,12 @@ class Gpt(nn.Module):
             ValueError: a sequence longer than the model, an id outside the vocabulary, a mask of the wrong shape.
         """
         x_BTD = self.hidden_states(
-            input_ids, attention_mask=attention_mask, position_ids=position_ids, cache=cache, trace=trace
+            input_ids,
+            attention_mask=attention_mask,
+            sequences=sequences,
+            position_ids=position_ids,
+            cache=cache,
+            trace=trace,
         )
         if labels is not None:
             flat = x_BTD.flatten(0, 1), self.lm_head.weight, labels.flatten()

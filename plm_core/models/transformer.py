@@ -18,14 +18,14 @@ from plm_core.models.config import TransformerConfig, acts_in_attention
 from plm_core.models.inputs import Embeddings
 from plm_core.models.kv_cache import Cache
 from plm_core.models.positions import Learned, PositionScheme
-from plm_core.models.varlen import PackedSequences
+from plm_core.models.varlen import PackedSequences, find_sequences
 
 
 @dataclass
 class Trace:
-    """What a forward pass leaves behind if an empty trace is given to it.
+    """The intermediate results of a forward pass, stored if an empty trace is given to it.
 
-    Distillation compares it, probes read it, and gradients by depth are measured on it.
+    Distillation compares them, probes are trained on them, and gradients by depth are measured on them.
     """
 
     keep_attentions: bool = False
@@ -37,9 +37,17 @@ class Trace:
     cross_attentions: list[Tensor] = field(default_factory=list)
     """The weights of cross attention, L tensors (B, H, T, S of the context)."""
 
+    def add(self, x_BTD: Tensor, weights: Tensor | None = None, cross_weights: Tensor | None = None) -> None:
+        """Store the stream after a block, and the weights of its attention layers unless they are None."""
+        self.hidden_states.append(x_BTD)
+        if weights is not None:
+            self.attentions.append(weights)
+        if cross_weights is not None:
+            self.cross_attentions.append(cross_weights)
+
 
 class Stack(nn.Module):
-    """A stack of Transformer blocks; with pre-norm a last norm closes the stream, which nothing else normalises.
+    """A stack of Transformer blocks; with pre-norm a last norm follows, as nothing else normalises the stream.
 
     Args:
         config: the shape.
@@ -87,80 +95,82 @@ class Stack(nn.Module):
         self,
         x_BTD: Tensor,
         *,
-        mask: Tensor | PackedSequences | None = None,
+        mask: Tensor | None = None,
+        sequences: PackedSequences | None = None,
+        query_positions: Tensor | None = None,
         is_causal: bool = False,
         context_BSD: Tensor | None = None,
         context_mask: Tensor | None = None,
         cache: Cache | None = None,
         trace: Trace | None = None,
-        wanted: Tensor | None = None,
     ) -> Tensor:
         """Run the blocks one after the other.
 
         Padding is taken out before the first block and put back, as zeros, after the last, where that saves time
-        (:class:`~plm_core.models.varlen.PackedSequences`) and nobody looks inside.
+        (:class:`~plm_core.models.varlen.PackedSequences`) and no cache, context or trace needs the padded batch.
 
         Args:
             x_BTD: embeddings, (B, T, D).
-            mask: bool, broadcastable to (B, H, T, S); see :func:`plm_core.models.inputs.expand_mask`. Or the sequences
-                of the batch, where they are known without a look at a mask; they bring their mask along.
+            mask: bool, broadcastable to (B, H, T, S); see :func:`plm_core.models.inputs.expand_mask`.
+            sequences: the sequences of the batch, which the mask describes too, if the caller knows them; otherwise
+                they are found by means of the mask.
+            query_positions: bool, (B, T): the tokens whose last state is needed. Where padding is taken out, the last
+                block of an encoder computes these alone, and the others' states are zeros. None: all.
             is_causal: a decoder (True) or an encoder (False).
             context_BSD: the encoder's output, for blocks with cross attention.
             context_mask: bool, broadcastable to (B, H, T, S of the context).
             cache: keys and values of earlier tokens; it is extended.
             trace: an empty trace, to be filled.
-            wanted: bool, (B, T): the tokens whose last state will be read. Where padding is taken out, the last block
-                asks for these alone, and the others' states are zeros.
 
         Returns:
             The last state, (B, T, D).
         """
-        need_weights = trace is not None and trace.keep_attentions
-        seen_inside = cache is not None or context_BSD is not None or trace is not None
-        segments = None if seen_inside else self.sequences(mask, x_BTD)
-        mask = mask.mask if isinstance(mask, PackedSequences) else mask
-        x_BTD = x_BTD if segments is None else segments.unpad(x_BTD)
+        padding_needed = cache is not None or context_BSD is not None or trace is not None
+        sequences = None if padding_needed else self.sequences_to_unpad(x_BTD, mask, sequences)
+        if sequences is not None:
+            x_BTD, mask = sequences.unpad(x_BTD), None  # (B, T, D) -> (1, N, D)
         if trace is not None:
-            trace.hidden_states.append(x_BTD)
-        asking = None
+            trace.add(x_BTD)
+        query_positions_Q = None
         for number, block in enumerate(self.layers):
-            if segments is not None and wanted is not None and number == len(self.layers) - 1 and not is_causal:
-                segments, asking = segments.asked_by(wanted)
+            is_last = number == len(self.layers) - 1
+            if is_last and sequences is not None and query_positions is not None and not is_causal:
+                sequences, query_positions_Q = sequences.restrict_queries(query_positions)
             x_BTD, weights, cross_weights = block(
                 x_BTD,
-                mask=mask if segments is None else segments,
+                mask=mask,
+                sequences=sequences,
+                query_positions=query_positions_Q,
                 is_causal=is_causal,
-                cache=cache.self_attention[number] if cache is not None else None,
+                cache=None if cache is None else cache.self_attention[number],
                 context_BSD=context_BSD,
                 context_mask=context_mask,
-                context_cache=cache.cross_attention[number] if cache is not None else None,
-                need_weights=need_weights,
-                asking=asking,
+                context_cache=None if cache is None else cache.cross_attention[number],
+                need_weights=trace is not None and trace.keep_attentions,
             )
             if trace is not None:
-                trace.hidden_states.append(x_BTD)
-                if weights is not None:
-                    trace.attentions.append(weights)
-                if cross_weights is not None:
-                    trace.cross_attentions.append(cross_weights)
-        x_BTD = x_BTD if self.final_norm is None else self.final_norm(x_BTD)
-        return x_BTD if segments is None else segments.pad(x_BTD)
+                trace.add(x_BTD, weights, cross_weights)
+        if self.final_norm is not None:
+            x_BTD = self.final_norm(x_BTD)
+        return x_BTD if sequences is None else sequences.pad(x_BTD)  # (1, N, D) -> (B, T, D)
 
-    def sequences(self, mask: Tensor | PackedSequences | None, x_BTD: Tensor) -> PackedSequences | None:
-        """The sequences of a batch, if its padding should be left out.
+    def sequences_to_unpad(
+        self, x_BTD: Tensor, mask: Tensor | None, sequences: PackedSequences | None
+    ) -> PackedSequences | None:
+        """The sequences of a batch if its padding is to be taken out, otherwise None.
 
-        It stays where attention needs to know the distance of two tokens, and in compiled blocks, which want few
-        shapes.
+        Padding stays where attention depends on the distance of two tokens, in compiled blocks, which are compiled
+        again for each new shape, and where taking it out would save no time.
         """
         compiled = torch.compiler.is_compiling() or any(b._compiled_call_impl is not None for b in self.layers)
         if compiled or self.position_in_attention:
             return None
-        found = (
-            mask if isinstance(mask, PackedSequences) else PackedSequences.find(mask, (x_BTD.shape[0], x_BTD.shape[1]))
-        )
+        if sequences is None:
+            sequences = find_sequences(mask, (x_BTD.shape[0], x_BTD.shape[1]))
         dropout = self.attention_dropout if self.training else 0.0
-        pays = found is not None and found.saves_time(x_BTD, head_size=self.head_size, dropout=dropout)
-        return found if pays else None
+        if sequences is None or not sequences.saves_time(x_BTD, head_size=self.head_size, dropout=dropout):
+            return None
+        return sequences
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-Batch = Mapping[str, Tensor]
+from plm_core.data.batch import Batch
 
 
 @dataclass(frozen=True)

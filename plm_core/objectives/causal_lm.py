@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from plm_core.data.batch import Batch
 from plm_core.data.labels import IGNORE
-from plm_core.models.inputs import expand_mask
-from plm_core.models.varlen import PackedSequences
 from plm_core.models.vocabulary_loss import TokenLosses
-from plm_core.objectives.base import Batch, LossParts, Objective
-
-MODEL_INPUTS = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
+from plm_core.objectives.base import LossParts, Objective
+from plm_core.objectives.inputs import model_inputs, transformer_inputs, with_sequences
 
 
 class CausalLM(Objective):
@@ -26,9 +23,9 @@ class CausalLM(Objective):
     Args:
         label_smoothing: share of the target's probability that is spread over the whole vocabulary
             (Szegedy et al. 2016), in training; evaluation reports the loss without it.
-        sliced: ask the model for its loss in place of its logits, which then never exist all at once: less memory and
-            time for a large vocabulary. The model must take ``labels``, and on a GPU
-            :class:`~plm_core.models.varlen.PackedSequences` as a mask, as :class:`~plm_core.models.gpt.Gpt` does.
+        sliced: let the model compute its loss itself instead of its logits, which then never exist all at once: less
+            memory and time for a large vocabulary. The model must take ``labels`` and ``sequences``, as
+            :class:`~plm_core.models.gpt.Gpt` does.
 
     Raises:
         ValueError: a share outside [0, 1).
@@ -45,13 +42,13 @@ class CausalLM(Objective):
         return CausalLM(sliced=self.sliced)
 
     def prepare(self, batch: Batch) -> Batch:
-        """Add the bounds of the sequences, if the model takes them."""
+        """Add where the sequences begin and end, if the model takes them."""
         return with_sequences(batch) if self.sliced else batch
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
-        """The ids, with mask and positions where the batch has them, and the labels if the model scores them."""
+        """The ids, with mask and positions where the batch has them, and the labels if the model computes the loss."""
         if self.sliced:
-            return ragged_inputs(batch) | {"labels": batch["labels"], "label_smoothing": self.label_smoothing}
+            return transformer_inputs(batch) | {"labels": batch["labels"], "label_smoothing": self.label_smoothing}
         return model_inputs(batch)
 
     def score(self, output: Tensor | TokenLosses, batch: Batch) -> LossParts:
@@ -84,37 +81,3 @@ def check_smoothing(label_smoothing: float) -> float:
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing is a share of the probability: expected 0 <= it < 1, got {label_smoothing}")
     return label_smoothing
-
-
-def model_inputs(batch: Batch) -> dict[str, Any]:
-    """The entries of a batch that are inputs of a Transformer."""
-    return {key: batch[key] for key in MODEL_INPUTS if key in batch}
-
-
-def ragged_inputs(batch: Batch) -> dict[str, Any]:
-    """The same for a model that takes the sequences of a batch in place of a mask.
-
-    It gets them on a GPU, where a look at the mask would make the host wait. On a CPU the model takes that look itself.
-    """
-    inputs, ids_BT, mask = model_inputs(batch), batch["input_ids"], batch.get("attention_mask")
-    if ids_BT.device.type == "cpu" or "sequence_bounds" not in batch:
-        return inputs
-    B, T = ids_BT.shape
-    mask = expand_mask(mask, batch=B, queries=T, keys=T)
-    return inputs | {"attention_mask": PackedSequences(batch["token_places"], batch["sequence_bounds"], (B, T), mask)}
-
-
-def with_sequences(batch: Batch) -> Batch:
-    """Add where the real tokens of a batch stand, and the bounds of its sequences once they stand in one row.
-
-    ``token_places``, (N,), and ``sequence_bounds``, (S + 1,), are those of
-    :class:`~plm_core.models.varlen.PackedSequences`. Sources that know them have added them already; else they are read
-    from a padding mask (B, T).
-    """
-    mask_BT = batch.get("attention_mask")
-    if "sequence_bounds" in batch or mask_BT is None or mask_BT.dim() != 2 or not mask_BT.any():
-        return batch
-    lengths_S = mask_BT.sum(dim=1)
-    lengths_S = lengths_S[lengths_S > 0]
-    bounds = torch.cat([lengths_S.new_zeros(1), lengths_S.cumsum(0)]).to(torch.int32)
-    return {**batch, "token_places": mask_BT.flatten().nonzero()[:, 0], "sequence_bounds": bounds}

@@ -6,9 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
+from plm_core.data.batch import Batch
 from plm_core.data.labels import IGNORE
-from plm_core.objectives.base import Batch, LossParts, Objective
-from plm_core.objectives.causal_lm import check_smoothing, model_inputs, token_losses
+from plm_core.objectives.base import LossParts, Objective
+from plm_core.objectives.causal_lm import check_smoothing, token_losses
+from plm_core.objectives.inputs import model_inputs
 
 
 class Classification(Objective):

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch.nn.functional as F
 
+from plm_core.data.batch import Batch
 from plm_core.data.labels import IGNORE
 from plm_core.models.bert import BertOutput
-from plm_core.objectives.base import Batch, LossParts, Objective
-from plm_core.objectives.causal_lm import ragged_inputs, with_sequences
+from plm_core.objectives.base import LossParts, Objective
+from plm_core.objectives.inputs import transformer_inputs, with_sequences
 
 
 class NextSentence(Objective):
@@ -22,12 +23,12 @@ class NextSentence(Objective):
     name = "next_sentence"
 
     def prepare(self, batch: Batch) -> Batch:
-        """Add the bounds of the sequences."""
+        """Add where the sequences begin and end."""
         return with_sequences(batch)
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
-        """The ids, the mask and the token types."""
-        return ragged_inputs(batch)
+        """The ids, the mask, the sequences and the token types."""
+        return transformer_inputs(batch)
 
     def score(self, output: BertOutput, batch: Batch) -> LossParts:
         """Score the pair head's logits (B, 2)."""

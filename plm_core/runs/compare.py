@@ -14,11 +14,11 @@ from torch import nn
 from plm_core.compression.export import GptGraph
 from plm_core.compression.onnx_model import OnnxModel, file_numbers
 from plm_core.compression.saved import save_compressed
+from plm_core.data.batch import Batch
 from plm_core.data.labels import IGNORE
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.evaluation.benchmark import Candidate, Row, fixed_threads, measure
 from plm_core.evaluation.validation import validate
-from plm_core.objectives.base import Batch
 from plm_core.runs.batches import Sources, make_sources
 from plm_core.runs.config import RunConfig
 from plm_core.runs.corpus import load_texts

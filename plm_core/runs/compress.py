@@ -27,10 +27,11 @@ from plm_core.compression.saved import save_compressed
 from plm_core.compression.structure import stored_bytes
 from plm_core.compression.structured import importance, least_important, remove_heads, remove_neurons
 from plm_core.config import Config
+from plm_core.data.batch import Batch
 from plm_core.evaluation.validation import validate
 from plm_core.models.bert import Bert
 from plm_core.models.gpt import Gpt
-from plm_core.objectives.base import Batch, Joint, Objective
+from plm_core.objectives.base import Joint, Objective
 from plm_core.runs.batches import Sources, make_sources
 from plm_core.runs.config import RunConfig
 from plm_core.runs.corpus import load_texts

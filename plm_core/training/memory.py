@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plm_core.data.batch import Batch
 from plm_core.evaluation.validation import TermsObjective, move
-from plm_core.objectives.base import Batch
 from plm_core.runtime import Precision
 from plm_core.training.config import OptimizerName
 from plm_core.training.optim import trainable

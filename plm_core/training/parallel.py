@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from plm_core.data.batch import Batch
 from plm_core.distributed import Processes
 from plm_core.evaluation.validation import TermsObjective
-from plm_core.objectives.base import Batch, LossParts
+from plm_core.objectives.base import LossParts
 from plm_core.training.blocks import repeated_blocks
 from plm_core.training.config import TrainConfig
 from plm_core.weights import shared_parameters, tied_weights

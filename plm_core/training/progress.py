@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from plm_core.distributed import Processes
-from plm_core.objectives.base import Batch
 
 
 def clock() -> float:
@@ -107,16 +106,3 @@ class Running:
         """Put back what :meth:`state_dict` returned."""
         self.totals = {key: total.to(device) for key, total in state["totals"].items()}
         self.counts, self.tokens = dict(state["counts"]), state["tokens"]
-
-
-def num_tokens(batch: Batch) -> int:
-    """The number of real tokens in a batch: as its source says, those of its mask, or all ids where nothing is padded.
-
-    In a packed batch, whose mask says for each token which others it may see, a real token sees itself.
-    """
-    if "token_places" in batch:
-        return len(batch["token_places"])
-    mask = batch.get("attention_mask")
-    if mask is None:
-        return batch["input_ids"].numel()
-    return int((mask if mask.dim() == 2 else mask.diagonal(dim1=1, dim2=2)).sum())

@@ -11,9 +11,9 @@ from plm_core.compression.distill import (
     DistillConfig,
     copy_layers,
     evenly_spaced,
-    real_tokens,
     soft_loss,
 )
+from plm_core.data.batch import real_tokens
 from plm_core.data.batches import PaddedBatches
 from plm_core.data.labels import IGNORE
 from plm_core.models.bert import Bert

@@ -47,7 +47,7 @@ def test_a_masked_model_and_both_its_tasks(bert: Bert, ids, tmp_path):
                 assert theirs.prediction_logits is None
             else:
                 torch.testing.assert_close(theirs.prediction_logits, ours.prediction_logits, rtol=0, atol=1e-4)
-    assert file(ids, heads_only=True).last_hidden_state is None
+    assert file(ids, query_positions=mask).last_hidden_state is None
     with pytest.raises(ValueError, match="pad rows, do not pack"):
         file(ids, position_ids=torch.zeros_like(ids))
 

@@ -75,7 +75,7 @@ def test_a_model_shrinks_to_its_integers_and_scales_and_still_speaks(gpt, ids, b
 
 def test_the_tied_output_reads_the_table_once(bert, ids):
     quantize_model(bert, QuantizeConfig())
-    table = bert.embeddings.word_embeddings
+    table = bert.encoder.embeddings.word_embeddings
     assert isinstance(table, QuantizedEmbedding)
     logits = bert(ids, masked_positions=torch.ones_like(ids, dtype=torch.bool)).prediction_logits
     torch.testing.assert_close(bert.mlm_head.decoder.weight, table.weight)

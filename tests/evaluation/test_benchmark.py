@@ -88,7 +88,7 @@ def test_a_model_and_its_task_make_a_row(tmp_path):
 
         def quality(model: nn.Module, name: str = name) -> dict[str, float]:
             asked.append((name, model.training, torch.get_num_threads()))
-            return {"blocks": float(len(model.encoder.layers))}
+            return {"blocks": float(len(model.encoder.stack.layers))}
 
         found[name] = Candidate(bert(2 - number).train(), tmp_path / name, one, many, quality)
     rows = measure(found, rounds=4, threads=1, memory=False)

@@ -36,7 +36,7 @@ def pairs(rows: int = 3, length: int = 11) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("position", "norm_position"), [("learned", "post"), ("rope", "pre"), ("t5", "pre")])
-def test_a_pretrained_trunk_is_copied_and_only_the_last_layer_is_drawn(position, norm_position):
+def test_a_pretrained_encoder_is_copied_and_only_the_last_layer_is_drawn(position, norm_position):
     torch.manual_seed(0)
     bert = Bert(BertConfig(**SHAPE, position=position, norm_position=norm_position)).eval()
     before = {name: tensor.clone() for name, tensor in bert.state_dict().items()}
@@ -48,14 +48,14 @@ def test_a_pretrained_trunk_is_copied_and_only_the_last_layer_is_drawn(position,
     for model in made:
         with torch.no_grad():
             expected = bert(**inputs).pooler_output
-            assert torch.equal(model.hidden_states(**inputs), bert.hidden_states(**inputs))
+            assert torch.equal(model.encoder(**inputs), bert.encoder(**inputs))
             assert torch.equal(model(**inputs), model.classifier(expected))
         assert model(**inputs).shape == (3, 5)
     first, same, other = (model.classifier.weight for model in made)
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
     with torch.no_grad():
-        made[0].embeddings.word_embeddings.weight.zero_()
+        made[0].encoder.embeddings.word_embeddings.weight.zero_()
         made[0].pooler.dense.weight.zero_()
     assert all(torch.equal(tensor, before[name]) for name, tensor in bert.state_dict().items())  # a copy, not a view
 

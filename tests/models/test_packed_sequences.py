@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plm_core.data.packing import same_document
-from plm_core.models import segments
-from plm_core.models.attention import attend
-from plm_core.models.bert import Bert, BertConfig
+from plm_core.models import varlen
+from plm_core.models.attention import attend, attend_packed
+from plm_core.models.bert import Bert, BertConfig, positions_of_heads
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.inputs import expand_mask
-from plm_core.models.varlen import PackedSequences
+from plm_core.models.varlen import PackedSequences, find_sequences
 
 SHAPE = {
     "vocab_size": 40,
@@ -27,13 +27,13 @@ SHAPE = {
 
 @pytest.fixture(autouse=True)
 def _short_sequences_too(monkeypatch) -> None:
-    monkeypatch.setattr(segments, "SHORTEST_MEAN", 1)
+    monkeypatch.setattr(varlen, "SHORTEST_MEAN", 1)
     torch.manual_seed(0)
 
 
 def find(mask: torch.Tensor) -> PackedSequences | None:
     batch, tokens = mask.shape[:2]
-    return PackedSequences.find(expand_mask(mask, batch=batch, queries=tokens, keys=tokens), (batch, tokens))
+    return find_sequences(expand_mask(mask, batch=batch, queries=tokens, keys=tokens), (batch, tokens))
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=7, max_size=7), min_size=1, max_size=5))
@@ -41,12 +41,12 @@ def find(mask: torch.Tensor) -> PackedSequences | None:
 def test_rows_of_a_padding_mask_are_found(rows) -> None:
     mask = torch.tensor(rows)
     found = find(mask)
-    if mask.all() or not mask.any():
+    if not mask.any():
         assert found is None
         return
     assert found is not None
     assert found.lengths == [int(n) for n in mask.sum(dim=1) if n]
-    assert torch.equal(found.places, mask.flatten().nonzero()[:, 0])
+    assert torch.equal(found.token_indices, mask.flatten().nonzero()[:, 0])
     x_BTD = torch.randn(*mask.shape, 3)
     assert torch.equal(found.pad(found.unpad(x_BTD)), x_BTD * mask[:, :, None])
 
@@ -78,7 +78,7 @@ def test_a_mask_that_is_not_block_diagonal_stays_a_mask(damage: str) -> None:
 
 def losses_and_gradients(model, inputs, real):
     model.zero_grad()
-    states = model.hidden_states(**inputs)
+    states = (model.encoder if isinstance(model, Bert) else model.hidden_states)(**inputs)
     (states[real] ** 3).sum().backward()
     return states[real].detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
@@ -99,48 +99,48 @@ def test_states_and_gradients_are_those_of_the_padded_batch(kind, mask_kind, pos
         mask = same_document(documents)
     inputs = {"input_ids": ids, "attention_mask": mask}
     ragged = losses_and_gradients(model, inputs, real)
-    seen = PackedSequences.find
-    monkeypatch.setattr(PackedSequences, "find", lambda *_: None)
+    unpadded = []
+    monkeypatch.setattr(PackedSequences, "saves_time", lambda self, *_, **__: unpadded.append(self))
     padded = losses_and_gradients(model, inputs, real)
-    assert seen(expand_mask(mask, batch=3, queries=12, keys=12), (3, 12)) is not None
+    assert len(unpadded) == 1
     torch.testing.assert_close(ragged, padded, atol=1e-10, rtol=1e-10)
 
 
 @pytest.mark.parametrize("implementation", ["fused", "explicit"])
 @pytest.mark.parametrize("is_causal", [False, True])
-def test_attention_to_each_sequence_alone(implementation, is_causal) -> None:
-    bounds = torch.tensor([0, 3, 4, 10], dtype=torch.int32)
+def test_packed_attention_is_attention_under_a_block_diagonal_mask(implementation, is_causal) -> None:
+    cu_seqlens = torch.tensor([0, 3, 4, 10], dtype=torch.int32)
     q, k, v = (torch.randn(1, 2, 10, 4) for _ in range(3))
-    mask = PackedSequences(torch.arange(10), bounds, (1, 10))
-    out, _ = attend(q, k, v, mask=mask, is_causal=is_causal, implementation=implementation)
+    sequences = PackedSequences(torch.arange(10), cu_seqlens, (1, 10))
+    out = attend_packed(q, k, v, sequences, is_causal=is_causal, implementation=implementation)
     ids = torch.tensor([[0] * 3 + [1] + [2] * 6])
     dense, _ = attend(q, k, v, mask=same_document(ids)[:, None], is_causal=is_causal, implementation="explicit")
     torch.testing.assert_close(out, dense, atol=1e-6, rtol=1e-5)
 
 
-def test_who_looks_inside_sees_the_padded_stream() -> None:
+def test_a_trace_holds_the_padded_stream() -> None:
     from plm_core.models.transformer import Trace
 
     model = Bert(BertConfig(**SHAPE)).eval()
     trace = Trace(keep_attentions=True)
     real = torch.arange(12) < torch.tensor([[5], [12]])
-    model.hidden_states(torch.randint(40, (2, 12)), attention_mask=real, trace=trace)
+    model.encoder(torch.randint(40, (2, 12)), attention_mask=real, trace=trace)
     assert all(state.shape == (2, 12, 16) for state in trace.hidden_states)
     assert all(weights.shape == (2, 2, 12, 12) for weights in trace.attentions)
 
 
-def test_short_sequences_stay_in_their_rows(monkeypatch) -> None:
-    monkeypatch.setattr(segments, "SHORTEST_MEAN", 10)
-    for length, pays in ((12, False), (24, True)):
+def test_short_sequences_stay_padded(monkeypatch) -> None:
+    monkeypatch.setattr(varlen, "SHORTEST_MEAN", 10)
+    for length, saves_time in ((12, False), (24, True)):
         found = find(torch.arange(length) < torch.tensor([[5], [length]]))
         assert found is not None
-        assert found.saves_time(torch.zeros(2, length, 4), head_size=4, dropout=0.1) == pays
+        assert found.saves_time(torch.zeros(2, length, 4), head_size=4, dropout=0.1) == saves_time
 
 
 @pytest.mark.parametrize("norm_position", ["pre", "post"])
 @pytest.mark.parametrize("as_numbers", [False, True])
 @pytest.mark.parametrize("left", [False, True])
-def test_the_last_block_may_be_asked_by_the_heads_alone(norm_position, as_numbers, left, monkeypatch) -> None:
+def test_computing_only_the_tokens_of_the_heads_changes_no_logit(norm_position, as_numbers, left, monkeypatch) -> None:
     model = Bert(BertConfig(**SHAPE, norm_position=norm_position)).double()
     real = torch.arange(12) < torch.tensor([[5], [12], [9]])
     real = real.flip(1) if left else real
@@ -148,23 +148,25 @@ def test_the_last_block_may_be_asked_by_the_heads_alone(norm_position, as_number
     places = masked.flatten().nonzero()[:, 0] if as_numbers else masked
     inputs = {"input_ids": torch.randint(40, (3, 12)), "attention_mask": real, "masked_positions": places}
     found = []
-    for heads_only in (True, False):
+    for query_positions in (positions_of_heads(inputs["input_ids"], places), None):
         model.zero_grad()
-        output = model(**inputs, heads_only=heads_only)
-        rows = real[:, 0]  # a head on padding reads what nobody should
+        output = model(**inputs, query_positions=query_positions)
+        rows = real[:, 0]  # the first token of a row padded on the left is padding
         ((output.prediction_logits**3).sum() + (output.seq_relationship_logits[rows] ** 3).sum()).backward()
         found.append((output.prediction_logits.detach(), {n: p.grad for n, p in model.named_parameters()}))
-        assert (output.last_hidden_state is None) == heads_only
+        assert (output.last_hidden_state is None) == (query_positions is not None)
     torch.testing.assert_close(found[0], found[1], atol=1e-10, rtol=1e-10)
 
 
 def test_the_last_block_computes_only_what_is_read() -> None:
     model = Bert(BertConfig(**SHAPE))
     seen = []
-    for layer in model.encoder.layers:
+    for layer in model.encoder.stack.layers:
         layer.feed_forward.register_forward_hook(lambda module, args, out: seen.append(out.shape[1]))
     real = torch.arange(12) < torch.tensor([[5], [12]])
     masked = torch.zeros(2, 12, dtype=torch.bool)
     masked[1, 3:6] = True
-    model(torch.randint(40, (2, 12)), attention_mask=real, masked_positions=masked, heads_only=True)
+    ids = torch.randint(40, (2, 12))
+    query_positions = positions_of_heads(ids, masked)
+    model(ids, attention_mask=real, masked_positions=masked, query_positions=query_positions)
     assert seen == [17] * (len(seen) - 1) + [5]

@@ -46,6 +46,11 @@ def seq2seq(**changes) -> Seq2Seq:
     return Seq2Seq(Seq2SeqConfig(**SHAPE | changes))
 
 
+def states(model, ids: torch.Tensor, **inputs) -> torch.Tensor:
+    """The last hidden state, (B, T, D)."""
+    return model.encoder(ids, **inputs) if isinstance(model, Bert) else model.hidden_states(ids, **inputs)
+
+
 def loss_and_gradients(model, loss) -> tuple[float, dict[str, torch.Tensor]]:
     model.zero_grad()
     loss.backward()
@@ -114,9 +119,9 @@ def test_packed_documents_give_the_loss_and_gradients_of_padded_ones(position: s
     same_document = document_ids[:, :, None] == document_ids[:, None, :]
     for model in (gpt(position=position).double(), bert(position=position).double()):
         head = model.lm_head if isinstance(model, Gpt) else model.mlm_head
-        separate = sum(F.cross_entropy(head(model.hidden_states(d))[0], d[0], reduction="sum") for d in documents)
+        separate = sum(F.cross_entropy(head(states(model, d))[0], d[0], reduction="sum") for d in documents)
         apart = loss_and_gradients(model, separate)
-        hidden = model.hidden_states(packed, attention_mask=same_document, position_ids=position_ids)
+        hidden = states(model, packed, attention_mask=same_document, position_ids=position_ids)
         together = loss_and_gradients(model, F.cross_entropy(head(hidden)[0], packed[0], reduction="sum"))
         assert_same_gradients(apart, together, 1e-9)
 
@@ -180,7 +185,7 @@ def test_a_row_of_padding_alone_is_finite_forward_and_backward() -> None:
     ids = torch.randint(50, (2, 5))
     real = torch.tensor([[True] * 5, [False] * 5])
     for model in (gpt(), bert(), gpt(position="shaw"), bert(norm_position="pre")):
-        hidden = model.hidden_states(ids, attention_mask=real)
+        hidden = states(model, ids, attention_mask=real)
         hidden.sum().backward()
         assert hidden.isfinite().all()
         assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
@@ -287,7 +292,7 @@ def test_initialisation_is_the_one_in_the_tables() -> None:
     assert all(p.abs().max() == 0 for name, p in model.named_parameters() if name.endswith("bias"))
     assert deviation(gpt(**wide, position="sinusoidal").lm_head.weight) == pytest.approx(1 / math.sqrt(128), **near)
 
-    block = bert(**wide).encoder.layers[1]
+    block = bert(**wide).encoder.stack.layers[1]
     assert deviation(block.feed_forward.down.weight) == pytest.approx(0.02, **near)
 
     model3 = seq2seq(**wide)
@@ -339,7 +344,7 @@ def test_wrong_input_to_bert_is_explained() -> None:
     with pytest.raises(ValueError, match="masked_positions must be bool"):
         bert()(ids, masked_positions=ids)
     with pytest.raises(ValueError, match=r"shape \(batch, tokens\)"):
-        bert().embeddings(ids[0])
+        bert().encoder.embeddings(ids[0])
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,21 @@ import pytest
 import torch
 
 from plm_core.data.batches import MaskedPairBatches, PackedBatches, PaddedBatches
+from plm_core.data.labels import IGNORE
 from plm_core.data.masking import Masker
 from plm_core.data.packing import same_document
 from plm_core.data.sentence_pairs import SentencePairs
 from plm_core.data.tokenizer_training import train_words
-from plm_core.models import attention, segments
-from plm_core.models.attention import attend
+from plm_core.models import attention, transformer, varlen
+from plm_core.models.attention import attend, attend_packed
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.inputs import expand_mask
-from plm_core.models.varlen import PackedSequences, attend_varlen, varlen_available, varlen_kernel
-from plm_core.objectives import causal_lm
+from plm_core.models.varlen import PackedSequences, attend_varlen, find_sequences, varlen_available, varlen_kernel
+from plm_core.objectives import inputs as inputs_of_objectives
 from plm_core.objectives.base import Joint
-from plm_core.objectives.causal_lm import CausalLM, ragged_inputs
+from plm_core.objectives.causal_lm import CausalLM
+from plm_core.objectives.inputs import model_inputs, transformer_inputs
 from plm_core.objectives.masked_lm import MaskedLM
 from plm_core.objectives.sentence_pair import NextSentence
 
@@ -60,20 +62,18 @@ def written_out(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale=No
 
 
 def use_kernel(monkeypatch, kernel) -> None:
-    monkeypatch.setattr(segments, "varlen_kernel", lambda: kernel)
-    for module in (segments, attention):
+    monkeypatch.setattr(varlen, "varlen_kernel", lambda: kernel)
+    for module in (varlen, attention):
         monkeypatch.setattr(module, "varlen_available", lambda x, *, head_size, dropout: dropout == 0)
 
 
 @pytest.fixture
 def kernel_everywhere(monkeypatch) -> None:
-    """Every device is treated as a GPU is: sequences come with the batch and one kernel takes them."""
+    """Treat every device like a GPU: the sequences come with the batch and one kernel computes their attention."""
     torch.manual_seed(0)
     use_kernel(monkeypatch, written_out)
-    monkeypatch.setattr(PackedSequences, "find", lambda *_: pytest.fail("on a GPU nobody looks into a mask"))
-    monkeypatch.setattr(
-        PackedSequences, "saves_time", lambda self, x, **options: segments.varlen_available(x, **options)
-    )
+    monkeypatch.setattr(transformer, "find_sequences", lambda *_: pytest.fail("the sequences came with the batch"))
+    monkeypatch.setattr(PackedSequences, "saves_time", lambda self, x, **options: varlen.varlen_available(x, **options))
 
 
 def documents(count=12):
@@ -106,14 +106,6 @@ CASES = {
 }
 
 
-def as_on_a_gpu(batch):
-    """What :func:`ragged_inputs` gives on a GPU."""
-    inputs = causal_lm.model_inputs(batch)
-    B, T = batch["input_ids"].shape
-    mask = expand_mask(batch.get("attention_mask"), batch=B, queries=T, keys=T)
-    return inputs | {"attention_mask": PackedSequences(batch["token_places"], batch["sequence_bounds"], (B, T), mask)}
-
-
 def loss_and_gradients(model, objective, batch):
     model.zero_grad()
     terms = objective.terms(model, objective.prepare(batch))
@@ -126,12 +118,10 @@ def test_losses_and_gradients_are_those_of_the_padded_batch(case, monkeypatch, k
     make, config, objective, source = CASES[case]
     model, batch = make(config(vocab_size=60, **SHAPE)).double(), source()
     calls = []
-    for module in ("causal_lm", "masked_lm", "sentence_pair"):
-        monkeypatch.setattr(f"plm_core.objectives.{module}.ragged_inputs", as_on_a_gpu)
     use_kernel(monkeypatch, lambda *args, **options: calls.append(args) or written_out(*args, **options))
     ragged = loss_and_gradients(model, objective, batch)
     assert len(calls) == SHAPE["num_hidden_layers"]
-    monkeypatch.setattr(segments, "varlen_available", lambda *_, **__: False)
+    monkeypatch.setattr(varlen, "varlen_available", lambda *_, **__: False)
     dense = loss_and_gradients(model, objective, batch)
     assert len(calls) == SHAPE["num_hidden_layers"], "without the kernel the batch stays padded"
     torch.testing.assert_close(ragged, dense, atol=1e-10, rtol=1e-10)
@@ -139,7 +129,7 @@ def test_losses_and_gradients_are_those_of_the_padded_batch(case, monkeypatch, k
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_step_never_waits_for_the_device(case, monkeypatch) -> None:
-    """Tensors on the meta device have shapes and no values: whoever asks for a value or a count of values fails."""
+    """Tensors on the meta device have shapes and no values: code that needs a value, or a count of values, fails."""
     make, config, objective, source = CASES[case]
     if isinstance(objective, CausalLM):  # the sliced loss asks autocast about the device, which meta is unknown to
         monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)
@@ -149,73 +139,90 @@ def test_a_step_never_waits_for_the_device(case, monkeypatch) -> None:
     model = make(config(vocab_size=60, **SHAPE)).to("meta")
     batch = {key: value.to("meta") for key, value in objective.prepare(source()).items()}
     seen = []
-    model.register_forward_pre_hook(lambda _, args, inputs: seen.append(inputs["attention_mask"]), with_kwargs=True)
+    model.register_forward_pre_hook(lambda _, args, inputs: seen.append(inputs["sequences"]), with_kwargs=True)
     terms = objective.terms(model, batch)
     torch.stack([part.total for part in terms.values()]).sum().backward()
     assert isinstance(seen[0], PackedSequences)
     with pytest.raises((RuntimeError, NotImplementedError)):
-        seen[0].bounds.tolist()
+        seen[0].cu_seqlens.tolist()
 
 
 def test_dropout_of_weights_keeps_the_padding(kernel_everywhere) -> None:
     model = Gpt(GptConfig(vocab_size=60, **(SHAPE | {"attention_probs_dropout_prob": 0.1})))
-    inputs = as_on_a_gpu(packed())
-    assert model.decoder.sequences(inputs["attention_mask"], torch.zeros(3, 24, 16)) is None
+    sequences = transformer_inputs(packed())["sequences"]
+    assert model.decoder.sequences_to_unpad(torch.zeros(3, 24, 16), None, sequences) is None
     model.eval()
-    assert model.decoder.sequences(inputs["attention_mask"], torch.zeros(3, 24, 16)) is inputs["attention_mask"]
+    assert model.decoder.sequences_to_unpad(torch.zeros(3, 24, 16), None, sequences) is sequences
 
 
 def test_compiled_blocks_keep_the_padding(monkeypatch) -> None:
-    monkeypatch.setattr(segments, "SHORTEST_MEAN", 1)
+    monkeypatch.setattr(varlen, "SHORTEST_MEAN", 1)
     model, batch = Gpt(GptConfig(vocab_size=60, **SHAPE)), packed()
-    inputs = causal_lm.model_inputs(batch)
+    inputs = model_inputs(batch)
     expected = model(**inputs)
     for block in model.decoder.layers:
         block.compile(backend="eager")
     monkeypatch.setattr(PackedSequences, "unpad", lambda *_: pytest.fail("one shape for every batch of a size"))
-    real = batch["labels"] != -100
+    real = batch["labels"] != IGNORE
     torch.testing.assert_close(model(**inputs)[real], expected[real], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("source", [packed, padded, masked_pairs])
-def test_sources_know_what_a_look_at_the_mask_would_find(source) -> None:
-    batch = causal_lm.with_sequences(source())
+def test_sources_give_the_sequences_that_the_mask_describes(source) -> None:
+    batch = source()
     B, T = batch["input_ids"].shape
     mask_BT = batch.get("attention_mask")
     if mask_BT is None:  # labels end one token before the document does
-        asked_BT = batch["labels"] != -100
-        mask_BT = asked_BT | torch.cat([torch.zeros(B, 1, dtype=torch.bool), asked_BT[:, :-1]], dim=1)
-    found = PackedSequences.find(expand_mask(mask_BT, batch=B, queries=T, keys=T), (B, T))
+        labelled_BT = batch["labels"] != IGNORE
+        mask_BT = labelled_BT | torch.cat([torch.zeros(B, 1, dtype=torch.bool), labelled_BT[:, :-1]], dim=1)
+    found = find_sequences(expand_mask(mask_BT, batch=B, queries=T, keys=T), (B, T))
     assert found is not None
-    assert torch.equal(found.places, batch["token_places"])
-    assert torch.equal(found.bounds, batch["sequence_bounds"])
-    assert batch["sequence_bounds"].dtype == torch.int32
+    assert torch.equal(found.token_indices, batch["token_indices"])
+    assert torch.equal(found.cu_seqlens, batch["cu_seqlens"])
+    assert batch["cu_seqlens"].dtype == torch.int32
 
 
-def test_on_a_cpu_models_get_the_mask_itself() -> None:
-    batch = packed()
-    assert ragged_inputs(batch)["attention_mask"] is batch["attention_mask"]
+@pytest.mark.parametrize("case", CASES)
+def test_sequences_of_the_source_are_used_on_every_device_and_never_found_again(case, monkeypatch) -> None:
+    make, config, objective, source = CASES[case]
+    monkeypatch.setattr(varlen, "SHORTEST_MEAN", 1)
+    for module in (transformer, inputs_of_objectives):
+        monkeypatch.setattr(module, "find_sequences", lambda *_: pytest.fail("the sequences came with the batch"))
+    unpadded = []
+    unpad = PackedSequences.unpad
+    monkeypatch.setattr(PackedSequences, "unpad", lambda self, x: unpadded.append(self) or unpad(self, x))
+    batch = source()
+    objective.terms(make(config(vocab_size=60, **SHAPE)), objective.prepare(batch))
+    assert [sequences.cu_seqlens is batch["cu_seqlens"] for sequences in unpadded] == [True]
+
+
+def test_the_sequences_of_a_padding_mask_are_added_before_the_batch_is_moved() -> None:
+    source = masked_pairs()
+    bare = {key: value for key, value in source.items() if key not in ("token_indices", "cu_seqlens")}
+    prepared = NextSentence().prepare(bare)
+    assert torch.equal(prepared["cu_seqlens"], source["cu_seqlens"])
+    assert torch.equal(prepared["token_indices"], source["token_indices"])
 
 
 @pytest.mark.parametrize("is_causal", [False, True])
-def test_only_some_tokens_ask(is_causal) -> None:
-    bounds = torch.tensor([0, 3, 4, 10], dtype=torch.int32)
-    row = PackedSequences(torch.arange(10), bounds, (1, 10))
+def test_attention_of_some_queries_is_that_of_all_queries_at_their_positions(is_causal) -> None:
+    cu_seqlens = torch.tensor([0, 3, 4, 10], dtype=torch.int32)
+    row = PackedSequences(torch.arange(10), cu_seqlens, (1, 10))
     q, k, v = (torch.randn(1, 2, 10, 4, dtype=torch.double) for _ in range(3))
-    wanted = torch.ones(1, 10, dtype=torch.bool)
-    wanted[0, [1, 3, 4, 5]] = is_causal  # under a causal mask all ask: the kernel lines up last queries with last keys
-    asked, asking = row.asked_by(wanted)
-    one_by_one, _ = attend(q[:, :, asking], k, v, mask=asked, is_causal=is_causal)
+    chosen = torch.ones(1, 10, dtype=torch.bool)
+    chosen[0, [1, 3, 4, 5]] = is_causal  # under a causal mask all: the kernel aligns the last query with the last key
+    restricted, query_positions = row.restrict_queries(chosen)
+    one_by_one = attend_packed(q[:, :, query_positions], k, v, restricted, is_causal=is_causal)
     dense = same_document(torch.tensor([[0] * 3 + [1] + [2] * 6]))[:, None]
     expected, _ = attend(q, k, v, mask=dense, is_causal=is_causal, implementation="explicit")
-    torch.testing.assert_close(one_by_one, expected[:, :, asking])
+    torch.testing.assert_close(one_by_one, expected[:, :, query_positions])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segments, "varlen_kernel", lambda: written_out)
-        together = attend_varlen(q[:, :, asking], k, v, asked, is_causal=is_causal, scale=None)
-    torch.testing.assert_close(together, expected[:, :, asking])
+        patch.setattr(varlen, "varlen_kernel", lambda: written_out)
+        together = attend_varlen(q[:, :, query_positions], k, v, restricted, is_causal=is_causal, scale=None)
+    torch.testing.assert_close(together, expected[:, :, query_positions])
 
 
-def test_where_the_kernel_serves(monkeypatch) -> None:
+def test_the_kernel_is_used_exactly_where_it_can_run(monkeypatch) -> None:
     def serves(device="cuda", dtype=torch.bfloat16, head_size=64, dropout=0.0):
         return varlen_available(
             SimpleNamespace(device=torch.device(device), dtype=dtype), head_size=head_size, dropout=dropout
@@ -266,15 +273,15 @@ def test_an_older_torch_has_no_such_kernel(module, monkeypatch) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="the kernel runs on a GPU only")
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_the_kernel_agrees_with_the_written_out_one(is_causal) -> None:
-    bounds = torch.tensor([0, 30, 31, 100], dtype=torch.int32, device="cuda")
-    row = PackedSequences(torch.arange(100, device="cuda"), bounds, (1, 100))
+    cu_seqlens = torch.tensor([0, 30, 31, 100], dtype=torch.int32, device="cuda")
+    row = PackedSequences(torch.arange(100, device="cuda"), cu_seqlens, (1, 100))
     q, k, v = (torch.randn(1, 4, 100, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
     if not varlen_available(q, head_size=64, dropout=0.0):
         pytest.skip("this GPU is older than Ampere, or this torch older than the kernel")
     fast = attend_varlen(q, k, v, row, is_causal=is_causal, scale=None)
     fast_gradients = torch.autograd.grad(fast.float().square().sum(), (q, k, v))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segments, "varlen_kernel", lambda: written_out)
+        patch.setattr(varlen, "varlen_kernel", lambda: written_out)
         q, k, v = (x.detach().float().requires_grad_() for x in (q, k, v))
         slow = attend_varlen(q, k, v, row, is_causal=is_causal, scale=None)
     slow_gradients = torch.autograd.grad(slow.square().sum(), (q, k, v))

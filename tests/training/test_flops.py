@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from plm_core.data.batch import real_tokens
 from plm_core.data.batches import PackedBatches, PaddedBatches
 from plm_core.evaluation.validation import validate
 from plm_core.models.cost import flops_per_token
@@ -17,7 +18,7 @@ from plm_core.runtime import PEAK_FLOPS, peak_flops
 from plm_core.training.config import TrainConfig
 from plm_core.training.interrupt import Interrupted
 from plm_core.training.logs import SPEED_FILE, rates_of, read_metrics
-from plm_core.training.progress import Running, num_tokens
+from plm_core.training.progress import Running
 from plm_core.training.trainer import Trainer
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
@@ -120,7 +121,7 @@ class Source:
         return {"x": x, "input_ids": mask.long(), "attention_mask": mask}
 
 
-def real_tokens(batches):
+def tokens_of(batches):
     return sum(int(Source().batch(index)["attention_mask"].sum()) for index in batches)
 
 
@@ -159,7 +160,7 @@ def test_the_log_is_consistent(monkeypatch, tmp_path, peak):
         assert ("mfu" in record) == (peak is not None)
         if peak is not None:
             assert record["mfu"] == pytest.approx(COST * record["tokens_per_second"] / peak, rel=1e-12)
-    expected = [real_tokens(range(6)), real_tokens(range(6, 12)), real_tokens(range(12, 16))]
+    expected = [tokens_of(range(6)), tokens_of(range(6, 12)), tokens_of(range(12, 16))]
     assert [timed_tokens(record) for record in records] == expected, "padding is no work that the model needs"
     assert [record["tokens"] for record in read_metrics(tmp_path)] == [sum(expected[: n + 1]) for n in range(3)]
 
@@ -184,11 +185,11 @@ def test_a_rate_counts_only_tokens_of_the_time_that_it_divides_by(tmp_path, agai
     records = speeds(tmp_path)
     assert [record["step"] for record in records] == [3, 6, 8]
     assert [timed_tokens(record) for record in records] == [
-        real_tokens(range(6)),
-        real_tokens(range(10, 12)),
-        real_tokens(range(12, 16)),
+        tokens_of(range(6)),
+        tokens_of(range(10, 12)),
+        tokens_of(range(12, 16)),
     ]
-    assert [record["tokens"] for record in read_metrics(tmp_path)][-1] == real_tokens(range(16))
+    assert [record["tokens"] for record in read_metrics(tmp_path)][-1] == tokens_of(range(16))
 
 
 class Ticking:
@@ -221,7 +222,7 @@ def test_the_rate_is_of_training_alone(monkeypatch, tmp_path):
     assert clock.now > 5000
     records = speeds(tmp_path)
     assert [record["seconds"] for record in records] == [6, 6, 4]
-    expected = [real_tokens(range(6)), real_tokens(range(6, 12)), real_tokens(range(12, 16))]
+    expected = [tokens_of(range(6)), tokens_of(range(6, 12)), tokens_of(range(12, 16))]
     assert [record["tokens_per_second"] * record["seconds"] for record in records] == pytest.approx(expected)
 
 
@@ -248,8 +249,8 @@ def test_time_that_is_left_out_is_counted_even_where_it_ends_in_an_error(monkeyp
     ],
 )
 def test_only_real_tokens_count(batch, tokens):
-    assert num_tokens(batch) == tokens
-    assert num_tokens({key: value for key, value in batch.items() if key != "token_places"}) >= tokens
+    assert real_tokens(batch).sum() == tokens
+    assert real_tokens({key: value for key, value in batch.items() if key != "token_indices"}).sum() >= tokens
 
 
 def test_a_run_counts_three_forward_passes_a_token(monkeypatch, tmp_path):
