@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from torch import Tensor
-
+from plm_core.data.batch import Batch
 from plm_core.data.batches import MaskedBatches, MaskedPairBatches, PackedBatches, WindowBatches
 from plm_core.data.masking import Masker
 from plm_core.data.sentence_pairs import SentencePairs, sentence_runs
@@ -30,9 +29,9 @@ Documents = Sequence[Sequence[str]]
 class Source(Protocol):
     """Training batches by number, and every example once in order."""
 
-    def batch(self, index: int) -> dict[str, Tensor]: ...
+    def batch(self, index: int) -> Batch: ...
 
-    def in_order(self) -> list[dict[str, Tensor]]: ...
+    def in_order(self) -> list[Batch]: ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Sources:
 
     objective: Objective | Joint
     train: Source
-    valid: list[dict[str, Tensor]]
+    valid: list[Batch]
 
 
 def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: Path, *, write: bool = True) -> Sources:
