@@ -142,16 +142,32 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
         raise BookError(f"{path} cannot be read as a notebook ({error}): delete it and execute again") from None
 
 
+ROLES = {"setup": "hide-input", "plot": "hide-input", "check": "hide-input", "glue": "remove-cell"}
+"""Tags that say what a cell is for, and the tag by which MyST-NB shows it so: folded, or not at all."""
+
+EXECUTION_TAGS = {"raises-exception", "skip-execution"}
+"""Tags that change what a cell does; all others change only how it is shown or tested."""
+
+
+def shown_tags(tags: Iterable[str]) -> list[str]:
+    """Tags as the executed notebook carries them: those of the author, and those that follow from a cell's role."""
+    written = list(tags)
+    return list(dict.fromkeys(written + [ROLES[tag] for tag in written if tag in ROLES]))
+
+
 def body(cell: nbformat.NotebookNode) -> tuple[str, str, dict[str, Any]]:
-    """What text and notebook must agree on: the kind of a cell, its source, and its metadata."""
+    """What text and notebook must agree on: a cell's kind, source and metadata, without tags that follow from others."""
     own = {key: value for key, value in cell.metadata.items() if key not in ("line", "execution")}
+    implied = {ROLES[tag] for tag in tags_of(cell) if tag in ROLES}
+    if implied:
+        own["tags"] = [tag for tag in tags_of(cell) if tag not in implied]
     return cell.cell_type, cell.source.strip(), own
 
 
 def code_of(notebook: nbformat.NotebookNode) -> list[tuple[str, list[str]]]:
-    """What decides about the outputs: the source and the tags of every code cell, in order."""
+    """What decides about the outputs: the source of every code cell, in order, and the tags that change what it does."""
     return [
-        (cell.source.strip(), sorted(cell.metadata.get("tags", [])))
+        (cell.source.strip(), sorted(EXECUTION_TAGS & set(tags_of(cell))))
         for cell in notebook.cells
         if cell.cell_type == "code"
     ]

@@ -7,7 +7,7 @@ from typing import Any
 import nbformat
 
 from book.tool import stamp
-from book.tool.chapters import Chapter, read_notebook, read_text, write_atomically
+from book.tool.chapters import Chapter, read_notebook, read_text, shown_tags, tags_of, write_atomically
 
 
 def take_over_text(chapter: Chapter) -> None:
@@ -33,6 +33,8 @@ def prepare(chapter: Chapter) -> nbformat.NotebookNode:
     seen: dict[str, int] = {}
     for cell in notebook.cells:
         cell.metadata.pop("line")
+        if tags_of(cell):
+            cell.metadata["tags"] = shown_tags(tags_of(cell))
         digest = stamp.text_hash(f"{cell.cell_type}\n{cell.source}")[:8]
         seen[digest] = seen.get(digest, -1) + 1
         cell.id = f"{digest}-{seen[digest]}" if seen[digest] else digest
