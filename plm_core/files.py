@@ -39,11 +39,11 @@ def require_file(path: Path, what: str = "file") -> Path:
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"no {what} {path}") from None
+        raise FileNotFoundError(f"no {what} at {path}") from None
     except ValueError as error:  # a NUL character in the path
         raise ValueError(f"{str(path)!r} cannot be the path of a {what}: {error}") from error
     if stat.S_ISDIR(mode):
-        raise FileNotFoundError(f"no {what} {path}: it is a folder")
+        raise FileNotFoundError(f"no {what} at {path}: it is a folder")
     if not stat.S_ISREG(mode):
         raise ValueError(f"{path} is no regular file but a pipe, a socket or a device: copy its content to a file")
     return path
