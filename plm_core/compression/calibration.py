@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from plm_core.compression.integers import round_to, scale_for
 from plm_core.compression.quantize import LAYER_FORMAT, Range
 from plm_core.compression.structure import linear_layers
+from plm_core.evaluation.validation import left_as_found
 
 Method = Literal["minmax", "percentile", "mse"]
 
@@ -57,7 +58,7 @@ def calibrate(
     """Run a model on sample text and choose the input range of every linear layer.
 
     Args:
-        model: it is run in evaluation mode and left in the mode it was in.
+        model: it is run in evaluation mode; every module is left in the mode it was in.
         run: calls the model on text it will not be judged by; a few hundred sequences are enough.
         method: ``"minmax"``, ``"percentile"`` or ``"mse"``.
         percentile: share of the values, in per cent, that ``"percentile"`` does not clip, half of the rest at each end.
@@ -65,12 +66,8 @@ def calibrate(
     Raises:
         ValueError: an unknown method or share, or a layer that no input reached.
     """
-    was_training = model.training
-    try:
-        with torch.no_grad(), recorded_inputs(model.eval()) as seen:
-            run(model)
-    finally:
-        model.train(was_training)
+    with left_as_found(model), torch.no_grad(), recorded_inputs(model) as seen:
+        run(model)
     if silent := [name for name, values in seen.items() if not values]:
         raise ValueError(
             f"no input reached {', '.join(silent)}: calibrate with text that uses the whole model, heads included, "

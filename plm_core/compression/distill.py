@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plm_core.compression.saved import describe, rebuild
 from plm_core.config import Config
 from plm_core.data.batch import Batch, real_tokens
 from plm_core.data.labels import IGNORE
@@ -28,6 +29,9 @@ from plm_core.models.gpt import Gpt
 from plm_core.models.transformer import Stack, Trace
 from plm_core.objectives.base import LossParts, Objective
 from plm_core.objectives.causal_lm import CausalLM
+
+HIDDEN_STATES, ATTENTIONS = "hidden_states", "attentions"
+"""Names of the terms that compare what happens inside teacher and student."""
 
 HasShape = Bert | Gpt | BertClassifier
 """A model with one stack of blocks and a configuration that gives its shape."""
@@ -132,20 +136,39 @@ class Distillation(Objective):
         compares = self.config.hidden_weight or self.config.attention_weight
         return Trace(keep_attentions=bool(self.config.attention_weight)) if compares else None
 
-    def score(self, output: Any, batch: Batch) -> LossParts:
-        """Run the teacher and add up the losses, as a sum over the task's terms."""
-        config, parts = self.config, self.objective.score(output, batch)
-        if not config.soft_weight and self.trace is None:
-            return parts
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each term's mean: the task's, and those of hidden states and attention weights if compared."""
+        compared = {HIDDEN_STATES: self.config.hidden_weight, ATTENTIONS: self.config.attention_weight}
+        return {self.name: 1.0} | {name: weight for name, weight in compared.items() if weight}
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """The task's count; states and attention weights are compared at every real token."""
+        real = int(real_tokens(batch).sum()) if len(self.weights) > 1 else 0
+        return {name: self.count(batch) if name == self.name else real for name in self.weights}
+
+    def scores(self, output: Any, batch: Batch) -> dict[str, LossParts]:
+        """Run the teacher once and score every term."""
+        if not self.config.soft_weight and self.trace is None:
+            return {self.name: self.objective.score(output, batch)}
         seen = self.new_trace()
-        target = self.answer(batch, seen)
-        total = (1 - config.soft_weight) * parts.total
-        if config.soft_weight:
-            student_NV, teacher_NV = self.logits(output, batch), self.logits(target, batch)
-            total = total + config.soft_weight * soft_loss(student_NV, teacher_NV, temperature=config.temperature)
+        terms = {self.name: self.soft_score(output, self.answer(batch, seen), batch)}
         if self.trace is not None and seen is not None:
-            total = total + parts.counted * self.trace_loss(self.trace, seen, batch)
-        return LossParts(total, parts.counted, parts.metrics)
+            terms |= self.trace_scores(self.trace, seen, batch)
+        return terms
+
+    def score(self, output: Any, batch: Batch) -> LossParts:
+        """The task's own term, with the teacher's probabilities."""
+        return self.scores(output, batch)[self.name]
+
+    def soft_score(self, output: Any, target: Any, batch: Batch) -> LossParts:
+        """The loss by the labels and by the teacher's probabilities, as a sum over predictions."""
+        share, parts = self.config.soft_weight, self.objective.score(output, batch)
+        if not share:
+            return parts
+        student_NV, teacher_NV = self.logits(output, batch), self.logits(target, batch)
+        soft = soft_loss(student_NV, teacher_NV, temperature=self.config.temperature)
+        return LossParts((1 - share) * parts.total + share * soft, parts.counted, parts.metrics)
 
     @torch.no_grad()
     def answer(self, batch: Batch, trace: Trace | None = None) -> Any:
@@ -161,18 +184,23 @@ class Distillation(Objective):
             return output[batch["labels"] != IGNORE]
         return output.prediction_logits
 
-    def trace_loss(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
-        """Mean squared differences of hidden states and attention weights, averaged over real tokens and blocks."""
-        config, loss = self.config, torch.zeros(())
-        real = real_tokens(batch)
-        for number, other in enumerate(self.layers, start=1):
-            if config.hidden_weight:
-                difference = student.hidden_states[number] - teacher.hidden_states[other]
-                loss = loss + config.hidden_weight * difference[real].square().mean() / len(self.layers)
-            if config.attention_weight:
-                difference = (student.attentions[number - 1] - teacher.attentions[other - 1]).transpose(1, 2)[real]
-                loss = loss + config.attention_weight * difference.square().sum(-1).mean() / len(self.layers)
-        return loss
+    def trace_scores(self, student: Trace, teacher: Trace, batch: Batch) -> dict[str, LossParts]:
+        """Squared differences of hidden states and attention weights, as sums over the N real tokens.
+
+        For each token the mean over the width D, or the sum over keys and mean over heads H, and the mean over blocks.
+        """
+        real, terms = real_tokens(batch), {}
+        count = real.sum()
+        if self.config.hidden_weight:
+            pairs = [(student.hidden_states[n], teacher.hidden_states[m]) for n, m in enumerate(self.layers, start=1)]
+            by_token = [(ours - theirs)[real].square().mean(-1).sum() for ours, theirs in pairs]
+            terms[HIDDEN_STATES] = LossParts(torch.stack(by_token).mean(), count)
+        if self.config.attention_weight:
+            pairs = [(student.attentions[n], teacher.attentions[m - 1]) for n, m in enumerate(self.layers)]
+            differences = [(ours - theirs).transpose(1, 2)[real] for ours, theirs in pairs]  # (N, H, T) each
+            by_token = [difference.square().sum(-1).mean(-1).sum() for difference in differences]
+            terms[ATTENTIONS] = LossParts(torch.stack(by_token).mean(), count)
+        return terms
 
 
 def soft_loss(student_NV: Tensor, teacher_NV: Tensor, *, temperature: float) -> Tensor:
@@ -229,6 +257,26 @@ def copy_layers(teacher: nn.Module, student: nn.Module, layers: Sequence[int] | 
         state[name] = source[origin]
     student.load_state_dict(state)
     return layers
+
+
+def smaller_copy(teacher: Bert | Gpt, layers: int) -> Bert | Gpt:
+    """A student with some of its teacher's blocks, evenly spaced, the last among them, compressed as they are.
+
+    Raises:
+        ValueError: more blocks than the teacher has.
+    """
+    kept = evenly_spaced(layers, len(stack(teacher).layers))
+    student = type(teacher)(teacher.config.replace(num_hidden_layers=layers))  # type: ignore[arg-type]
+    prefix, description = f"{stack_name(teacher)}.layers.", {}
+    for name, entry in describe(teacher).items():
+        number, _, rest = name.removeprefix(prefix).partition(".")
+        if not name.startswith(prefix):
+            description[name] = entry
+        elif int(number) + 1 in kept:
+            description[f"{prefix}{kept.index(int(number) + 1)}.{rest}"] = entry
+    rebuild(student, description)
+    copy_layers(teacher, student, kept)
+    return student
 
 
 def stack_name(model: nn.Module) -> str:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from plm_core.compression.structure import block_linears, linear_layers, replace_modules
 from plm_core.data.batch import Batch
+from plm_core.evaluation.validation import left_as_found
 from plm_core.objectives.base import Objective
 
 DAMPING = 1e-6
@@ -119,6 +120,7 @@ def factorise(
         made.down.weight.copy_(down / size[:, None])
         if layer.bias is not None:
             made.up.bias.copy_(layer.bias)
+    made.requires_grad_(layer.weight.requires_grad)
     return made.to(layer.weight.device, layer.weight.dtype)
 
 
@@ -168,7 +170,7 @@ def input_moments(model: nn.Module, run: Callable[[nn.Module], object]) -> dict[
     """The second moments of the inputs of every linear layer, (K, K), on sample text.
 
     Args:
-        model: run in evaluation mode and left in the mode it was in.
+        model: run in evaluation mode; every module is left in the mode it was in.
         run: calls the model on the text.
     """
     layers = linear_layers(model)
@@ -186,12 +188,10 @@ def input_moments(model: nn.Module, run: Callable[[nn.Module], object]) -> dict[
         return add
 
     hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
-    was_training = model.training
     try:
-        with torch.no_grad():
-            run(model.eval())
+        with left_as_found(model), torch.no_grad():
+            run(model)
     finally:
-        model.train(was_training)
         for hook in hooks:
             hook.remove()
     return {name: total / counts[name] for name, total in sums.items() if counts[name]}
@@ -206,7 +206,7 @@ def fisher_rows(
     weight: that is ``per="input"``, and its diagonal matrix takes the place of the moments in :func:`factorise`.
 
     Args:
-        model: run in evaluation mode and left in the mode it was in; its gradients are cleared.
+        model: run in evaluation mode; every module is left in the mode it was in; its gradients are cleared.
         objective: the loss.
         batches: sample text; the gradient is squared per batch, so small batches estimate it better.
         per: one number for each output, (M,), or for each input, (K,).
@@ -216,17 +216,16 @@ def fisher_rows(
     """
     layers, summed = linear_layers(model), 1 if per == "output" else 0
     totals = {name: torch.zeros(layer.weight.shape[1 - summed]) for name, layer in layers.items()}
-    was_training, steps = model.training, 0
-    model.eval()
-    for batch in batches:
-        parts = objective(model, batch)
-        (parts.total / max(1, parts.count)).backward()
-        for name, layer in layers.items():
-            if layer.weight.grad is not None:
-                totals[name] += layer.weight.grad.square().sum(summed).cpu()
-        model.zero_grad()
-        steps += 1
-    model.train(was_training)
+    steps = 0
+    with left_as_found(model):
+        for batch in batches:
+            parts = objective(model, batch)
+            (parts.total / max(1, parts.count)).backward()
+            for name, layer in layers.items():
+                if layer.weight.grad is not None:
+                    totals[name] += layer.weight.grad.square().sum(summed).cpu()
+            model.zero_grad()
+            steps += 1
     if steps == 0:
         raise ValueError("no batch to estimate the Fisher information on")
     return {name: total / steps for name, total in totals.items()}

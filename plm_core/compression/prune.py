@@ -8,13 +8,14 @@ pattern that GPUs since Ampere compute faster).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from plm_core.compression.structure import block_linears
+from plm_core.compression.structure import block_linears, find_block_linears
 
 Scope = Literal["global", "layer", "2:4"]
 Scores = Mapping[str, Tensor]
@@ -119,9 +120,30 @@ def best_two_of_four(score: Tensor, name: str = "a layer") -> Tensor:
 @torch.no_grad()
 def apply_masks(model: nn.Module, masks: Masks) -> None:
     """Set the weights that are masked out to zero, in place."""
-    layers = block_linears(model)
+    layers = find_block_linears(model)
     for name, mask in masks.items():
         layers[name].weight.mul_(mask)
+
+
+def zero_masks(model: nn.Module) -> Masks:
+    """Which weights are not zero, for the layers of attention and feed-forward networks that hold zeros.
+
+    What earlier pruning removed is found by value, so it is known in a model that was opened from a file and in one
+    whose heads or neurons were removed since.
+    """
+    masks = {name: layer.weight != 0 for name, layer in find_block_linears(model).items()}
+    return {name: mask for name, mask in masks.items() if not mask.all()}
+
+
+@contextmanager
+def keep_zeros(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[Masks]:
+    """Keep the weights that are zero now at zero after each of an optimiser's steps in the block."""
+    masks = zero_masks(model)
+    hook = optimizer.register_step_post_hook(lambda *_: apply_masks(model, masks))
+    try:
+        yield masks
+    finally:
+        hook.remove()
 
 
 def sparsity(model: nn.Module) -> float:

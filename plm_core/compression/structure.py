@@ -24,19 +24,27 @@ def plain_linears(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
     return ((name, module) for name, module in model.named_modules() if type(module) is nn.Linear)
 
 
-def block_linears(model: nn.Module) -> dict[str, nn.Linear]:
-    """Those of :func:`linear_layers` that belong to attention or to a feed-forward network.
-
-    Raises:
-        ValueError: a model without any.
-    """
-    found = {
+def find_block_linears(model: nn.Module) -> dict[str, nn.Linear]:
+    """Those of :func:`linear_layers` that belong to attention or to a feed-forward network; there may be none."""
+    return {
         name: layer
         for name, layer in linear_layers(model).items()
         if name.rpartition(".")[0].endswith(("attention", "feed_forward"))
     }
+
+
+def block_linears(model: nn.Module) -> dict[str, nn.Linear]:
+    """The same as :func:`find_block_linears`, where at least one is expected.
+
+    Raises:
+        ValueError: a model without any.
+    """
+    found = find_block_linears(model)
     if not found:
-        raise ValueError(f"{type(model).__name__} has no linear layer in an attention or feed-forward module")
+        raise ValueError(
+            f"{type(model).__name__} has no linear layer in an attention or feed-forward module, or all of them were "
+            "compressed already: prune or factorise before quantising, and factorise once"
+        )
     return found
 
 

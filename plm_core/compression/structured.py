@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from plm_core.compression.structure import replace_modules
 from plm_core.data.batch import Batch
+from plm_core.evaluation.validation import left_as_found
 from plm_core.models.attention import MultiHeadAttention
 from plm_core.models.blocks import FeedForward
 from plm_core.models.config import acts_in_attention
@@ -38,7 +39,7 @@ def importance(
     """How much the loss depends on every head and on every neuron.
 
     Args:
-        model: run in evaluation mode and left in the mode it was in; its gradients are cleared.
+        model: run in evaluation mode; every module is left in the mode it was in; its gradients are cleared.
         objective: the loss that counts.
         batches: sample text.
 
@@ -52,9 +53,8 @@ def importance(
     heads = {name: torch.zeros(layer.num_heads) for name, layer in attentions(model).items()}
     neurons = {name: torch.zeros(layer.up.out_features) for name, layer in feed_forwards(model).items()}
     seen: dict[str, Tensor] = {}
-    was_training, tokens = model.training, 0
-    model.eval()
-    with ExitStack() as hooks:
+    tokens = 0
+    with left_as_found(model), ExitStack() as hooks:
         for name in [f"{n}.output" for n in heads] + [f"{n}.down" for n in neurons]:
 
             def keep(module: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
@@ -76,7 +76,6 @@ def importance(
                     score += (output * output.grad).flatten(0, -2).abs().sum(0).cpu()
             tokens += batch["input_ids"].numel()
             model.zero_grad()
-    model.train(was_training)
     if tokens == 0:
         raise ValueError("no batch to measure the importance on")
     return {n: s / tokens for n, s in heads.items()}, {n: s / tokens for n, s in neurons.items()}
@@ -189,7 +188,7 @@ def smaller(layer: nn.Linear, *, rows: Tensor | None = None, columns: Tensor | N
     if columns is not None:
         weight = weight[:, columns]
     made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    made.weight = nn.Parameter(weight.clone())
+    made.weight = nn.Parameter(weight.clone(), requires_grad=layer.weight.requires_grad)
     if bias is not None:
-        made.bias = nn.Parameter(bias.clone())
+        made.bias = nn.Parameter(bias.clone(), requires_grad=layer.bias.requires_grad)
     return made

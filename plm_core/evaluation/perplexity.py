@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plm_core.evaluation.validation import left_as_found
+
 
 @dataclass(frozen=True)
 class TextLoss:
@@ -37,8 +39,12 @@ class TextLoss:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean loss: the number of equally likely tokens that would be as hard to guess."""
-        return math.exp(self.nats_per_token)
+        """exp of the mean loss: the number of equally likely tokens that would be as hard to guess; infinite where no
+        float can hold it."""
+        try:
+            return math.exp(self.nats_per_token)
+        except OverflowError:
+            return math.inf
 
     @property
     def bits_per_character(self) -> float:
@@ -85,10 +91,8 @@ def text_loss(
     if not 1 <= stride <= context:
         raise ValueError(f"the stride must lie between 1 and the context {context}, got {stride}")
     starts = list(range(0, max(1, len(ids_N) - 1 - context + stride), stride))
-    was_training = model.training
-    model.eval()
     nats = 0.0
-    try:
+    with left_as_found(model):
         for first in range(0, len(starts), batch_size):
             windows = [ids_N[start : start + context + 1] for start in starts[first : first + batch_size]]
             for group in equal_lengths(windows):
@@ -100,8 +104,6 @@ def text_loss(
                     is_first = first == 0 and window is windows[0]
                     fresh = window.shape[0] - 1 if is_first else min(stride, window.shape[0] - 1 - (context - stride))
                     nats += losses[row, -fresh:].sum().item()
-    finally:
-        model.train(was_training)
     return TextLoss(nats, len(ids_N) - 1, characters)
 
 

@@ -78,7 +78,11 @@ class Objective(ABC):
 
     def terms(self, model: nn.Module, batch: Batch) -> dict[str, LossParts]:
         """The losses by name; a plain objective has one, itself."""
-        return {self.name: self(model, batch)}
+        return self.scores(model(**self.inputs(batch)), batch)
+
+    def scores(self, output: Any, batch: Batch) -> dict[str, LossParts]:
+        """The losses by name for an output of the model; a name that is not the objective's own is a further term."""
+        return {self.name: self.score(output, batch)}
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """The counts by name, without running the model."""
@@ -112,7 +116,11 @@ class Joint:
         if len(weights) != len(objectives) or any(weight < 0 for weight in weights):
             raise ValueError(f"expected {len(objectives)} weights >= 0, one for each of {names}; got {weights}")
         self.objectives = list(objectives)
-        self.weights = dict(zip(names, weights, strict=True))
+        self.weights = {
+            term: weight * inner
+            for objective, weight in zip(objectives, weights, strict=True)
+            for term, inner in objective.weights.items()
+        }
 
     def prepare(self, batch: Batch) -> Batch:
         """Prepare a batch for every objective."""
@@ -130,9 +138,11 @@ class Joint:
         inputs: dict[str, Any] = {}
         for objective in self.objectives:
             inputs.update(objective.inputs(batch))
-        output = model(**inputs)
-        return {objective.name: objective.score(output, batch) for objective in self.objectives}
+        output, terms = model(**inputs), {}
+        for objective in self.objectives:
+            terms |= objective.scores(output, batch)
+        return terms
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """The counts by name, without running the model."""
-        return {objective.name: objective.count(batch) for objective in self.objectives}
+        return {name: count for objective in self.objectives for name, count in objective.counts(batch).items()}

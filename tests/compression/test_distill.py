@@ -15,13 +15,16 @@ from plm_core.compression.distill import (
 )
 from plm_core.data.batch import real_tokens
 from plm_core.data.batches import PaddedBatches
-from plm_core.data.labels import IGNORE
+from plm_core.data.labels import IGNORE, next_token_labels
 from plm_core.models.bert import Bert
 from plm_core.models.classifier import BertClassifier, ClassifierConfig
 from plm_core.models.gpt import Gpt, GptConfig
+from plm_core.objectives.base import Joint
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.objectives.classification import Classification
 from plm_core.objectives.masked_lm import MaskedLM
+from plm_core.training.config import TrainConfig
+from plm_core.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -79,9 +82,11 @@ def test_padding_changes_nothing(gpt, batch):
     student = Gpt(gpt.config.replace(num_hidden_layers=1))
     task = Distillation(CausalLM(), gpt, student, DistillConfig(hidden_weight=1.0, attention_weight=1.0))
     padded = {key: F.pad(value, (0, 3), value=IGNORE if key == "labels" else 0) for key, value in batch.items()}
-    short, long = task(student, batch), task(student, padded)
-    assert short.count == long.count
-    torch.testing.assert_close(short.total, long.total, rtol=1e-5, atol=1e-4)
+    short, long = task.terms(student, batch), task.terms(student, padded)
+    assert short.keys() == long.keys() == {"causal_lm", "hidden_states", "attentions"}
+    for name in short:
+        assert short[name].count == long[name].count
+        torch.testing.assert_close(short[name].total, long[name].total, rtol=1e-5, atol=1e-4)
 
 
 def test_padding_is_left_out_where_the_batch_lists_its_tokens(gpt):
@@ -93,7 +98,9 @@ def test_padding_is_left_out_where_the_batch_lists_its_tokens(gpt):
     task = Distillation(CausalLM(), gpt, student, DistillConfig(soft_weight=0.0, hidden_weight=1.0))
 
     def states(batch):
-        return (task(student, batch).total - CausalLM()(student, batch).total) / task.count(batch)
+        term = task.terms(student, batch)["hidden_states"]
+        assert term.count == task.counts(batch)["hidden_states"]
+        return term.total / term.count
 
     long, short = (states(batch) for batch in alone)
     torch.testing.assert_close(states(one), (5 * long + 3 * short) / 8, rtol=1e-4, atol=1e-5)
@@ -103,8 +110,10 @@ def test_a_teacher_that_is_the_student_leaves_the_hidden_loss_at_zero(gpt, batch
     twin = Gpt(gpt.config)
     twin.load_state_dict(gpt.state_dict())
     config = DistillConfig(soft_weight=0.5, hidden_weight=1.0, attention_weight=1.0)
-    parts = Distillation(CausalLM(), gpt, twin, config)(twin, batch)
-    torch.testing.assert_close(parts.total, 0.5 * CausalLM()(twin, batch).total, rtol=1e-4, atol=1e-4)
+    terms = Distillation(CausalLM(), gpt, twin, config).terms(twin, batch)
+    torch.testing.assert_close(terms["causal_lm"].total, 0.5 * CausalLM()(twin, batch).total, rtol=1e-4, atol=1e-4)
+    assert terms["hidden_states"].total < 1e-6
+    assert terms["attentions"].total < 1e-6
 
 
 def test_the_teacher_is_left_alone_and_evaluation_knows_none(gpt, student, batch):
@@ -150,8 +159,11 @@ def test_classifiers_are_distilled_on_the_labelled_texts(ids):
     everything = DistillConfig(temperature=2.0, soft_weight=0.5, hidden_weight=1.0, attention_weight=1.0)
     twin = BertClassifier(teacher.config)
     twin.load_state_dict(teacher.state_dict())
-    total = Distillation(Classification(), teacher, twin, everything)(twin, batch).total
-    torch.testing.assert_close(total, 0.5 * Classification()(twin, batch).total, rtol=1e-4, atol=1e-4)
+    terms = Distillation(Classification(), teacher, twin, everything).terms(twin, batch)
+    assert max(terms[name].total.item() for name in ("hidden_states", "attentions")) < 1e-6
+    torch.testing.assert_close(
+        terms["classification"].total, 0.5 * Classification()(twin, batch).total, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_the_teacher_answers_where_the_batch_is(gpt, student, batch):
@@ -191,3 +203,40 @@ def test_bad_input_is_refused(gpt, student):
         copy_layers(gpt, student)
     with pytest.raises(ValueError, match="share: expected 0 to 1"):
         DistillConfig(soft_weight=2)
+
+
+class Pieces:
+    """A batch whole, or cut into rows."""
+
+    def __init__(self, batch, count):
+        self.batches = [batch] if count == 1 else [{k: v[n : n + 1] for k, v in batch.items()} for n in range(count)]
+
+    def batch(self, index):
+        return self.batches[index]
+
+
+@pytest.mark.parametrize("weights", [{"hidden_weight": 300.0}, {"attention_weight": 300.0}, {"soft_weight": 1.0}])
+def test_how_a_batch_is_cut_into_micro_batches_does_not_change_the_gradient(gpt, weights):
+    student = Gpt(gpt.config.replace(num_hidden_layers=1))
+    lengths = torch.tensor([20, 2, 3, 2])
+    mask = torch.arange(20) < lengths[:, None]
+    ids = torch.randint(7, 40, (4, 20), generator=torch.Generator().manual_seed(0))
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": next_token_labels(ids, attention_mask=mask)}
+    gradients = []
+    for count in (1, 4):
+        task = Distillation(CausalLM(), gpt, student, DistillConfig(**{"soft_weight": 0.0, **weights}))
+        config = TrainConfig(steps=1, micro_batches=count, warmup_steps=0)
+        trainer = Trainer(student.eval(), task, Pieces(batch, count), config, quiet=True)
+        student.zero_grad()
+        trainer.accumulate(trainer.micro_batch_group(0))
+        gradients.append(torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None]))
+    assert (gradients[0] - gradients[1]).norm() < 1e-4 * gradients[0].norm()
+
+
+@pytest.mark.parametrize("task", ["causal", "joint"])
+def test_terms_of_a_distillation_keep_their_weights_in_a_joint_objective(gpt, student, batch, task):
+    soft = DistillConfig(soft_weight=0.5)
+    distillation = Distillation(CausalLM(), gpt, student, soft)
+    objective = Joint([distillation], [2.0]) if task == "joint" else distillation
+    assert objective.weights == {"causal_lm": 2.0 if task == "joint" else 1.0}
+    assert objective.terms(student, batch).keys() == objective.counts(batch).keys() == objective.weights.keys()
