@@ -22,9 +22,10 @@ from torch import nn
 
 from plm_chapters.experiments import masked_stories
 from plm_core.data.batch import Batch
-from plm_core.data.batches import LengthGroups, MaskedBatches, PaddedBatches
+from plm_core.data.batches import MaskedBatches, PaddedBatches
 from plm_core.data.download import data_folder
 from plm_core.data.masking import Masker, MaskingConfig
+from plm_core.data.sampler import Sampler
 from plm_core.data.sentence_pairs import sentence_runs
 from plm_core.data.tokenizer_training import word_tokenizer
 from plm_core.data.tokenizers import Tokenizer
@@ -305,15 +306,15 @@ class MoodBatches:
 
     def __init__(self, texts: Sequence[tuple[list[int], int]], *, batch_size: int, seed: int) -> None:
         self.texts = texts
-        self.groups = LengthGroups([len(row) for row, _ in texts], batch_size, seed=seed)
+        self.sampler = Sampler(len(texts), batch_size, seed=seed, lengths=[len(row) for row, _ in texts])
 
     def batch(self, index: int) -> Batch:
         """The batch of that number: ids and mask, (B, T), and labels (B,)."""
-        return self.collate(self.groups.batch(index)[1])
+        return self.collate(self.sampler.batch(index)[1])
 
     def in_order(self) -> list[Batch]:
         """Every text once: for evaluation."""
-        return [self.collate(numbers) for numbers in self.groups.in_order()]
+        return [self.collate(numbers) for numbers in self.sampler.in_order()]
 
     def collate(self, numbers: Sequence[int]) -> Batch:
         """The texts of these numbers as a batch."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from plm_core.data.batch import Batch, padding_mask, sequence_layout
 from plm_core.data.labels import next_token_labels
 from plm_core.data.masking import Masker
-from plm_core.data.packing import Piece, collate_packed, length_groups, pack
+from plm_core.data.packing import Piece, collate_packed, pack
 from plm_core.data.sampler import Sampler
 from plm_core.data.sentence_pairs import SentencePairs
 from plm_core.data.tokenizers import Tokenizer, pad
@@ -67,7 +67,7 @@ class PackedBatches:
     Args:
         documents: token ids of each document.
         row_length: tokens of a row, T.
-        batch_size: rows of a batch, B; all rows where there are fewer.
+        batch_size: rows of a batch, B; the last batch of an epoch may have fewer.
         pad_id: what fills the end of a row.
         seed: decides the order of the rows, anew in every epoch.
     """
@@ -77,7 +77,7 @@ class PackedBatches:
     ) -> None:
         self.documents, self.row_length, self.pad_id = documents, row_length, pad_id
         self.rows = pack([len(document) for document in documents], row_length)
-        self.sampler = Sampler(len(self.rows), min(batch_size, len(self.rows)), seed=seed)
+        self.sampler = Sampler(len(self.rows), batch_size, seed=seed)
 
     def batch(self, index: int) -> Batch:
         """The batch of that number: ids, labels and positions, (B, T), a mask, (B, T, T), and where the documents are.
@@ -85,13 +85,12 @@ class PackedBatches:
         ``token_indices``, (N,), says where its N real tokens stand, ``cu_seqlens``, (S + 1,), where each of its S
         documents begins and ends among them.
         """
-        epoch, step = divmod(index, self.sampler.steps_per_epoch)
-        return self._collate([self.rows[row] for row in self.sampler.batch(epoch, step)])
+        _, numbers = self.sampler.batch(index)
+        return self._collate([self.rows[number] for number in numbers])
 
     def in_order(self) -> list[Batch]:
         """Every row once: for validation."""
-        size = self.sampler.batch_size
-        return [self._collate(self.rows[first : first + size]) for first in range(0, len(self.rows), size)]
+        return [self._collate([self.rows[number] for number in numbers]) for numbers in self.sampler.in_order()]
 
     def _collate(self, rows: list[list[Piece]]) -> Batch:
         packed = collate_packed(self.documents, rows, row_length=self.row_length, pad_id=self.pad_id)
@@ -124,18 +123,20 @@ class PaddedBatches:
         if not documents:
             raise ValueError("the corpus is empty: there is no document")
         self.documents, self.pad_id = documents, pad_id
-        self.groups = LengthGroups([len(document) for document in documents], batch_size, seed=seed)
+        lengths = [len(document) for document in documents]
+        self.sampler = Sampler(len(documents), batch_size, seed=seed, lengths=lengths)
 
     def batch(self, index: int) -> Batch:
         """The batch of that number: ids and labels, (B, T) each, T the longest row's length.
 
         ``token_indices`` and ``cu_seqlens`` say where its documents are, as in :class:`PackedBatches`.
         """
-        return self._collate(self.groups.batch(index)[1])
+        _, numbers = self.sampler.batch(index)
+        return self._collate(numbers)
 
     def in_order(self) -> list[Batch]:
         """Every document once: for validation."""
-        return [self._collate(numbers) for numbers in self.groups.in_order()]
+        return [self._collate(numbers) for numbers in self.sampler.in_order()]
 
     def _collate(self, numbers: Sequence[int]) -> Batch:
         rows = [self.documents[number] for number in numbers]
@@ -146,27 +147,6 @@ class PaddedBatches:
             "labels": next_token_labels(ids, attention_mask=real),
             **sequence_layout(real, lengths),
         }
-
-
-class LengthGroups:
-    """Batches of examples of similar length, by number over all epochs."""
-
-    def __init__(self, lengths: Sequence[int], batch_size: int, *, seed: int) -> None:
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        self.steps_per_epoch = -(-len(lengths) // batch_size)
-        self._groups: tuple[int, list[list[int]]] | None = None
-
-    def batch(self, index: int) -> tuple[int, list[int]]:
-        """The epoch and the examples of a batch."""
-        epoch, step = divmod(index, self.steps_per_epoch)
-        if self._groups is None or self._groups[0] != epoch:
-            self._groups = (epoch, list(length_groups(self.lengths, self.batch_size, seed=self.seed, epoch=epoch)))
-        return epoch, self._groups[1][step]
-
-    def in_order(self) -> list[range]:
-        """All examples once, by number."""
-        count = len(self.lengths)
-        return [range(first, min(first + self.batch_size, count)) for first in range(0, count, self.batch_size)]
 
 
 class MaskedBatches:
@@ -204,16 +184,16 @@ class MaskedBatches:
         self.word_starts = None
         if word_starts is not None:
             self.word_starts = [[True, *starts[:room], True] for starts in word_starts]
-        self.groups = LengthGroups([len(row) for row in self.rows], batch_size, seed=seed)
+        self.sampler = Sampler(len(self.rows), batch_size, seed=seed, lengths=[len(row) for row in self.rows])
 
     def batch(self, index: int) -> Batch:
         """The batch of that number: corrupted ids, mask and labels, (B, T) each."""
-        epoch, numbers = self.groups.batch(index)
+        epoch, numbers = self.sampler.batch(index)
         return self._collate(numbers, epoch)
 
     def in_order(self) -> list[Batch]:
         """Every text once, always with the same mask: for validation."""
-        return [self._collate(numbers, 0) for numbers in self.groups.in_order()]
+        return [self._collate(numbers, 0) for numbers in self.sampler.in_order()]
 
     def _collate(self, numbers: Sequence[int], epoch: int) -> Batch:
         rows = [self.rows[number] for number in numbers]
@@ -239,7 +219,7 @@ class MaskedPairBatches:
         pairs: makes the pair of each example and epoch.
         tokenizer: gives the special tokens.
         masker: corrupts.
-        batch_size: rows of a batch, B; all pairs where there are fewer.
+        batch_size: rows of a batch, B; the last batch of an epoch may have fewer.
         seed: decides the order, anew in every epoch.
     """
 
@@ -247,17 +227,16 @@ class MaskedPairBatches:
         self, pairs: SentencePairs, *, tokenizer: Tokenizer, masker: Masker, batch_size: int, seed: int
     ) -> None:
         self.pairs, self.tokenizer, self.masker = pairs, tokenizer, masker
-        self.sampler = Sampler(len(pairs), min(batch_size, len(pairs)), seed=seed)
+        self.sampler = Sampler(len(pairs), batch_size, seed=seed)
 
     def batch(self, index: int) -> Batch:
         """The batch of that number: ids, mask, token types and labels, (B, T) each, and ``pair_labels``, (B,)."""
-        epoch, step = divmod(index, self.sampler.steps_per_epoch)
-        return self._collate(self.sampler.batch(epoch, step), epoch)
+        epoch, numbers = self.sampler.batch(index)
+        return self._collate(numbers, epoch)
 
     def in_order(self) -> list[Batch]:
         """Every example of epoch 0 once, always with the same mask: for validation."""
-        numbers, size = range(len(self.pairs)), self.sampler.batch_size
-        return [self._collate(numbers[first : first + size], 0) for first in range(0, len(numbers), size)]
+        return [self._collate(numbers, 0) for numbers in self.sampler.in_order()]
 
     def _collate(self, numbers: Sequence[int], epoch: int) -> Batch:
         drawn = [self.pairs.pair(number, epoch=epoch) for number in numbers]

@@ -164,18 +164,6 @@ def collate_packed(
     return PackedBatch(input_ids, document_ids, position_ids)
 
 
-def trim(batch: Mapping[str, Tensor], *, mask: str = "attention_mask") -> dict[str, Tensor]:
-    """Cut off the columns that are padding in every row.
-
-    Args:
-        batch: tensors (B, T), padded on the right.
-        mask: the name of the bool mask among them.
-    """
-    columns = batch[mask].any(0).nonzero()
-    longest = int(columns.max()) + 1 if len(columns) else 0
-    return {name: tensor[:, :longest] for name, tensor in batch.items()}
-
-
 def padding_share(mask_BT: Tensor) -> float:
     """The share of a batch that is padding, between 0 and 1."""
     return 1 - mask_BT.float().mean().item()

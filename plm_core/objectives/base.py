@@ -138,7 +138,8 @@ class Joint:
         inputs: dict[str, Any] = {}
         for objective in self.objectives:
             inputs.update(objective.inputs(batch))
-        output, terms = model(**inputs), {}
+        output = model(**inputs)
+        terms: dict[str, LossParts] = {}
         for objective in self.objectives:
             terms |= objective.scores(output, batch)
         return terms

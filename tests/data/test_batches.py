@@ -85,7 +85,7 @@ def test_padded_rows_are_asked_for_every_token_but_the_first(tokenizer):
     source = sources(tokenizer)["padded"]
     labels = [row[row != IGNORE].tolist() for batch in source.in_order() for row in batch["labels"]]
     assert labels == [row[1:] for row in ragged()]
-    epoch = [source.batch(step)["labels"] for step in range(source.groups.steps_per_epoch)]
+    epoch = [source.batch(step)["labels"] for step in range(source.sampler.steps_per_epoch)]
     assert sum((batch != IGNORE).sum().item() for batch in epoch) == sum(len(row) - 1 for row in ragged())
 
 
@@ -93,8 +93,8 @@ def test_masked_rows_hold_every_text_once_per_epoch(tokenizer):
     source = sources(tokenizer)["masked"]
     for epoch in range(2):
         texts = []
-        for step in range(source.groups.steps_per_epoch):
-            batch = source.batch(epoch * source.groups.steps_per_epoch + step)
+        for step in range(source.sampler.steps_per_epoch):
+            batch = source.batch(epoch * source.sampler.steps_per_epoch + step)
             original = torch.where(batch["labels"] == IGNORE, batch["input_ids"], batch["labels"])
             texts += [row[mask].tolist() for row, mask in zip(original, batch["attention_mask"], strict=True)]
             assert (batch["input_ids"][~batch["attention_mask"]] == tokenizer.pad_id).all()

@@ -15,7 +15,6 @@ from plm_core.data.packing import (
     pack,
     padding_share,
     same_document,
-    trim,
 )
 from plm_core.data.tokenizer_training import train_words
 from plm_core.data.tokenizers import pad
@@ -130,12 +129,8 @@ def test_without_the_block_mask_the_loss_is_another():
     assert (right - wrong).abs().max() > 1e-3
 
 
-def test_trimming_cuts_only_common_padding():
-    ids = pad([[5, 6, 7], [8]], 0, multiple_of=8)
-    batch = trim({"input_ids": ids, "attention_mask": ids > 0})
-    assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]
-    assert padding_share(batch["attention_mask"]) == pytest.approx(2 / 6)
-    assert trim({"attention_mask": torch.zeros(2, 3, dtype=torch.bool)})["attention_mask"].shape == (2, 0)
+def test_the_share_of_padding_is_counted():
+    assert padding_share(torch.tensor([[True, True, True], [True, False, False]])) == pytest.approx(2 / 6)
 
 
 @given(st.lists(st.integers(1, 100), max_size=80), st.integers(1, 9), st.integers(0, 5))

@@ -1,6 +1,4 @@
-"""A sampler that is stopped and resumed gives the batches that it would have given."""
-
-from itertools import islice
+"""Batches are a pure function of their number; every epoch holds every example exactly once."""
 
 import pytest
 from hypothesis import given, settings
@@ -9,66 +7,51 @@ from hypothesis import strategies as st
 from plm_core.data.sampler import Sampler
 
 
-@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 30), st.booleans())
-@settings(deadline=None)
-def test_a_saved_position_continues_exactly(num_examples, batch_size, steps, shuffle):
-    def new():
-        return Sampler(num_examples, batch_size, seed=3, shuffle=shuffle, drop_last=False)
+def epochs_of(sampler, count):
+    """The examples of the first epochs, in the order in which they are seen."""
+    steps = sampler.steps_per_epoch
+    batches = [sampler.batch(index) for index in range(count * steps)]
+    assert [epoch for epoch, _ in batches] == [epoch for epoch in range(count) for _ in range(steps)]
+    return [
+        [example for _, numbers in batches[epoch * steps : (epoch + 1) * steps] for example in numbers]
+        for epoch in range(count)
+    ]
 
-    straight = list(islice(new(), steps + 10))
-    stopped = new()
-    before = list(islice(stopped, steps))
-    resumed = new()
-    resumed.load_state_dict(stopped.state_dict())
-    assert before + list(islice(resumed, 10)) == straight
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=40), st.integers(1, 9), st.booleans())
+@settings(deadline=None)
+def test_every_epoch_has_every_example_exactly_once_in_another_order(lengths, batch_size, by_length):
+    sampler = Sampler(len(lengths), batch_size, seed=0, lengths=lengths if by_length else None)
+    epochs = epochs_of(sampler, 3)
+    assert all(sorted(epoch) == list(range(len(lengths))) for epoch in epochs)
+    if len(lengths) > 20:
+        assert epochs[0] != epochs[1] != epochs[2]
 
 
 @given(st.integers(1, 40), st.integers(1, 9))
 @settings(deadline=None)
-def test_every_epoch_has_every_example_once_in_another_order(num_examples, batch_size):
-    sampler = Sampler(num_examples, batch_size, seed=0, drop_last=False)
-    epochs = [
-        [example for step in range(sampler.steps_per_epoch) for example in sampler.batch(epoch, step)]
-        for epoch in range(3)
-    ]
-    assert all(sorted(epoch) == list(range(num_examples)) for epoch in epochs)
-    if num_examples > 20:
-        assert epochs[0] != epochs[1] != epochs[2]
+def test_only_one_batch_of_an_epoch_is_short(num_examples, batch_size):
+    sampler = Sampler(num_examples, batch_size, seed=0)
+    sizes = [len(sampler.batch(step)[1]) for step in range(sampler.steps_per_epoch)]
+    assert sizes[:-1] == [batch_size] * (len(sizes) - 1)
+    assert 1 <= sizes[-1] <= batch_size
+    assert [len(numbers) for numbers in sampler.in_order()] == sizes
 
 
-def test_a_batch_is_a_function_of_seed_epoch_and_step_alone():
-    first, second = Sampler(100, 8, seed=5), Sampler(100, 8, seed=5)
-    for _ in islice(second, 30):
-        pass
-    assert first.batch(4, 2) == second.batch(4, 2)
-    assert first.batch(4, 2) != Sampler(100, 8, seed=6).batch(4, 2)
-    assert (first.epoch, first.step) == (0, 0)
+@pytest.mark.parametrize("lengths", [None, [1 + number % 7 for number in range(100)]])
+def test_a_batch_follows_from_seed_and_number_whatever_was_asked_before(lengths):
+    first, second = (Sampler(100, 8, seed=5, lengths=lengths) for _ in range(2))
+    for index in range(30):
+        second.batch(index)
+    assert first.batch(54) == second.batch(54)
+    assert first.batch(54) != Sampler(100, 8, seed=6, lengths=lengths).batch(54)
 
 
-def test_ranks_share_each_global_batch():
-    ranks = [Sampler(50, 4, seed=0, rank=rank, world_size=3) for rank in range(3)]
-    alone = Sampler(50, 12, seed=0)
-    assert {rank.steps_per_epoch for rank in ranks} == {4}
-    for step in range(4):
-        assert [example for rank in ranks for example in rank.batch(1, step)] == alone.batch(1, step)
+def test_validation_sees_every_example_once_in_order():
+    assert [list(numbers) for numbers in Sampler(5, 2, seed=0).in_order()] == [[0, 1], [2, 3], [4]]
 
 
-def test_dropping_the_last_batch_drops_other_examples_every_epoch():
-    sampler = Sampler(10, 4, seed=0)
-    left_out = [set(range(10)) - {e for step in range(2) for e in sampler.batch(epoch, step)} for epoch in range(4)]
-    assert all(len(out) == 2 for out in left_out)
-    assert len({frozenset(out) for out in left_out}) > 1
-
-
-def test_bad_sizes_and_foreign_positions_are_refused():
-    with pytest.raises(ValueError, match="make no batch"):
-        Sampler(3, 4, seed=0)
-    with pytest.raises(ValueError, match="rank"):
-        Sampler(30, 4, seed=0, rank=2, world_size=2)
-    with pytest.raises(ValueError, match="drop_last"):
-        Sampler(30, 4, seed=0, world_size=2, drop_last=False)
-    state = Sampler(30, 4, seed=0).state_dict()
-    with pytest.raises(ValueError, match="num_examples=30, this sampler has num_examples=31"):
-        Sampler(31, 4, seed=0).load_state_dict(state)
-    with pytest.raises(ValueError, match="seed"):
-        Sampler(30, 4, seed=1).load_state_dict(state)
+@pytest.mark.parametrize(("num_examples", "batch_size"), [(0, 4), (4, 0)])
+def test_sizes_that_make_no_batch_are_refused(num_examples, batch_size):
+    with pytest.raises(ValueError, match="at least one example and a batch_size of 1"):
+        Sampler(num_examples, batch_size, seed=0)
