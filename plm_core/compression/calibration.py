@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from plm_core.compression.integers import round_to, scale_for
 from plm_core.compression.quantize import LAYER_FORMAT, Range
 from plm_core.compression.structure import linear_layers
-from plm_core.evaluation.validation import left_as_found
+from plm_core.evaluation.modes import evaluation_mode
 
 Method = Literal["minmax", "percentile", "mse"]
 
@@ -66,7 +66,7 @@ def calibrate(
     Raises:
         ValueError: an unknown method or share, or a layer that no input reached.
     """
-    with left_as_found(model), torch.no_grad(), recorded_inputs(model) as seen:
+    with evaluation_mode(model), torch.no_grad(), recorded_inputs(model) as seen:
         run(model)
     if silent := [name for name, values in seen.items() if not values]:
         raise ValueError(

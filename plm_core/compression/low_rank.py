@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from plm_core.compression.structure import block_linears, linear_layers, replace_modules
 from plm_core.data.batch import Batch
-from plm_core.evaluation.validation import left_as_found
+from plm_core.evaluation.modes import evaluation_mode
 from plm_core.objectives.base import Objective
 
 DAMPING = 1e-6
@@ -189,7 +189,7 @@ def input_moments(model: nn.Module, run: Callable[[nn.Module], object]) -> dict[
 
     hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
     try:
-        with left_as_found(model), torch.no_grad():
+        with evaluation_mode(model), torch.no_grad():
             run(model)
     finally:
         for hook in hooks:
@@ -217,7 +217,7 @@ def fisher_rows(
     layers, summed = linear_layers(model), 1 if per == "output" else 0
     totals = {name: torch.zeros(layer.weight.shape[1 - summed]) for name, layer in layers.items()}
     steps = 0
-    with left_as_found(model):
+    with evaluation_mode(model):
         for batch in batches:
             parts = objective(model, batch)
             (parts.total / max(1, parts.count)).backward()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from plm_core.compression.structure import replace_modules
 from plm_core.data.batch import Batch
-from plm_core.evaluation.validation import left_as_found
+from plm_core.evaluation.modes import evaluation_mode
 from plm_core.models.attention import MultiHeadAttention
 from plm_core.models.blocks import FeedForward
 from plm_core.models.config import acts_in_attention
@@ -54,7 +54,7 @@ def importance(
     neurons = {name: torch.zeros(layer.up.out_features) for name, layer in feed_forwards(model).items()}
     seen: dict[str, Tensor] = {}
     tokens = 0
-    with left_as_found(model), ExitStack() as hooks:
+    with evaluation_mode(model), ExitStack() as hooks:
         for name in [f"{n}.output" for n in heads] + [f"{n}.down" for n in neurons]:
 
             def keep(module: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plm_core.evaluation.validation import left_as_found
+from plm_core.evaluation.modes import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def text_loss(
         raise ValueError(f"the stride must lie between 1 and the context {context}, got {stride}")
     starts = list(range(0, max(1, len(ids_N) - 1 - context + stride), stride))
     nats = 0.0
-    with left_as_found(model):
+    with evaluation_mode(model):
         for first in range(0, len(starts), batch_size):
             windows = [ids_N[start : start + context + 1] for start in starts[first : first + batch_size]]
             for group in equal_lengths(windows):

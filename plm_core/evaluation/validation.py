@@ -1,8 +1,7 @@
-"""Evaluation that changes nothing: no gradients, dropout off, modes and random generators put back as they were."""
+"""The loss and metrics of a model over batches, computed without changing the model or the random generators."""
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from plm_core.data.batch import Batch
 from plm_core.distributed import Processes
+from plm_core.evaluation.modes import evaluation_mode
 from plm_core.objectives.base import LossParts
 
 
@@ -58,7 +58,7 @@ def validate(
     totals: dict[str, Tensor] = {}
     counts: dict[str, int] = defaultdict(int)
     objective = objective.for_evaluation()
-    with left_as_found(model), torch.no_grad():
+    with evaluation_mode(model), torch.no_grad():
         for batch, counted in shard_batches(batches, processes):
             batch = objective.prepare(batch)
             for name, count in objective.counts(batch).items():
@@ -92,20 +92,6 @@ def shard_batches(batches: Iterable[Batch], processes: Processes) -> Iterator[tu
     for start in range(0, len(batches), processes.size):
         number = start + processes.rank
         yield batches[min(number, len(batches) - 1)], number < len(batches)
-
-
-@contextlib.contextmanager
-def left_as_found(model: nn.Module) -> Iterator[None]:
-    """Switch to evaluation mode, and put back every module's own mode and every random generator afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
-        model.eval()
-        try:
-            yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
 
 
 def move(batch: Batch, device: torch.device | str) -> Batch:

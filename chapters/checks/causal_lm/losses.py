@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
+from plm_core.data.labels import IGNORE
 
 Function = Callable[..., Any]
-
-IGNORE = -100
 
 pencil = Check("pencil: what a text costs")
 labels = Check("make_labels: the one and only shift")

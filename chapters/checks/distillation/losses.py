@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
+from plm_core.data.labels import IGNORE
 
 TensorFunction = Callable[..., Tensor]
-IGNORE = -100
 
 
 def divergence(teacher_NV: Tensor, student_NV: Tensor, tau: float) -> Tensor:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plm_chapters.checks.distillation.losses import IGNORE, TensorFunction, divergence
+from plm_chapters.checks.distillation.losses import TensorFunction, divergence
 from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
+from plm_core.data.labels import IGNORE
 
 # --- which tensors to copy ---------------------------------------------------------------------------------------
 

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_frequencies, expect_tensor
+from plm_core.data.labels import IGNORE
 
 Function = Callable[..., Any]
-
-IGNORE = -100
 
 pencil = Check("pencil: what stands in the gap")
 prediction = Check("shares: what a corrupted text looks like")

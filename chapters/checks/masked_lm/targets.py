@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_frequencies, expect_tensor
+from plm_core.data.labels import IGNORE
 
 Function = Callable[..., Any]
-
-IGNORE = -100
 
 loss_parts = Check("masked_loss: a sum and a count")
 pair_making = Check("make_pairs: next-sentence prediction")
