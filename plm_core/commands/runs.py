@@ -47,28 +47,19 @@ def evaluate(run: Positional[Path], text: Path | None = None) -> None:
         run: the output folder of `plm train`.
         text: a UTF-8 text file; for causal models.
     """
-    import tempfile
+    from plm_core.runs.open import Run
+    from plm_core.runs.report import shown
 
-    from plm_core.evaluation.validation import validate
-    from plm_core.runs.batches import make_sources
-    from plm_core.runs.corpus import load_texts
-    from plm_core.runs.entropy_floor import known_entropy
-    from plm_core.runs.pretrain import evaluate_file, open_run, shown
-
-    config, tokenizer, model = open_run(run)
+    opened = Run.open(run)
     if text is not None:
-        loss = evaluate_file(config, tokenizer, model, text)
+        loss = opened.text_loss(text)
         print(f"{loss.tokens:,} tokens: {loss.nats_per_token:.4f} nats per token, perplexity {loss.perplexity:.2f}")
         print(f"{loss.bits_per_character:.4f} bits per character")
         return
-    texts = load_texts(config)
-    with tempfile.TemporaryDirectory() as folder:
-        sources = make_sources(config, texts, tokenizer, Path(folder))
-        for key, value in validate(model, sources.objective, sources.valid).items():
-            print(f"{key:<24} {value:.4f}")
-    entropy = known_entropy(config, texts)
-    if entropy is not None:
-        print(f"{'floor':<24} {shown(entropy)}")
+    for key, value in opened.validation().items():
+        print(f"{key:<24} {value:.4f}")
+    if opened.entropy is not None:
+        print(f"{'floor':<24} {shown(opened.entropy)}")
 
 
 def fill_mask(run: Positional[Path], text: Positional[str], top: int = 5) -> None:
@@ -80,10 +71,10 @@ def fill_mask(run: Positional[Path], text: Positional[str], top: int = 5) -> Non
         top: how many tokens to show.
     """
     from plm_core.generation.text import fill
-    from plm_core.runs.pretrain import open_run
+    from plm_core.runs.open import Run
 
-    _, tokenizer, model = open_run(run)
-    for number, guesses in enumerate(fill(model, tokenizer, text, top=top), start=1):
+    opened = Run.open(run)
+    for number, guesses in enumerate(fill(opened.model, opened.tokenizer, text, top=top), start=1):
         print(f"[MASK] {number}")
         for token, probability in guesses:
             print(f"  {probability:6.1%}  {token}")
@@ -110,13 +101,13 @@ def generate(
         seed: seed of the draws; the same seed gives the same text.
     """
     from plm_core.generation.text import continue_text
-    from plm_core.runs.pretrain import open_run
+    from plm_core.runs.open import Run
 
-    _, tokenizer, model = open_run(run)
+    opened = Run.open(run)
     print(
         continue_text(
-            model,
-            tokenizer,
+            opened.model,
+            opened.tokenizer,
             prompt,
             max_new_tokens=max_new_tokens,
             temperature=temperature,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from plm_core.data.labels import IGNORE
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.evaluation.benchmark import Candidate, Row, fixed_threads, measure
 from plm_core.evaluation.validation import validate
-from plm_core.runs.batches import Sources, make_sources
+from plm_core.runs.batches import Sources
 from plm_core.runs.config import RunConfig
-from plm_core.runs.corpus import load_texts
-from plm_core.runs.pretrain import open_run
+from plm_core.runs.open import Run
+from plm_core.runtime import check_threads
 
 LARGE_BATCH = 32
 ONNX = ".onnx"
@@ -52,57 +53,54 @@ def compare_models(
         raise ValueError("name at least one run: an ONNX file holds neither text nor tokenizer to measure it with")
     if len({path.name for path in models}) < len(models):
         raise ValueError(f"the table shows names, so these need different ones: {', '.join(map(str, models))}")
-    opened = {run: open_run(run) for run in folders}
-    reference, tokenizer, _ = opened[folders[0]]
-    for run, (config, _, _) in opened.items():
-        same = (reference.objective, reference.corpus, reference.documents)
-        if (config.objective, config.corpus, config.documents) != same:
-            raise ValueError(f"{run.name} has another objective or corpus: what differs in kind cannot be compared")
-    threads = threads or torch.get_num_threads()
-    files = {path: open_file(path, reference, tokenizer, threads) for path in models if path.suffix == ONNX}
-    texts = load_texts(reference)
-    with tempfile.TemporaryDirectory() as scratch, fixed_threads(threads):
+    runs = [Run.open(folder) for folder in folders]
+    first = runs[0]
+    for run in runs:
+        if text_of(run.config) != text_of(first.config):
+            raise ValueError(
+                f"{run.folder.name} has another objective or corpus: what differs in kind cannot be compared"
+            )
+    threads = check_threads(threads) or torch.get_num_threads()
+    files = {path: open_file(path, first, threads) for path in models if path.suffix == ONNX}
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack, fixed_threads(threads):
         found: dict[Path, Candidate] = {}
-        for number, (run, (config, words, model)) in enumerate(opened.items()):
+        for number, run in enumerate(runs):
             folder = Path(scratch) / str(number)
-            save_compressed(model, folder)  # a checkpoint holds more than is deployed
-            sources = make_sources(config, texts, words, Path(scratch))
-            found[run] = candidate(model, folder, config, words, sources)
-            if run == folders[0]:
+            save_compressed(run.model, folder)  # a checkpoint holds more than is deployed
+            sources = stack.enter_context(run.sources())
+            found[run.folder] = candidate(run.model, folder, run, sources)
+            if run is first:
                 for path, file in files.items():
-                    found[path] = candidate(file, path, config, words, sources, parameters=file_numbers(path))
+                    found[path] = candidate(file, path, run, sources, parameters=file_numbers(path))
         ordered = {path.name: found[path] for path in models}
         return measure(ordered, rounds=rounds, threads=threads, memory=memory)
 
 
-def open_file(path: Path, config: RunConfig, tokenizer: Tokenizer, threads: int) -> OnnxModel:
+def text_of(config: RunConfig) -> tuple[object, ...]:
+    """What decides on the text that a run is measured on, and on what is predicted in it."""
+    return (config.objective, config.corpus, config.documents)
+
+
+def open_file(path: Path, run: Run, threads: int) -> OnnxModel:
     """An exported file that fits a run's objective and tokenizer.
 
     Raises:
         ValueError: one that does not.
     """
     model = OnnxModel(path, threads=threads)
-    if (model.kind is GptGraph) == config.is_masked or model.vocab_size != tokenizer.vocab_size:
+    if (model.kind is GptGraph) == run.config.is_masked or model.vocab_size != run.tokenizer.vocab_size:
         raise ValueError(
-            f"{path} is a {model.kind.__name__} with {model.vocab_size} words; the first run needs a model for "
-            f"{config.objective} with {tokenizer.vocab_size}: compare a file with the run it was exported from"
+            f"{path} is a {model.kind.__name__} with {model.vocab_size} tokens; the first run needs a model for "
+            f"{run.config.objective} with {run.tokenizer.vocab_size}: compare a file with the run it was exported from"
         )
     return model
 
 
-def candidate(
-    model: nn.Module,
-    file: Path,
-    config: RunConfig,
-    tokenizer: Tokenizer,
-    sources: Sources,
-    *,
-    parameters: int | None = None,
-) -> Candidate:
+def candidate(model: nn.Module, file: Path, run: Run, sources: Sources, *, parameters: int | None = None) -> Candidate:
     """A model with a run's validation text, and random ids for its time."""
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(5, tokenizer.vocab_size, (LARGE_BATCH, config.context), generator=generator)
-    measured: Callable[[nn.Module], Mapping[str, float]] = partial(quality, sources=sources, tokenizer=tokenizer)
+    ids = torch.randint(5, run.tokenizer.vocab_size, (LARGE_BATCH, run.config.context), generator=generator)
+    measured: Callable[[nn.Module], Mapping[str, float]] = partial(quality, sources=sources, tokenizer=run.tokenizer)
     return Candidate(model, file, {"input_ids": ids[:1]}, {"input_ids": ids}, measured, parameters)
 
 

@@ -39,6 +39,8 @@ class RunConfig(Config):
     """Tokens of a training row."""
     batch_size: int = 32
     """Rows of a batch."""
+    init_from: Path | None = None
+    """A run or Hugging Face folder whose weights and tokenizer the run starts from; ``model`` may then be left out."""
     seed: int = 0
     """Seed of weights, order and corruption."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

@@ -6,7 +6,7 @@ from plm_core.data.tokenizers import Tokenizer
 from plm_core.models.bert import BertConfig
 from plm_core.models.counting import num_parameters
 from plm_core.runs.config import RunConfig
-from plm_core.runs.pretrain import CONFIG_FILE
+from plm_core.runs.folder import is_run
 from plm_core.runtime import Precision, Runtime
 from plm_core.training.memory import MemoryLedger, block_activation_bytes, memory_ledger
 
@@ -73,7 +73,7 @@ def ends_bytes(run: RunConfig, vocab_size: int, *, precision: Precision, device:
 
 def memory_line(run: RunConfig, runtime: Runtime) -> str:
     """The ledger of a run for people, in one line."""
-    if (run.output / CONFIG_FILE).is_file():
+    if is_run(run.output):
         vocab_size, known = Tokenizer.load(run.output).vocab_size, ""
     else:
         vocab_size, known = run.vocab_size, f", with a vocabulary of {run.vocab_size:,}"

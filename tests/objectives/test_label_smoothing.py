@@ -17,7 +17,8 @@ from plm_core.objectives.sentence_pair import NextSentence
 from plm_core.runs.batches import make_sources
 from plm_core.runs.config import RunConfig
 from plm_core.runs.corpus import load_texts, train_tokenizer
-from plm_core.runs.pretrain import build_model, open_run, pretrain
+from plm_core.runs.open import Run, build_model
+from plm_core.runs.pretrain import pretrain
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
 
@@ -198,7 +199,7 @@ def test_a_runs_setting_reaches_its_objective_and_not_its_report(monkeypatch, tm
     for smoothing in (0.25, 0.0):
         report = pretrain(config.replace(label_smoothing=smoothing, output=tmp_path / f"{smoothing}"), quiet=True)
         losses.append(report.metrics[f"{task.name}/loss"])
-        model = open_run(tmp_path / f"{smoothing}")[2]
+        model = Run.open(tmp_path / f"{smoothing}").model
         whole = sum(plain_sum(model, task, data) for data in sources.valid)
         assert losses[-1] == pytest.approx(whole / sum(task.count(data) for data in sources.valid), rel=1e-5)
     assert losses[0] != losses[1], "it has changed the training"

@@ -15,8 +15,8 @@ from plm_core.compression.onnx_model import OnnxModel
 from plm_core.compression.prune import sparsity
 from plm_core.runs.batches import causal_source
 from plm_core.runs.compare import characters
-from plm_core.runs.compress import Prune, Quantize, parse_method
-from plm_core.runs.pretrain import open_run
+from plm_core.runs.compression_steps import Prune, Quantize, parse_method
+from plm_core.runs.open import Run
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -67,8 +67,8 @@ def test_methods_follow_each_other_and_the_result_is_a_run(causal, tmp_path, cap
     assert main(["compress", str(causal), "--output", str(small), *options]) == 0
     out = capsys.readouterr().out
     assert [line.split()[0] for line in out.splitlines()[-6:-1]] == ["as", *methods]
-    config, _, model = open_run(small)
-    assert config.model["num_hidden_layers"] == len(model.decoder.layers) == 1
+    run = Run.open(small)
+    assert run.config.model["num_hidden_layers"] == len(run.model.decoder.layers) == 1
     assert main(["generate", str(small), "--max-new-tokens", "5", "--seed", "0"]) == 0
     assert main(["evaluate", str(small)]) == 0
     again = tmp_path / "again"
@@ -90,7 +90,7 @@ def test_both_tasks_of_a_joint_run_survive(joint, tmp_path, capsys):
 def test_zeros_stay_zeros_while_the_model_recovers(causal, tmp_path):
     method = "prune:share=0.8,steps=3"
     assert main(["compress", str(causal), "--output", str(tmp_path / "sparse"), "--method", method]) == 0
-    assert sparsity(open_run(tmp_path / "sparse")[2]) == pytest.approx(0.8, abs=1e-3)
+    assert sparsity(Run.open(tmp_path / "sparse").model) == pytest.approx(0.8, abs=1e-3)
 
 
 def test_a_compressed_run_is_exported(causal, tmp_path, capsys):
@@ -98,7 +98,7 @@ def test_a_compressed_run_is_exported(causal, tmp_path, capsys):
     assert main(["compress", str(causal), "--output", str(small), "--method", "quantize:bits=4"]) == 0
     assert main(["export", str(small), "--format", "onnx", "--output", str(tmp_path / "m.onnx")]) == 0
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["m.onnx", "small"]  # and nothing that was in between
-    model, ids = open_run(small)[2], torch.randint(0, 50, (2, 7))
+    model, ids = Run.open(small).model, torch.randint(0, 50, (2, 7))
     torch.testing.assert_close(OnnxModel(tmp_path / "m.onnx")(ids), model(ids).detach(), rtol=0, atol=1e-4)
 
 
@@ -123,7 +123,8 @@ def test_runs_and_files_are_compared_on_the_same_text(causal, tmp_path, capsys):
 
 
 def test_bits_per_character_are_those_of_the_text(causal, tmp_path):
-    config, tokenizer, _ = open_run(causal)
+    run = Run.open(causal)
+    config, tokenizer = run.config, run.tokenizer
     documents = [["He goes", "to the garden."], ["She takes the ball."]]
     batches = causal_source(config.replace(batch_size=2), documents, tokenizer, tmp_path / "test.tokens").in_order()
     read = [tokenizer.decode(tokenizer.encode("\n".join(document))) for document in documents]

@@ -14,7 +14,9 @@ from plm_core.cli import main
 from plm_core.runs.batches import make_sources, text_blocks, word_starts
 from plm_core.runs.config import RunConfig, read_run_config
 from plm_core.runs.corpus import Texts, load_texts, split_documents, train_tokenizer
-from plm_core.runs.pretrain import build_model, only_user, open_run, pretrain
+from plm_core.runs.folder import only_user
+from plm_core.runs.open import Run, build_model
+from plm_core.runs.pretrain import pretrain
 from plm_core.training.checkpoints.directory import LAST, complete
 from plm_core.training.trainer import Trainer
 
@@ -245,11 +247,9 @@ def test_output_in_use(write, capsys, tmp_path):
         assert "in use by another" in refused(capsys, "train", path, "--resume")
 
 
-def test_resuming_another_model_or_nothing(write, capsys, tmp_path):
-    path = write()
-    assert "no tokenizer" in refused(capsys, "train", path, "--resume")
-    assert main(["train", str(path)]) == 0
-    assert "weights do not fit" in refused(capsys, "train", path, "model.hidden_size=32", "--resume")
+def test_resuming_nothing_is_refused(write, capsys, tmp_path):
+    assert "is not the output folder" in refused(capsys, "train", write(), "--resume")
+    assert not (tmp_path / "run").exists()
 
 
 def test_folders_that_are_no_run(capsys, tmp_path):
@@ -262,10 +262,10 @@ def test_folders_that_are_no_run(capsys, tmp_path):
 
 def test_opening_gives_the_best_weights(write, tmp_path):
     assert main(["train", str(write())]) == 0
-    config, tokenizer, model = open_run(tmp_path / "run")
-    assert config.output == tmp_path / "run"
-    assert model.config.vocab_size == len(tokenizer)
-    assert not model.training
+    run = Run.open(tmp_path / "run")
+    assert run.config.output == run.folder == tmp_path / "run"
+    assert run.model.config.vocab_size == len(run.tokenizer)
+    assert not run.model.training
 
 
 def test_held_out_text_is_not_trained_on():

@@ -28,14 +28,14 @@ import os, signal, sys
 from plm_core.cli import main
 from plm_core.training.trainer import Trainer
 
-window = Trainer.window
+group = Trainer.micro_batch_group
 
 def stopped(trainer, number):
     if number == 1:
         os.kill(os.getpid(), signal.SIGTERM)
-    return window(trainer, number)
+    return group(trainer, number)
 
-Trainer.window = stopped
+Trainer.micro_batch_group = stopped
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -13,7 +13,8 @@ from plm_core.evaluation.validation import validate
 from plm_core.models.cost import flops_per_token
 from plm_core.objectives.base import LossParts, Objective
 from plm_core.runs.config import RunConfig
-from plm_core.runs.pretrain import open_run, pretrain
+from plm_core.runs.open import Run
+from plm_core.runs.pretrain import pretrain
 from plm_core.runtime import PEAK_FLOPS, peak_flops
 from plm_core.training.config import TrainConfig
 from plm_core.training.interrupt import Interrupted
@@ -269,7 +270,7 @@ def test_a_run_counts_three_forward_passes_a_token(monkeypatch, tmp_path):
         train={"steps": 2, "warmup_steps": 0, "log_every": 1},
     )
     pretrain(config, quiet=True)
-    cost = 3 * flops_per_token(open_run(tmp_path)[2].config, 64, masked_fraction=config.masking.rate)
+    cost = 3 * flops_per_token(Run.open(tmp_path).model.config, 64, masked_fraction=config.masking.rate)
     for record in speeds(tmp_path):
         assert record["flops_per_second"] == pytest.approx(cost * record["tokens_per_second"], rel=1e-12)
         assert "mfu" not in record

@@ -1,0 +1,64 @@
+"""What a run reached, in figures and in words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from plm_core.storyworld_v1.entropy import Estimate
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run reached."""
+
+    steps: int
+    best_step: int
+    parameters: int
+    metrics: dict[str, float]
+    """Validation metrics of the best weights; empty if their record is lost."""
+    entropy: Estimate | None = None
+    """The best loss that any model could have, in nats per predicted token, where it is known."""
+
+    def lines(self) -> list[str]:
+        """The report for people."""
+        head = f"{self.parameters:,} parameters, best of {self.steps} steps after step {self.best_step}"
+        return [head, *metric_lines(self.metrics, self.entropy)]
+
+
+def metric_lines(metrics: dict[str, float], entropy: Estimate | None) -> list[str]:
+    """Validation metrics for people: accuracies, the loss with its units, and the distance to the known entropy."""
+    lines = [
+        f"{key.removesuffix('/accuracy')} accuracy: {value:.1%} on validation text"
+        for key, value in metrics.items()
+        if key.endswith("/accuracy")
+    ]
+    if "causal_lm/loss" in metrics:
+        loss, unit, more = metrics["causal_lm/loss"], "nats per token", f" (perplexity {perplexity(metrics):.2f})"
+        meaning = "the text's own entropy"
+    elif "masked_lm/loss" in metrics:
+        loss, unit, more = metrics["masked_lm/loss"], "nats per masked token", ""
+        if metrics["loss"] != loss:
+            more = f" ({metrics['loss']:.3f} nats with the second task)"
+        meaning = "the exact posterior given all other words of the story"
+    else:
+        return lines
+    lines.append(f"validation loss: {loss:.3f} {unit}{more}")
+    if entropy is not None:
+        above = f"{loss - entropy.mean:.3f} nats"
+        share = f" ({loss / entropy.mean - 1:.0%})" if entropy.mean else ""
+        lines.append(f"the floor, {meaning}: {shown(entropy)} {unit}; {above}{share} above it")
+    return lines
+
+
+def perplexity(metrics: dict[str, float]) -> float:
+    """exp of the causal loss; infinite where no float can hold it."""
+    try:
+        return math.exp(metrics["causal_lm/loss"])
+    except OverflowError:
+        return math.inf
+
+
+def shown(entropy: Estimate) -> str:
+    """An entropy for people: with its 95 % interval, where it was estimated from a sample."""
+    return f"{entropy.mean:.3f} ± {entropy.half_width:.3f}" if entropy.half_width else f"{entropy.mean:.3f}"
