@@ -20,6 +20,7 @@ The parts of the package: :mod:`state` (the world and every mind), :mod:`events`
 """
 
 from plm_core.storyworld.reader import Cursor, IdealReader, NotOfThisWorld
-from plm_core.storyworld.world import EOS, Sentence, Story, StoryWorld
+from plm_core.storyworld.story import EOS, Sentence, Story
+from plm_core.storyworld.world import StoryWorld
 
 __all__ = ["EOS", "Cursor", "IdealReader", "NotOfThisWorld", "Sentence", "Story", "StoryWorld"]

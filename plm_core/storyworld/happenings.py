@@ -13,6 +13,11 @@ from itertools import accumulate
 from plm_core.storyworld.state import UNKNOWN, Event, Goal, State
 
 MOST_FRUIT = 8
+MOST_CARRIES = 2
+"""An animal carries something away at most so often in a story."""
+
+Options = list[tuple[float, Event]]
+"""Events with their weights, which need not sum to 1."""
 
 
 def _go(state: State) -> list[Event]:
@@ -25,14 +30,33 @@ def _wander(state: State) -> list[Event]:
     return [("go", (0, h)) for h in range(len(state.places)) if h != at]
 
 
+def _seek(state: State) -> list[Event]:
+    """Somebody goes for a thing, to where he or she believes it to be."""
+    return [
+        ("seek", (q, thing))
+        for q, at in enumerate(state.at)
+        if q
+        for thing, belief in enumerate(state.believed[q][:-1])
+        if 0 <= belief < UNKNOWN and belief != at
+    ]
+
+
+def _visit(state: State) -> list[Event]:
+    return [
+        ("visit", (q, r))
+        for q, at in enumerate(state.at)
+        if q
+        for r, belief in enumerate(state.believed_at[q])
+        if r != q and belief not in (at, UNKNOWN)
+    ]
+
+
 def _take(state: State) -> list[Event]:
-    lying = state.location[:-1]
-    hands = {-1 - where for where in lying if where < 0}
     return [
         ("take", (q, thing))
         for q, at in enumerate(state.at)
-        if q and q not in hands
-        for thing, where in enumerate(lying)
+        if q
+        for thing, where in enumerate(state.location[:-1])
         if where == at
     ]
 
@@ -41,14 +65,26 @@ def _drop(state: State) -> list[Event]:
     return [("drop", (-1 - where, thing)) for thing, where in enumerate(state.location[:-1]) if where < -1]
 
 
-def _hand(state: State) -> list[Event]:
+def _beg(state: State) -> list[Event]:
     at = state.at
     return [
-        ("hand", (-1 - where, r, thing))
+        ("beg", (q, -1 - where, thing))
         for thing, where in enumerate(state.location[:-1])
         if where < -1
+        for q in range(1, len(at))
+        if at[q] == at[-1 - where] and q != -1 - where
+    ]
+
+
+def _ask(state: State) -> list[Event]:
+    at, believed = state.at, state.believed
+    return [
+        ("ask", (q, r, thing))
+        for q in range(1, len(at))
+        for thing, belief in enumerate(believed[q][:-1])
+        if belief == UNKNOWN
         for r in range(1, len(at))
-        if at[r] == at[-1 - where] and r != -1 - where
+        if r != q and at[r] == at[q]
     ]
 
 
@@ -89,11 +125,17 @@ def _pick(state: State) -> list[Event]:
     ]
 
 
+def _hungry(state: State) -> list[Event]:
+    return [("hungry", (q,)) for q in range(1, len(state.at))]
+
+
 def _eat(state: State) -> list[Event]:
-    return [("eat", (p, k)) for p, count in enumerate(state.count) for k in (1, 2) if count > k]
+    return [("eat", (0, k)) for k in (1, 2) if state.count[0] > k]
 
 
 def _carry(state: State) -> list[Event]:
+    if state.carries >= MOST_CARRIES:
+        return []
     places = range(len(state.places))
     return [
         ("carry", (thing, h))
@@ -104,9 +146,19 @@ def _carry(state: State) -> list[Event]:
     ]
 
 
+def _rain(state: State) -> list[Event]:
+    return [("rain", ())] if _sheltering(state) else []
+
+
+def _sheltering(state: State) -> list[Event]:
+    """Who is outdoors may run to a place indoors."""
+    indoors = [h for h, place in enumerate(state.places) if "i" in place.tags]
+    return [("shelter", (q, h)) for q, at in enumerate(state.at) if q and "o" in state.places[at].tags for h in indoors]
+
+
 GROUPS: tuple[tuple[int, Callable[[State], list[Event]]], ...] = (
-    (7, _go), (2, _wander), (8, _take), (4, _drop), (4, _hand), (4, _tell), (2, _think), (4, _pick), (3, _eat),
-    (1, _carry),
+    (4, _go), (2, _wander), (9, _seek), (6, _visit), (3, _take), (4, _drop), (6, _beg), (6, _ask), (6, _tell),
+    (4, _think), (2, _pick), (3, _hungry), (2, _eat), (1, _carry), (2, _rain),
 )  # fmt: skip
 _CUMULATIVE = list(accumulate(weight for weight, _ in GROUPS))
 
@@ -131,13 +183,69 @@ def distribution(state: State) -> dict[Event, float]:
     return found
 
 
+def consequence(state: State) -> Options:
+    """What follows at once from the last sentence, whatever the protagonist wants; empty where nothing does."""
+    assert state.pending is not None
+    what, person, *rest = (*state.pending, -1)
+    if what == "rain":
+        return [(1.0, event) for event in _sheltering(state)]
+    if what == "hungry":
+        if state.count[person] > 1:
+            return [(1.0, ("eat", (person, k))) for k in (1, 2) if k < state.count[person]]
+        if state.at[person] != state.fruit_at:
+            return [(1.0, ("fetch", (person,)))]
+    if what in ("hungry", "fetch"):
+        return [(1.0, ("pick", (person, k))) for k in (1, 2, 3) if state.count[person] + k <= MOST_FRUIT]
+    if what == "seek":
+        return [(1.0, _arrive(state, person, rest[0]))]
+    if what == "visit":
+        return _meet(state, person, rest[0])
+    if person == 0:
+        return []
+    if what == "beg":
+        return [(2.0, ("hand", (rest[0], person, rest[1]))), (1.0, ("later", (rest[0], person)))]
+    return [(1.0, truthful(state, what, rest[0], person, rest[1]))]
+
+
+def _arrive(state: State, person: int, thing: int) -> Event:
+    where, place = state.location[thing], state.at[person]
+    if where == place:
+        return ("take", (person, thing))
+    holder = -1 - where
+    return (
+        ("miss_held", (person, holder, thing)) if where < 0 and state.at[holder] == place else ("miss", (person, thing))
+    )
+
+
+def _meet(state: State, person: int, other: int) -> Options:
+    if state.at[other] != state.at[person]:
+        return [(1.0, ("miss_person", (person, other)))]
+    news = [event for event in _tell(state) if event[1][:2] in ((person, other), (other, person))]
+    return [(1.0, ("chat", (person, other))), *((2.0 / len(news), event) for event in news)]
+
+
+def truthful(state: State, what: str, person: int, asker: int, sought: int) -> Event:
+    """What a person answers who says what he or she believes."""
+    if what == "ask_person":
+        known = state.believed_at[person][sought] != UNKNOWN
+        return ("answer_person", (person, asker, sought)) if known else ("unknown", (person, asker))
+    belief = state.believed[person][sought]
+    if 0 <= belief < UNKNOWN:
+        return ("answer", (person, asker, sought))
+    if belief == -1 - person:
+        return ("answer_mine", (person, asker, sought))
+    if belief < 0 and belief != -1 - asker and state.believed_at[person][-1 - belief] != UNKNOWN:
+        return ("answer_held", (person, asker, sought))
+    return ("unknown", (person, asker))
+
+
 def forbidden(state: State, goal: Goal) -> tuple[Event, ...]:
     """What cannot happen by chance while the protagonist has a goal: that it fulfils itself.
 
-    Nobody to whom a thing is to be brought takes it or gets it from others.
+    Who is to be brought a thing does not take it or ask others for it.
     """
     if goal[0] != "bring":
         return ()
     _, thing, person = goal
-    giver = -1 - state.location[thing]
-    return (("take", (person, thing)), ("hand", (giver, person, thing)))
+    holder = -1 - state.location[thing]
+    return (("take", (person, thing)), ("seek", (person, thing)), ("beg", (person, holder, thing)))

@@ -89,7 +89,7 @@ class Lexicon:
 
 def zipf(rank: int) -> int:
     """The weight of the entry of a rank, counted from 0, by the Zipf-Mandelbrot law."""
-    return max(1, round(10_000 / (rank + 1.5) ** 1.1))
+    return max(1, round(100_000 / (rank + 1) ** 1.2))
 
 
 def keeps(part: str, index: int) -> bool:
@@ -98,8 +98,8 @@ def keeps(part: str, index: int) -> bool:
 
 
 _PRONOUNS = {
-    "f": ({"he": "she", "him": "her", "his": "her"}, "她"),
-    "m": ({"he": "he", "him": "him", "his": "his"}, "他"),
+    "f": ({"he": "she", "him": "her", "his": "her", "self": "herself"}, "她"),
+    "m": ({"he": "he", "him": "him", "his": "his", "self": "himself"}, "他"),
 }
 
 
@@ -109,7 +109,7 @@ def _people(girls: list[list[str]], boys: list[list[str]], part: str) -> Iterabl
         kept = [row for index, row in enumerate(names) if keeps(part, index)]
         for rank, (name, name_zh) in enumerate(kept):
             zh = {"name": name_zh, "he": chinese, "him": chinese, "his": chinese}
-            yield Entry(name, zipf(rank), {"en": {"name": name, **english}, "zh": zh}, gender)
+            yield Entry(name, zipf(rank // 2), {"en": {"name": name, **english}, "zh": zh}, gender)
 
 
 def _places(table: list[list[str]]) -> list[tuple[str, Entry]]:
@@ -131,9 +131,9 @@ def _things(table: list[list[str]]) -> list[tuple[str, Entry]]:
 
 def _fruits(table: list[list[str]]) -> list[Entry]:
     return [
-        Entry(one, zipf(rank), {"en": {"one": one, "many": w.plural(one), "a": w.article(one)}, "zh": {"noun": zh, "m": m}})
+        Entry(one, zipf(rank), {"en": {"one": one, "many": w.plural(one)}, "zh": {"noun": zh, "m": m}})
         for rank, (one, zh, m) in enumerate(table)
-    ]  # fmt: skip
+    ]
 
 
 class Lexicons:
@@ -154,7 +154,7 @@ class Lexicons:
         for what, part in (("names", names), ("combinations", combinations)):
             if part not in HELD_OUT:
                 raise ValueError(f"{what} must be one of {', '.join(map(repr, HELD_OUT))}, not {part!r}")
-        self.size, self.combinations = size, combinations
+        self.size, self.names_part, self.combinations = size, names, combinations
 
         def table(name: str) -> list[list[str]]:
             return w.rows(getattr(w, name) + " " + (more_words.TABLES.get(name, "") if size == "full" else ""))
@@ -165,7 +165,7 @@ class Lexicons:
                 for rank, (letter, prep, noun, zh, loc) in enumerate(table("SETTINGS"))
             ]
         )
-        self.people = Lexicon(list(_people(table("GIRLS"), table("BOYS"), names)))
+        self._people = list(_people(table("GIRLS"), table("BOYS"), names))
         self._places, self._things = _places(table("PLACES")), _things(table("THINGS"))
         self._secrets = _things(table("SECRETS"))
         self.fruits = Lexicon(_fruits(table("FRUITS")))
@@ -183,6 +183,15 @@ class Lexicons:
         self.manners = [(en, " ".join(zh.split("/")), int(weight)) for en, zh, weight in table("MANNERS")]
         self.thieves, self.eaters = table("THIEVES"), table("EATERS")
         self._cache: dict[tuple[str, str, str], Lexicon] = {}
+
+    def people(self, setting: Entry) -> Lexicon:
+        """The people who live in a setting: every second name, but all that are held out, for they are few."""
+        key = ("people", setting.key, "")
+        if key not in self._cache:
+            half = next(i for i, entry in enumerate(self.settings.entries) if entry is setting) % 2
+            entries = [e for i, e in enumerate(self._people) if self.names_part == "held_out" or i % 2 == half]
+            self._cache[key] = Lexicon(entries)
+        return self._cache[key]
 
     def places(self, setting: Entry, tag: str = "") -> Lexicon:
         """The places of a setting; with a tag only those that carry it."""
@@ -210,7 +219,7 @@ class Lexicons:
         """Every entry by the group it belongs to, for the vocabulary."""
         return {
             "settings": self.settings.entries,
-            "people": self.people.entries,
+            "people": self._people,
             "places": [entry for _, entry in self._places],
             "things": [entry for _, entry in self._things + self._secrets],
             "fruits": self.fruits.entries,

@@ -5,42 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from plm_core.storyworld.events import KINDS, Kind, compositions
-from plm_core.storyworld.lexicon import Entry, Lexicons
-from plm_core.storyworld.sentences import SENTENCES, Row
-from plm_core.storyworld.skills import skill_of
+from plm_core.storyworld.kinds import KINDS, Kind
+from plm_core.storyworld.lexicon import Lexicons
+from plm_core.storyworld.notation import Row
+from plm_core.storyworld.sentences import SENTENCES
 from plm_core.storyworld.state import Args, State
-
-Fact = tuple[Any, ...]
-"""What a word tells or is settled by: the name of a fact and the numbers that it is about."""
+from plm_core.storyworld.steps import Compiler, Step
 
 NAME_WEIGHT, PRONOUN_WEIGHT = 1, 2
 """How often a subject is a name or a pronoun, where a pronoun is allowed."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Step:
-    """One word of a pattern that depends on the event or the state.
-
-    Attributes:
-        say: the word for a state and the arguments of an event.
-        open: the index of the argument that is an entry still to be drawn, or -1.
-        form: which word of the entry it is.
-        skill: what a reader must be able to do to predict the word.
-        facts: the facts that settle the word.
-        group: the group of lexicon entries that the word comes from.
-        tag: ``"name"``, ``"place"`` or ``"thing"`` for words of a labelled span, else empty.
-    """
-
-    say: Callable[[State, Args], str]
-    open: int
-    form: str
-    skill: str
-    facts: Callable[[State, Args], list[Fact]]
-    group: str
-    tag: str = ""
 
 
 class Pattern(NamedTuple):
@@ -102,6 +77,8 @@ def _normalise(node: Node) -> None:
 CONDITIONS: dict[str, Callable[[State, Args], bool]] = {
     "apart": lambda state, args: state.at[args[0]] != state.at[0],
     "first": lambda state, args: state.count[args[0]] == 0,
+    "there": lambda state, args: state.at[args[0]] == args[-1],
+    "elsewhere": lambda state, args: state.at[args[0]] != args[-1],
     "more": lambda state, args: state.count[args[0]] > 0,
 }
 
@@ -118,11 +95,11 @@ class Telling:
 
     def __init__(self, kind: Kind, rows: list[Row], lexicons: Lexicons, language: str):
         self.kind = kind
-        compiler = _Compiler(kind, lexicons, language)
-        self._lines = [
-            (weight, compiler.line(line, "name"), compiler.line(line, "he") if "{p}" in line.split() else None, name, row)
-            for row, weight, line, name in expand(rows, lexicons, language)
-        ]  # fmt: skip
+        compiler = Compiler(kind, lexicons, language)
+        self._lines = []
+        for row, weight, line, condition in expand(rows, lexicons, language):
+            pronoun = compiler.line(line, "he") if "{p}" in line.split() else None
+            self._lines.append((weight, compiler.line(line, "name"), pronoun, condition, row))
         self.conditions = [CONDITIONS[name] for name in sorted({line[3] for line in self._lines if line[3]})]
         self._names = sorted({line[3] for line in self._lines if line[3]})
         self.subject = kind.slots.index("p") if "p" in kind.slots else -1
@@ -194,7 +171,8 @@ def introductions(kind: Kind) -> list[Row]:
     told_zh = " ， ".join(chinese) + " 。"
     return [
         (2, "one morning {x:in} the {x} , " + told, "一天 早上 ， {x} {x:loc} 很 安静 ： " + told_zh),
-        (1, "it was market day {x:in} the {x} : " + told, "这 天 {x} {x:loc} 有 集市 ： " + told_zh),
+        (1, "it was a sunny morning {x:in} the {x} : " + told, "早上 ， {x} {x:loc} 阳光 明媚 ： " + told_zh),
+        (1, "the day began {x:in} the {x} : " + told, "新 的 一天 在 {x} {x:loc} 开始 了 ： " + told_zh),
     ]
 
 
@@ -209,161 +187,3 @@ def build_tellings(lexicons: Lexicons, language: str) -> dict[str, Telling]:
             rows = SENTENCES.get(name) or SENTENCES[stem]
         found[name] = Telling(kind, rows, lexicons, language)
     return found
-
-
-def _nothing(state: State, args: Args) -> list[Fact]:
-    return []
-
-
-_GROUPS = {"p": "people", "q": "people", "r": "people", "t": "things", "u": "things", "s": "things",
-           "h": "places", "g": "places", "x": "settings", "f": "fruits", "m": "moods"}  # fmt: skip
-_TAGS = {"people": "name", "places": "place", "things": "thing"}
-_DEFAULT = {"people": "name", "moods": "adj"}
-_GRAMMAR = {"a", "m", "in", "loc", "him", "his", "he"}
-_LEFT = {"pick": 1, "eat": -1, "spoil": -1, "give_fruit": 1}
-
-
-def believed_place(kind: str, state: State, args: Args) -> int:
-    """The place that a person acts on, or tells somebody of, by what that person believes."""
-    if kind in ("visit", "answer_person"):
-        return state.believed_at[args[0]][args[-1]]
-    return state.believed_place(args[0], args[-1])
-
-
-class _Compiler:
-    """Compiles the lines of a kind; one step object for each slot and form, so that the tree can compare them."""
-
-    def __init__(self, kind: Kind, lexicons: Lexicons, language: str):
-        self.kind, self.lexicons, self.language = kind, lexicons, language
-        self._steps: dict[tuple[str, str], Step] = {}
-
-    def line(self, line: str, subject: str) -> tuple[str | Step, ...]:
-        steps: list[str | Step] = []
-        for token in line.split():
-            match = re.fullmatch(r"\{(\w+?)(?::(\w+))?\}", token)
-            if match is None:
-                steps.append(token)
-                continue
-            slot, form = match[1], match[2] or ""
-            if slot == "p" and not form:
-                form = subject
-            if (slot, form) not in self._steps:
-                self._steps[slot, form] = self._step(slot, form, subject == "he" and match[2] is None)
-            steps.append(self._steps[slot, form])
-        return tuple(steps)
-
-    def _step(self, slot: str, form: str, is_subject: bool) -> Step:
-        kind, language = self.kind, self.language
-        if slot in kind.slots:
-            index = kind.slots.index(slot)
-            if slot[0] in "kn":
-                return self._number(index, slot, form)
-            group = _GROUPS[slot[0]]
-            field = form or _DEFAULT.get(group, "noun")
-            if group == "fruits" and language == "zh" and form == "many":
-                field = "noun"
-            opens = index in kind.opens
-            say = self._own(index, group, field, opens)
-            tag = _TAGS.get(group, "") if field in ("name", "noun") else ""
-            if opens:
-                skill, facts = "naming" if field not in _GRAMMAR else "grammar", _nothing
-                if group == "moods":
-                    skill = "intention"
-            else:
-                grammar = field in _GRAMMAR and not (is_subject and field == "he")
-                skill = "grammar" if grammar else skill_of(kind.name, slot)
-                facts = _facts_of(skill, group, index)
-            return Step(say, index if opens else -1, field, skill, facts, group, tag)
-        return self._derived(slot, form)
-
-    def _own(self, index: int, group: str, field: str, opens: bool) -> Callable[[State, Args], str]:
-        language = self.language
-        if opens:
-            return lambda state, args: args[index].forms[language][field]
-        if group == "people":
-            return lambda state, args: state.people[args[index]].forms[language][field]
-        if group == "things":
-            return lambda state, args: state.things[args[index]].forms[language][field]
-        return lambda state, args: state.places[args[index]].forms[language][field]
-
-    def _number(self, index: int, slot: str, form: str) -> Step:
-        if form == "fruit":
-            zh = self.language == "zh"
-
-            def fruit(state: State, args: Args) -> str:
-                assert state.fruit is not None
-                return (
-                    state.fruit.forms["zh"]["noun"]
-                    if zh
-                    else state.fruit.forms["en"]["one" if args[index] == 1 else "many"]
-                )
-
-            return Step(fruit, -1, form, "grammar", _nothing, "fruits")
-        said = self.lexicons.numbers[self.language]
-        return Step(lambda state, args: said[args[index]], -1, "", skill_of(self.kind.name, slot), _nothing, "numbers")
-
-    def _derived(self, slot: str, form: str) -> Step:
-        name, language = self.kind.name, self.language
-        grammar = form in _GRAMMAR
-        if slot == "f":  # the fruit of the story
-            field = ("noun" if form == "many" else form) if language == "zh" else form
-
-            def fruit(state: State, args: Args) -> str:
-                assert state.fruit is not None
-                return state.fruit.forms[language][field]
-
-            return Step(fruit, -1, field, "grammar" if grammar else "wording", _nothing, "fruits")
-        field = form or "noun"
-        if slot == "at":
-            return Step(
-                lambda state, args: state.places[state.at[args[0]]].forms[language][field], -1, field,
-                "grammar" if grammar else "places", lambda state, args: [("at", args[0])], "places",
-                "" if grammar else "place",
-            )  # fmt: skip
-        if slot == "bel":
-            return Step(
-                lambda state, args: state.places[believed_place(name, state, args)].forms[language][field], -1, field,
-                "grammar" if grammar else "belief",
-                lambda state, args: [("belief", args[0], *(("person",) if name in ("visit", "answer_person") else ()), args[-1])],
-                "places", "" if grammar else "place",
-            )  # fmt: skip
-        if slot == "holder":
-            return Step(
-                lambda state, args: state.people[-1 - state.believed[args[0]][args[-1]]].forms[language]["name"], -1,
-                "name", "belief", lambda state, args: [("belief", args[0], args[-1])], "people", "name",
-            )  # fmt: skip
-        assert slot == "left", slot
-        said, sign, who = self.lexicons.numbers[language], _LEFT[name], 1 if name == "give_fruit" else 0
-        return Step(
-            lambda state, args: said[state.count[args[who]] + sign * args[-1]], -1, "", "counting",
-            lambda state, args: [("count", args[who])], "numbers",
-        )  # fmt: skip
-
-
-def _facts_of(skill: str, group: str, index: int) -> Callable[[State, Args], list[Fact]]:
-    """The facts that settle a slot of the event itself."""
-    if group == "people":
-        return lambda state, args: [("who", args[index])]
-    if group == "things":
-        return lambda state, args: [("location", args[index])]
-    if group == "places":
-        return lambda state, args: [("place", args[index])]
-    return _nothing
-
-
-def words_of(step: Step, lexicons: Lexicons, language: str, entries: dict[str, list[Entry]]) -> set[str]:
-    """All words that a step may say in some state, for the vocabulary."""
-    if step.group == "numbers":
-        return set(lexicons.numbers[language][1:])
-    fields = [step.form]
-    if step.form == "fruit":
-        fields = ["noun"] if language == "zh" else ["one", "many"]
-    return {
-        entry.forms[language][field]
-        for entry in entries[step.group]
-        for field in fields
-        if field in entry.forms[language]
-    }
-
-
-__all__ = ["Choices", "Fact", "Node", "Pattern", "Step", "Telling", "build_tellings", "compositions", "words_of"]

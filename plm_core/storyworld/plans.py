@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from plm_core.storyworld.goals import fulfilled
+from plm_core.storyworld.happenings import MOST_CARRIES, Options, consequence, truthful
 from plm_core.storyworld.state import UNKNOWN, Event, Goal, State
-
-Options = list[tuple[float, Event]]
-"""Events with their weights, which need not sum to 1."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Policy(NamedTuple):
 def policy(state: State, goal: Goal, fate: str, limits: Limits) -> Policy:
     """The distribution of the next event, given everything."""
     if state.pending is not None:
-        return Policy(0.0, _respond(state, goal, fate, limits))
+        return Policy(0.0, consequence(state) or _respond(state, goal, fate, limits))
     if state.over or fulfilled(state, goal):
         return Policy(0.0, _closing(state, goal))
     if state.missed and (missed := _missed(state, goal)):
@@ -151,12 +149,17 @@ def _leave(state: State, person: int) -> Options:
 
 
 def _hide_away(state: State, thing: int, besides: int) -> Options:
-    """Somebody takes a lying thing, or an animal carries it off."""
+    """Somebody takes a lying thing, or an animal carries it off, or at least somebody comes near it."""
     where = state.location[thing]
     takers = [q for q, at in enumerate(state.at) if at == where and q not in (0, besides)]
     options: Options = [(2.0 / len(takers), ("take", (q, thing))) for q in takers]
-    places = [h for h in range(len(state.places)) if h != where]
-    return options + [(1.0 / len(places), ("carry", (thing, h))) for h in places]
+    if state.carries < MOST_CARRIES:
+        places = [h for h in range(len(state.places)) if h != where]
+        options += [(0.5 / len(places), ("carry", (thing, h))) for h in places]
+    if not takers:
+        others = _others(state, besides)
+        options += [(1.5 / len(others), ("go", (q, where))) for q in others]
+    return options
 
 
 def _others(state: State, besides: int = 0) -> list[int]:
@@ -185,6 +188,10 @@ def _next_have(state: State, goal: Goal, fate: str, limits: Limits, recipient: i
     steps = _reach_thing(state, thing)
     step, args = steps[0][1]
     where = state.location[thing]
+    if fate == "angry" and state.sentence >= limits.latest and step != "beg":
+        return _confront(state, "ask", (thing,))
+    if state.sentence >= limits.latest and step not in ("take", "beg"):
+        steps = [(1.0, ("luck", (0, thing)) if where >= 0 else ("go", (-1 - where, state.at[0])))]
     if step == "take":
         if fate == "early":
             return _hide_away(state, thing, recipient)
@@ -192,7 +199,8 @@ def _next_have(state: State, goal: Goal, fate: str, limits: Limits, recipient: i
             return [(1.0, ("grab", (q, 0, thing))) for q in _others(state)]
     if fate == "grateful" and not state.helped:
         bringers = [-1 - where] if where < -1 else _others(state, recipient)
-        return _mixed(0.6, [(1.0, ("bring", (q, 0, thing))) for q in bringers], steps if step != "take" else [])
+        rest = [] if step == "take" or state.sentence >= limits.latest else steps
+        return _mixed(0.6, [(1.0, ("bring", (q, 0, thing))) for q in bringers], rest)
     if fate == "early":
         if step == "beg" and state.asked.get(("beg", *args[1:]), -100) > state.sentence - 5:
             return _leave(state, args[1])
@@ -214,8 +222,6 @@ def _next_bring(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
 def _next_meet(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
     _, person, place = goal
     helps: list[Event] = [("aid_pack", (q, 0)) for q in _others(state, person)]
-    if state.at[0] == state.at[person] == place and (fate != "grateful" or state.helped):
-        return [(1.0, ("together", (0, person, place)))] if fate in ("proud", "grateful") else _leave(state, person)
     invite: Event = ("invite", (0, person, place))
     return _next_person(state, person, invite, fate, limits, helps)
 
@@ -226,12 +232,15 @@ def _next_person(
     """Find a person and ask for the last thing that is needed."""
     here = state.at[person] == state.at[0]
     if fate == "grateful" and not state.helped:
-        return _mixed(0.6, [(1.0, help_) for help_ in helps], [] if here else _reach_person(state, person))
+        late = state.sentence >= limits.latest
+        return _mixed(0.6, [(1.0, help_) for help_ in helps], [] if here or late else _reach_person(state, person))
     if here:
         name, args = request
         if fate == "early" and state.asked.get((name, *args[1:]), -100) > state.sentence - 5:
             return _leave(state, person)
         return [(1.0, request)]
+    if state.sentence >= limits.latest:
+        return [(1.0, ("go", (person, state.at[0])))]
     steps = _reach_person(state, person)
     return _mixed(limits.obstacles / 2, _leave(state, person), steps) if fate == "early" else steps
 
@@ -244,13 +253,12 @@ def _next_find(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
     knowers = [q for q in _others(state) if state.believed[q][secret] == there]
     if fate == "grateful" and not state.helped:
         return [(1.0, ("come_tell", (q, 0, secret))) for q in knowers]
-    options: Options = []
-    if here not in state.searched and (here != there or fate != "early"):
-        options.append((2.0, ("search", (0,)) if here != there else ("find", (0, secret))))
     recent = state.sentence - 8
-    options += [
+    options: Options = [
         (1.0, ("ask", (0, q, secret))) for q in state.here(0) if state.asked.get(("ask", q, secret), -100) < recent
     ]
+    if here not in state.searched and (here != there or fate != "early"):
+        return [*options, (2.0, ("search", (0,)) if here != there else ("find", (0, secret)))]
     unsearched = [h for h in range(len(state.places)) if h not in state.searched and h not in (here, there)]
     if fate != "early" and here != there:
         unsearched.append(there)
@@ -273,7 +281,9 @@ def _next_gather(state: State, goal: Goal, fate: str, limits: Limits) -> Options
     if fate == "early":
         most = min(3, missing - 1)
         if most == 0:
-            return [(1.0, ("spoil", (0, k))) for k in (1, 2) if k < state.count[0]]
+            some = [k for k in (1, 2) if k < state.count[0]]
+            spoilt: Options = [(1.0, ("spoil", (0, k))) for k in some]
+            return spoilt + [(1.0, ("give_away", (0, q, k))) for q in state.here(0) for k in some]
         return [(1.0, ("pick", (0, k))) for k in range(1, most + 1)]
     return [(1.0, ("pick", (0, k))) for k in range(1, min(3, missing) + 1)]
 
@@ -300,13 +310,15 @@ _NEXT = {
 
 def _respond(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
     assert state.pending is not None
-    what, q, *rest = state.pending
+    what, _, q, *rest = state.pending
     early = state.sentence < limits.earliest
     if what == "ask_fruit":
         if fate == "angry":
             return [(1.0, ("deny_fruit", (q, 0)))]
         return [(1.0, ("give_fruit", (q, 0, k))) for k in range(1, min(3, goal[1] - state.count[0]) + 1)]
     if what in ("ask", "ask_person"):
+        if fate == "angry" and what == "ask" and state.sentence > limits.latest:
+            return [(1.0, ("deny", (q, 0)))]
         return [(1.0, _reply(state, what, q, rest[0], fate, early))]
     if early or fate == "sad" or (fate == "grateful" and not state.helped and what != "beg"):
         return [(1.0, ("later", (q, 0)))]
@@ -329,15 +341,6 @@ def _reply(state: State, what: str, q: int, sought: int, fate: str, early: bool)
         if early or fate == "sad":
             return ("later", (q, 0))
         return ("answer", (q, 0, sought)) if fate == "grateful" else ("wont", (q, 0))
-    if belief == UNKNOWN or belief == -1:
-        return ("unknown", (q, 0))
-    if what == "ask" and belief < 0 and belief != -1 - q and state.believed_at[q][-1 - belief] == UNKNOWN:
-        return ("unknown", (q, 0))
+    answer = truthful(state, what, q, 0, sought)
     right = belief == (state.location[sought] if what == "ask" else state.at[sought])
-    if right and fate in ("proud", "angry"):
-        return ("wont", (q, 0))
-    if what == "ask_person":
-        return ("answer_person", (q, 0, sought))
-    if belief >= 0:
-        return ("answer", (q, 0, sought))
-    return ("answer_mine" if belief == -1 - q else "answer_held", (q, 0, sought))
+    return ("wont", (q, 0)) if right and answer[0] != "unknown" and fate in ("proud", "angry") else answer

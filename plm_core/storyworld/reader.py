@@ -11,20 +11,18 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from plm_core.storyworld import happenings
-from plm_core.storyworld.events import KINDS, advance
+from plm_core.storyworld.events import advance
 from plm_core.storyworld.goals import FATES
 from plm_core.storyworld.lexicon import Entry
-from plm_core.storyworld.patterns import Node, Pattern, Step
-from plm_core.storyworld.plans import policy, wanting
-from plm_core.storyworld.state import Args, Event, Goal, State
-from plm_core.storyworld.world import EOS, Latent, Sentence, StoryWorld
+from plm_core.storyworld.mixture import Mixture
+from plm_core.storyworld.patterns import Node
+from plm_core.storyworld.state import Args, Goal, State
+from plm_core.storyworld.steps import Step
+from plm_core.storyworld.story import EOS, Latent, Sentence
+from plm_core.storyworld.world import StoryWorld
 
 Alive = tuple[float, str, Args, Node]
 """A way on in the present sentence: its probability so far, the event's kind and arguments, the point in its tree."""
-
-NEGLIGIBLE = 1e-300
-"""A latent that is less probable than this is impossible; rounding alone stays far above it."""
 
 
 class NotOfThisWorld(ValueError):
@@ -38,84 +36,6 @@ class NotOfThisWorld(ValueError):
         self.position = position
         likely = sorted(expected, key=expected.__getitem__, reverse=True)[:5]
         super().__init__(f"word {position}, {word!r}, cannot stand there; possible were for example {likely}")
-
-
-class Mixture:
-    """The distribution of the next event, with each latent's share in it.
-
-    Attributes:
-        total: the probability of every event that may come next.
-    """
-
-    def __init__(self, world: StoryWorld, state: State, latents: dict[Latent, float]):
-        self.world, self.state, self.latents = world, state, latents
-        self.total: dict[Event, float] = {}
-        self._anyway: dict[Event, float] = {}
-        self._parts: list[tuple[list[Latent], float, float, Any, dict[Event, float]]] = []
-        if not state.opened:
-            self.total = {event: share for share, event in world.introduction(state)}
-        elif not latents:
-            self._begin()
-        else:
-            self._mix()
-
-    def _begin(self) -> None:
-        hidden = self.world.hidden_goals
-        if hidden:
-            self.total["plan", (0,)] = hidden
-        if hidden < 1:
-            for (goal, _), share in self.world.latents(self.state).items():
-                event = wanting(self.state, goal)
-                self.total[event] = self.total.get(event, 0.0) + (1 - hidden) * share
-
-    def _mix(self) -> None:
-        state, total = self.state, self.total
-        anyway_share = 0.0
-        lost: dict[Event, float] = {}
-        for latent, weight in self.latents.items():
-            share, options = policy(state, *latent, self.world.limits)
-            planned: dict[Event, float] = {}
-            if options:
-                scale = (1 - share) / sum(option[0] for option in options)
-                for option, event in options:
-                    planned[event] = planned.get(event, 0.0) + option * scale
-                    total[event] = total.get(event, 0.0) + weight * option * scale
-            never: tuple[Event, ...] = ()
-            if share:
-                if not self._anyway:
-                    self._anyway = happenings.distribution(state)
-                never = tuple(e for e in happenings.forbidden(state, latent[0]) if e in self._anyway)
-                if never:
-                    share /= 1 - sum(self._anyway[event] for event in never)
-                    for event in never:
-                        lost[event] = lost.get(event, 0.0) + weight * share
-                anyway_share += weight * share
-            self._parts.append(([latent], share, 0.0, never, planned))
-        for event, probability in self._anyway.items():
-            mass = anyway_share - lost.get(event, 0.0)
-            if mass > NEGLIGIBLE:
-                total[event] = total.get(event, 0.0) + probability * mass
-
-    @staticmethod
-    def bare(event: Event) -> Event:
-        """An event without the entries that it draws, as it stands in ``total``."""
-        kind, args = event
-        opens = KINDS[kind].opens
-        return (kind, tuple(None if i in opens else arg for i, arg in enumerate(args))) if opens else event
-
-    def update(self, event: Event) -> dict[Latent, float]:
-        """The probabilities of the latents once an event was told."""
-        anyway = self._anyway.get(event, 0.0)
-        found: dict[Latent, float] = {}
-        for latents, share, _, never, planned in self._parts:
-            likelihood = planned.get(event, 0.0)
-            if anyway and event not in never:
-                likelihood += share * anyway
-            if likelihood:
-                for latent in latents:
-                    found[latent] = self.latents[latent] * likelihood
-        total = sum(found.values())
-        return {latent: weight / total for latent, weight in found.items() if weight > NEGLIGIBLE * total}
 
 
 class Cursor:
@@ -361,19 +281,3 @@ class IdealReader:
         least = min(weights.values())
         total = math.fsum(math.exp(least - nats) for nats in weights.values())
         return {word: math.exp(least - nats) / total for word, nats in weights.items()}
-
-
-def event_nats(world: StoryWorld, state: State, mixture: Mixture, sentence: Sentence) -> float:
-    """-log p of a sentence: of its event, of the entries that it draws, and of its pattern, without looking at words."""
-    kind, args = sentence.event
-    bare = mixture.bare(sentence.event)
-    nats = -math.log(mixture.total[bare])
-    filled = bare[1]
-    for index in KINDS[kind].opens:
-        excluded = (*state.used, *(arg for arg in filled if isinstance(arg, Entry)))
-        lexicon = world.lexicon_of(state, (kind, filled), index)
-        nats += math.log(lexicon.weight("en", (), excluded) / args[index].weight)
-        filled = (*filled[:index], args[index], *filled[index + 1 :])
-    choices = world.tellings[kind].choices(state, args)
-    pattern: Pattern = sentence.pattern
-    return nats + math.log(choices.total / pattern.weight)

@@ -19,9 +19,9 @@ SKILLS = (
 """
 
 _HELD = {
-    "drop", "hand", "tell_held", "beg", "offer", "accept", "refuse", "decline", "win", "bring", "aid_wrap", "grab",
+    "drop", "hand", "miss_held", "beg", "offer", "accept", "refuse", "decline", "win", "bring", "aid_wrap", "grab",
 }  # fmt: skip
-_SPOKEN_OF = {"tell", "think", "seek", "answer_held"}
+_SPOKEN_OF = {"tell", "tell_held", "think", "seek", "answer_held", "miss"}
 
 
 def skill_of(kind: str, slot: str) -> str:

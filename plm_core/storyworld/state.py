@@ -43,11 +43,12 @@ class State:
         searched: the places that the protagonist has searched.
         asked: the sentence of the protagonist's last request, by what was asked of whom.
         goal: the goal of the protagonist where it was told.
-        pending: the request that the next sentence answers.
+        pending: what the next sentence answers or what follows from the last one: ``(what, who, ...)``.
         missed: things, and people as ``("person", number)``, that the protagonist has just failed to find.
         done: the goal that the last events fulfilled, where it does not follow from the rest of the state.
         over: ``"sad"`` or ``"angry"`` once the protagonist has given up or was refused.
         since: number of sentences since the protagonist did something.
+        carries: how often an animal has carried something away.
     """
 
     setting: Entry | None = None
@@ -78,6 +79,7 @@ class State:
     closed: bool = False
     sentence: int = 0
     since: int = 0
+    carries: int = 0
 
     def copy(self) -> State:
         """An independent copy; lexicon entries are shared, for they never change."""
@@ -86,7 +88,7 @@ class State:
             list(self.at), list(self.location), [list(b) for b in self.believed], [list(b) for b in self.believed_at],
             list(self.count), list(self.seen), list(self.visited), set(self.searched), dict(self.asked), self.opened,
             self.aim, self.goal, self.pending, self.missed, self.done, self.helped, self.over, self.revealed,
-            self.closed, self.sentence, self.since,
+            self.closed, self.sentence, self.since, self.carries,
         )  # fmt: skip
 
     @property
@@ -116,10 +118,10 @@ class State:
     def may_say_pronoun(self, person: int) -> bool:
         """Whether a pronoun can only mean this person.
 
-        It can where the last two sentences mention the person, and nobody else of the same gender.
+        It can where the last sentence mentions the person, and the last two nobody else of the same gender.
         """
         seen, recent = self.seen, self.sentence - 2
-        if seen[person] < recent:
+        if seen[person] <= recent:
             return False
         gender = self.people[person].tags
         for other, entry in enumerate(self.people):

@@ -17,7 +17,7 @@ BOYS = """
 tom:汤姆 ben:本杰 leo:里奥 max:马克斯 oscar:奥斯卡 felix:菲力 david:大卫 simon:西蒙 jack:杰克 peter:彼得
 """
 
-# preposition : English : Chinese : Chinese word of place : letters of the settings : i indoors, o outdoors, g fruit grows
+# preposition : English : Chinese : Chinese word of place : settings : i indoors, o outdoors, g fruit grows
 PLACES = """
 in:kitchen:厨房:里:vfhc:i in:garden:花园:里:vhc:og at:market:市场:上:vh:o in:barn:谷仓:里:f:i on:beach:海滩:上:h:o
 in:hall:大厅:里:c:i in:orchard:果园:里:f:og in:school:学校:里:v:i in:stable:马厩:里:fc:i on:square:广场:上:v:o

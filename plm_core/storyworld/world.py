@@ -4,92 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
+from typing import TypeVar
 
 from plm_core.storyworld import chinese, english, happenings
-from plm_core.storyworld.events import KINDS, advance, compositions
+from plm_core.storyworld.events import KINDS, advance
 from plm_core.storyworld.goals import FATES, prior
 from plm_core.storyworld.lexicon import Entry, Lexicon, Lexicons
-from plm_core.storyworld.patterns import Choices, Pattern, Step, Telling, build_tellings, words_of
+from plm_core.storyworld.openings import compositions
+from plm_core.storyworld.patterns import Choices, Pattern, build_tellings
 from plm_core.storyworld.plans import Limits, policy, wanting
-from plm_core.storyworld.state import Args, Event, Goal, State
-
-EOS = "<eos>"
-"""The word that ends every story. In text it is the end of the line."""
+from plm_core.storyworld.state import Args, Event, State
+from plm_core.storyworld.steps import Step, words_of
+from plm_core.storyworld.story import EOS, Latent, Sentence, Story, mix
 
 SPLITS = {"train": 0, "valid": 1, "test": 2}
-
-Latent = tuple[Goal, str]
-"""What the reader may have to infer: the goal, and the fate, which is the class of mood at the end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """One sentence: the event that it tells, the pattern by which it tells it, its words.
-
-    Attributes:
-        planned: whether the teller drew the event from the plan (obstacles, help and answers included), not from
-            what happens anyway. The text does not always show it.
-    """
-
-    event: Event
-    pattern: Pattern
-    words: list[str]
-    planned: bool = False
-
-
-@dataclass(frozen=True)
-class Story:
-    """A story, sentence by sentence, with the latents that the teller drew."""
-
-    world: StoryWorld
-    seed: int
-    sentences: list[Sentence] = field(repr=False)
-    goal: Goal
-    fate: str
-
-    @cached_property
-    def words(self) -> list[str]:
-        """All words, ``<eos>`` at the end."""
-        return [word for sentence in self.sentences for word in sentence.words] + [EOS]
-
-    @cached_property
-    def text(self) -> str:
-        """The story as one line of text, without the line's end, which stands for ``<eos>``."""
-        return self.world.write([sentence.words for sentence in self.sentences])
-
-    @property
-    def told(self) -> bool:
-        """Whether the goal is told at the beginning."""
-        return not any(sentence.event[0] == "plan" for sentence in self.sentences)
-
-    def replay(self) -> Iterator[tuple[State, Sentence]]:
-        """Each sentence with the state before it; the state changes as the iteration goes on."""
-        state = State()
-        for sentence in self.sentences:
-            yield state, sentence
-            advance(state, sentence.event)
-
-    @cached_property
-    def final_state(self) -> State:
-        """The state after the last sentence."""
-        state = State()
-        for sentence in self.sentences:
-            advance(state, sentence.event)
-        return state
-
-
-def mix(*numbers: int) -> int:
-    """One seed from several numbers, by SplitMix64, so that nearby numbers give unrelated seeds."""
-    mixed = 0
-    for number in numbers:
-        mixed = (mixed + number + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-        mixed ^= mixed >> 31
-    return mixed
 
 
 class StoryWorld:
@@ -123,12 +53,12 @@ class StoryWorld:
         lexicon: str = "small",
         language: str = "en",
         *,
-        sentences: tuple[int, int] = (12, 16),
+        sentences: tuple[int, int] = (12, 15),
         people: int = 3,
         things: int = 2,
-        distractors: float = 0.3,
+        distractors: float = 0.35,
         hidden_goals: float = 0.5,
-        obstacles: float = 0.35,
+        obstacles: float = 0.5,
         delay: int = 0,
         names: str = "all",
         combinations: str = "all",
@@ -177,7 +107,7 @@ class StoryWorld:
             free = self._free(state)
             return [(1 / len(free), ("lie", (None, g))) for g in free]
         places, knowers = range(len(state.places)), range(1, self.people)
-        hides = [(g, h, q) for g in self._free(state) for h in places for q in knowers]
+        hides = [(g, h, q) for g in self._free(state) for h in places if h != g for q in knowers]
         return [(1 / len(hides), ("hide", (None, g, None, h, q))) for g, h, q in hides]
 
     def _growing(self, state: State) -> list[tuple[float, Event]]:
@@ -186,8 +116,8 @@ class StoryWorld:
         if self.lexicons.places(state.setting, "g").weight("en", (), state.used):
             return [(1 / len(free), ("grow_new", (None, None, None, g))) for g in free]
         growing = [number for number, place in enumerate(state.places) if "g" in place.tags]
-        share = 1 / len(growing) / len(free)
-        return [(share, ("grow_old", (None, h, None, g))) for h in growing for g in free]
+        pairs = [(h, g) for h in growing for g in free if g != h] or [(h, g) for h in growing for g in free]
+        return [(1 / len(pairs), ("grow_old", (None, h, None, g))) for h, g in pairs]
 
     def _free(self, state: State) -> list[int]:
         """The places where another thing may lie: those for which the lexicon still has one."""
@@ -204,14 +134,14 @@ class StoryWorld:
         slot = KINDS[name].slots[index]
         if slot == "x":
             return self.lexicons.settings
-        if slot[0] == "p":
-            return self.lexicons.people
         if slot[0] == "m":
             return self.lexicons.moods[name[4:]]
         if slot[0] == "f":
             return self.lexicons.fruits
         setting = state.setting or args[0]
         assert isinstance(setting, Entry)
+        if slot[0] == "p":
+            return self.lexicons.people(setting)
         if slot[0] == "h":
             return self.lexicons.places(setting, "g" if name == "grow_new" else "")
         place = state.places[args[index + 1]]
@@ -236,12 +166,7 @@ class StoryWorld:
                     return event, False
         if len(options) == 1:
             return options[0][1], True
-        left = random() * sum(weight for weight, _ in options)
-        for weight, event in options:
-            left -= weight
-            if left < 0:
-                break
-        return event, True
+        return _draw_weighted(options, random), True
 
     def story(self, seed: int) -> Story:
         """Tell the story of a seed; the same on every platform, and in both languages the same events."""
@@ -320,7 +245,7 @@ class StoryWorld:
     @cached_property
     def names(self) -> frozenset[str]:
         """The names of people, in the world's language."""
-        return frozenset(entry.forms[self.language]["name"] for entry in Lexicons(self.size).people.entries)
+        return frozenset(entry.forms[self.language]["name"] for entry in Lexicons(self.size).all_entries()["people"])
 
     @cached_property
     def vocabulary(self) -> list[str]:
@@ -340,13 +265,16 @@ class StoryWorld:
         return [EOS, *sorted(found)]
 
 
+T = TypeVar("T")
+
+
 def _draw_weighted(options: list[tuple[float, T]], random: Callable[[], float]) -> T:
     left = random() * sum(weight for weight, _ in options)
     for weight, option in options:
         left -= weight
         if left < 0:
-            break
-    return option
+            return option
+    return options[-1][1]
 
 
 def _draw_pattern(choices: Choices, random: Callable[[], float]) -> Pattern:

@@ -7,7 +7,7 @@ import pytest
 
 from plm_core.storyworld import IdealReader, StoryWorld
 from plm_core.storyworld.events import advance
-from plm_core.storyworld.reader import Mixture, event_nats
+from plm_core.storyworld.mixture import Mixture, event_nats
 from plm_core.storyworld.state import State
 
 WORLDS = {

@@ -1,0 +1,102 @@
+"""How requests, answers and help are told; the notation is that of :mod:`notation`."""
+
+from __future__ import annotations
+
+from plm_core.storyworld.notation import Row
+
+TALK: dict[str, list[Row]] = {
+    "ask": [
+        (2, "{p} asked {q} where the {t} was .", "{p} 问 {q} ， {t} 在 哪里 。"),
+        (1, "{p} asked {q} about the {t} .", "{p} 向 {q} 打听 {t} 的 下落 。"),
+        (1, "{p} wanted to know from {q} where the {t} was .", "{p} 想 知道 {t} 在 哪里 ， 就 去 问 {q} 。"),
+    ],
+    "ask_person": [
+        (2, "{p} asked {q} where {r} was .", "{p} 问 {q} ， {r} 在 哪里 。"),
+        (1, "{p} asked {q} about {r} .", "{p} 向 {q} 打听 {r} 的 去向 。"),
+    ],
+    "beg": [
+        (2, "{p} asked {q} for the {t} .", "{p} 向 {q} 要 {t} 。"),
+        (1, "{p} begged {q} to give {p:him} the {t} .", "{p} 求 {q} 把 {t} 给 {p:him} 。"),
+        (1, "{p} wished to have the {t} that {q} held .", "{p} 希望 {q} 把 手里 的 {t} 给 {p:him} 。"),
+    ],
+    "offer": [
+        (2, "{p} offered {q} the {t} .", "{p} 要 把 {t} 交 给 {q} 。"),
+        (1, "{p} held out the {t} to {q} .", "{p} 把 {t} 递 到 {q} 面前 。"),
+    ],
+    "invite": [
+        (2, "{p} asked {q} to come along to the {h} .", "{p} 请 {q} 一起 去 {h} 。", "elsewhere"),
+        (1, "{p} invited {q} to the {h} .", "{p} 邀请 {q} 去 {h} 。", "elsewhere"),
+        (1, "{p} asked {q} to stay for supper .", "{p} 请 {q} 留下 来 吃 晚饭 。", "there"),
+    ],
+    "ask_fruit": [
+        (1, "{p} asked {q} to help with the {f:many} .", "{p} 请 {q} 帮忙 摘 {f:many} 。"),
+    ],
+    "answer": [
+        (2, "{p} said that it was {bel:in} the {bel} .", "{p} 说 它 在 {bel} {bel:loc} 。"),
+        (1, "{p} told {q:him} to look {bel:in} the {bel} .", "{p} 叫 {q:him} 去 {bel} {bel:loc} 看看 。"),
+    ],
+    "answer_held": [
+        (1, "{p} said that {holder} had it .", "{p} 说 它 在 {holder} 手里 。"),
+    ],
+    "answer_mine": [
+        (1, "{p} said that it was in {p:his} own bag .", "{p} 说 它 就 在 自己 的 包 里 。"),
+    ],
+    "answer_person": [
+        (2, "{p} said that {r:he} was {bel:in} the {bel} .", "{p} 说 {r:he} 在 {bel} {bel:loc} 。"),
+        (1, "{p} told {q:him} to look {bel:in} the {bel} .", "{p} 叫 {q:him} 去 {bel} {bel:loc} 看看 。"),
+    ],
+    "unknown": [
+        (2, "{p} did not know .", "{p} 不 知道 。"),
+        (1, "but {p} had no idea .", "可是 {p} 一点 也 不 清楚 。"),
+        (1, "{p} could not tell .", "{p} 说 不 上来 。"),
+    ],
+    "wont": [
+        (1, "{p} only smiled and said nothing .", "{p} 只 是 笑笑 ， 什么 也 没 说 。"),
+        (1, "{p} knew it , but did not tell .", "{p} 知道 ， 却 不 肯 说 。"),
+    ],
+    "later": [
+        (1, "{p} said : not now .", "{p} 说 ： 现在 不行 。"),
+        (1, "{p} had no time just then .", "{p} 这会儿 没有 空 。"),
+        (1, "but {p} was busy .", "可是 {p} 正 忙 着 。"),
+    ],
+    "win": [
+        (1, "{q} wanted a race for it , and {p} won the {t} .", "{q} 要 赛跑 决定 ， 结果 {p} 赢得 了 {t} 。"),
+        (1, "{q} set a riddle , {p} solved it and got the {t} .",
+         "{q} 出 了 一 个 谜语 ， {p} 猜中 了 ， 得到 了 {t} 。"),
+    ],
+    "accept": [
+        (2, "{p} took the {t} and thanked {q:him} .", "{p} 收下 了 {t} ， 谢 了 {q:him} 。"),
+        (1, "{p} was happy to get the {t} .", "{p} 很 高兴 地 收下 了 {t} 。"),
+    ],
+    "together": [
+        (2, "{p} and {q} had supper together {h:in} the {h} .", "{p} 和 {q} 一起 在 {h} {h:loc} 吃 了 晚饭 。"),
+        (1, "so {p} and {q} sat {h:in} the {h} and ate until late .",
+         "于是 {p} 和 {q} 在 {h} {h:loc} 一直 吃 到 很 晚 。"),
+    ],
+    "refuse": [
+        (1, "{p} did not want to give the {t} away .", "{p} 不 肯 把 {t} 让 出来 。"),
+        (1, "but {p} kept the {t} and laughed at {q:him} .", "可是 {p} 不 给 {t} ， 还 笑话 {q:him} 。"),
+    ],
+    "decline": [
+        (1, "{p} did not want the {t} and pushed it away .", "{p} 不 要 {t} ， 把 它 推开 了 。"),
+        (1, "but {p} only laughed at the {t} .", "可是 {p} 只 是 笑话 那 {t:m} {t} 。"),
+    ],
+    "stay_away": [
+        (1, "{p} did not want to go to the {h} .", "{p} 不 愿意 去 {h} 。", "elsewhere"),
+        (1, "{p} did not want to stay .", "{p} 不 愿意 留下 来 。", "there"),
+        (1, "but {p} turned around and left {q:him} standing there .",
+         "可是 {p} 转 过 身 ， 把 {q:him} 晾 在 了 那里 。"),
+    ],
+    "deny": [
+        (1, "{p} told {q:him} to mind {q:his} own business .", "{p} 叫 {q:him} 别 多 管 闲事 。"),
+        (1, "but {p} refused to talk to {q:him} .", "可是 {p} 不 肯 跟 {q:him} 说话 。"),
+    ],
+    "deny_fruit": [
+        (1, "{p} did not want to help {q:him} .", "{p} 不 愿意 帮 {q:him} 。"),
+        (1, "but {p} laughed and told {q:him} to do it alone .", "可是 {p} 笑 着 叫 {q:him} 自己 摘 。"),
+    ],
+    "give_fruit": [
+        (1, "{p} picked {k} {k:fruit} for {q:him} , so that {q:he} had {left} .",
+         "{p} 帮 {q:him} 摘 了 {k} {f:m} {f:many} ， 这样 {q:he} 就 有 {left} {f:m} 了 。"),
+    ],
+}  # fmt: skip
