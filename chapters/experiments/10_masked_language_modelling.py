@@ -26,7 +26,7 @@ from plm_chapters.experiments.masked_stories import (
     rows_of,
     score_gaps,
 )
-from plm_core.data.batch import padding_mask
+from plm_core.data.batch import Batch, padding_mask
 from plm_core.data.batches import MaskedBatches, MaskedPairBatches
 from plm_core.data.masking import Masker, MaskingConfig
 from plm_core.data.sentence_pairs import SentencePair, SentencePairs, Task
@@ -105,7 +105,7 @@ def masked(rows: list[list[int]], tokenizer: Tokenizer, config: MaskingConfig, r
     return MaskedBatches(rows, tokenizer=tokenizer, masker=masker, max_length=CONTEXT, batch_size=16, seed=rt.seed)
 
 
-def standard_batches(rows: list[list[int]], tokenizer: Tokenizer) -> list[dict[str, Tensor]]:
+def standard_batches(rows: list[list[int]], tokenizer: Tokenizer) -> list[Batch]:
     """Rows corrupted by BERT's own recipe, always the same mask: what every variant is scored on."""
     masker = make_masker(tokenizer, MaskingConfig(), seed=12_345)
     return MaskedBatches(rows, tokenizer=tokenizer, masker=masker, max_length=CONTEXT, batch_size=64, seed=0).in_order()

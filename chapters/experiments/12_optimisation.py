@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plm_core.data.batch import Batch
 from plm_core.data.batches import PaddedBatches
 from plm_core.data.labels import IGNORE
 from plm_core.models.gpt import Gpt, GptConfig
@@ -95,7 +96,7 @@ class Text(NamedTuple):
     """Batches to learn from, batches to evaluate on, and what no model can beat on those, in nats per word."""
 
     source: PaddedBatches
-    valid: list[dict[str, Tensor]]
+    valid: list[Batch]
     floor: float
     group_of_word: Tensor
     """For each word, (V,), its group by frequency."""

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from plm_chapters.experiments.teachers import KINDS, Kind, Task, train
-from plm_core.compression.distill import Distillation, DistillConfig, stack
+from plm_core.compression.distill import Distillation, DistillConfig
 from plm_core.compression.export import export_onnx, quantize_onnx
 from plm_core.compression.low_rank import factorise_model, input_moments
 from plm_core.compression.onnx_model import OnnxModel
@@ -28,6 +28,7 @@ from plm_core.compression.quantize import QuantizeConfig, quantize_model
 from plm_core.compression.saved import save_compressed
 from plm_core.compression.structured import importance, remove_heads, remove_neurons
 from plm_core.evaluation.benchmark import file_bytes
+from plm_core.training.blocks import only_block_list
 from plm_core.training.trainer import Trainer
 
 VARIANTS = ["kept depth", "fewer blocks", "pruned first"]
@@ -204,7 +205,8 @@ def deployed(work: Work) -> dict[str, float]:
 
 def keep_blocks(model: Any, blocks: int) -> None:
     """Keep the first blocks of a model."""
-    stack(model).layers = stack(model).layers[:blocks]
+    _, layers = only_block_list(model, "this experiment")
+    del layers[blocks:]
     model.config = model.config.replace(num_hidden_layers=blocks)
 
 

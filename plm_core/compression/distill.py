@@ -26,9 +26,10 @@ from plm_core.data.labels import IGNORE
 from plm_core.models.bert import Bert
 from plm_core.models.classifier import BertClassifier
 from plm_core.models.gpt import Gpt
-from plm_core.models.transformer import Stack, Trace
+from plm_core.models.transformer import Trace
 from plm_core.objectives.base import LossParts, Objective
 from plm_core.objectives.causal_lm import CausalLM
+from plm_core.training.blocks import only_block_list
 
 HIDDEN_STATES, ATTENTIONS = "hidden_states", "attentions"
 """Names of the terms that compare what happens inside teacher and student."""
@@ -239,17 +240,16 @@ def copy_layers(teacher: nn.Module, student: nn.Module, layers: Sequence[int] | 
     Raises:
         ValueError: widths that differ, or a wrong list of blocks.
     """
-    theirs, ours = stack(teacher).layers, stack(student).layers
+    (_, theirs), (prefix, ours) = (only_block_list(model, "copying layers") for model in (teacher, student))
     layers = evenly_spaced(len(ours), len(theirs)) if layers is None else list(layers)
     if len(layers) != len(ours) or not all(1 <= number <= len(theirs) for number in layers):
         raise ValueError(f"expected {len(ours)} of the teacher's {len(theirs)} blocks, numbered from 1; got {layers}")
-    source, prefix = teacher.state_dict(), stack_name(student)
-    state = {}
+    source, state = teacher.state_dict(), {}
     for name, tensor in student.state_dict().items():
         origin = name
-        if name.startswith(f"{prefix}.layers."):
-            number, _, rest = name.removeprefix(f"{prefix}.layers.").partition(".")
-            origin = f"{prefix}.layers.{layers[int(number)] - 1}.{rest}"
+        if name.startswith(f"{prefix}."):
+            number, _, rest = name.removeprefix(f"{prefix}.").partition(".")
+            origin = f"{prefix}.{layers[int(number)] - 1}.{rest}"
         if origin not in source or source[origin].shape != tensor.shape:
             raise ValueError(
                 f"{name} cannot be copied: the teacher's differs. Only the number of blocks may be smaller"
@@ -265,34 +265,16 @@ def smaller_copy(teacher: Bert | Gpt, layers: int) -> Bert | Gpt:
     Raises:
         ValueError: more blocks than the teacher has.
     """
-    kept = evenly_spaced(layers, len(stack(teacher).layers))
+    prefix, blocks = only_block_list(teacher, "a smaller copy")
+    kept = evenly_spaced(layers, len(blocks))
     student = type(teacher)(teacher.config.replace(num_hidden_layers=layers))  # type: ignore[arg-type]
-    prefix, description = f"{stack_name(teacher)}.layers.", {}
+    description = {}
     for name, entry in describe(teacher).items():
-        number, _, rest = name.removeprefix(prefix).partition(".")
-        if not name.startswith(prefix):
+        number, _, rest = name.removeprefix(f"{prefix}.").partition(".")
+        if not name.startswith(f"{prefix}."):
             description[name] = entry
         elif int(number) + 1 in kept:
-            description[f"{prefix}{kept.index(int(number) + 1)}.{rest}"] = entry
+            description[f"{prefix}.{kept.index(int(number) + 1)}.{rest}"] = entry
     rebuild(student, description)
     copy_layers(teacher, student, kept)
     return student
-
-
-def stack_name(model: nn.Module) -> str:
-    """The name of a model's stack of blocks.
-
-    Raises:
-        ValueError: a model with none or several.
-    """
-    names = [name for name, module in model.named_modules() if isinstance(module, Stack)]
-    if len(names) != 1:
-        raise ValueError(f"{type(model).__name__} has {len(names)} stacks of blocks; one is needed")
-    return names[0]
-
-
-def stack(model: nn.Module) -> Stack:
-    """A model's stack of blocks."""
-    found = model.get_submodule(stack_name(model))
-    assert isinstance(found, Stack)
-    return found

@@ -1,6 +1,7 @@
-"""The blocks of a model, and two switches that act on each of them: recomputed activations and torch.compile.
+"""The blocks of a model, and two options that act on each of them: recomputed activations and torch.compile.
 
-A deep model repeats one block. Nothing here knows which: blocks are the members of the model's ``nn.ModuleList``.
+A deep model repeats one block. The blocks are the members of the model's outermost ``nn.ModuleList``, whatever their
+class.
 """
 
 from __future__ import annotations
@@ -17,22 +18,55 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
-def repeated_blocks(model: nn.Module) -> list[nn.Module]:
-    """The members of the model's outermost lists (``nn.ModuleList``), in order; empty for a model without one."""
+def block_lists(model: nn.Module, prefix: str = "") -> dict[str, nn.ModuleList]:
+    """The outermost lists of blocks (``nn.ModuleList``) of a model, by name.
+
+    An encoder or a decoder alone has one, an encoder-decoder two, a model without repeated blocks none.
+
+    Args:
+        model: the model, or a part of it.
+        prefix: the name of that part in the whole model.
+    """
     if isinstance(model, nn.ModuleList):
-        return list(model)
-    return [block for child in model.children() for block in repeated_blocks(child)]
+        return {prefix: model}
+    found: dict[str, nn.ModuleList] = {}
+    for name, child in model.named_children():
+        found |= block_lists(child, f"{prefix}.{name}" if prefix else name)
+    return found
 
 
-def blocks_of(model: nn.Module, switch: str) -> list[nn.Module]:
-    """The blocks that a switch acts on.
+def only_block_list(model: nn.Module, purpose: str) -> tuple[str, nn.ModuleList]:
+    """The name and the blocks of a model that has exactly one list of them.
+
+    Args:
+        model: the model.
+        purpose: what the blocks are for, for the error message.
 
     Raises:
-        ValueError: there is none.
+        ValueError: a model with none or several.
     """
-    blocks = repeated_blocks(model)
+    lists = block_lists(model)
+    if len(lists) != 1:
+        found = ", ".join(lists) or "none"
+        raise ValueError(
+            f"{purpose} needs a model with one stack of layers (nn.ModuleList); {type(model).__name__} has {found}"
+        )
+    return next(iter(lists.items()))
+
+
+def all_blocks(model: nn.Module, purpose: str) -> list[nn.Module]:
+    """The blocks of all lists, in order.
+
+    Args:
+        model: the model.
+        purpose: what the blocks are for, for the error message.
+
+    Raises:
+        ValueError: the model has no block.
+    """
+    blocks = [block for blocks in block_lists(model).values() for block in blocks]
     if not blocks:
-        raise ValueError(f"{switch} acts on repeated blocks, and {type(model).__name__} has no nn.ModuleList of them")
+        raise ValueError(f"{purpose} acts on repeated blocks, and {type(model).__name__} has no nn.ModuleList of them")
     return blocks
 
 
@@ -46,12 +80,12 @@ def checkpoint_activations(model: nn.Module) -> None:
     Raises:
         ValueError: a model without blocks.
     """
-    for block in blocks_of(model, "activation checkpointing"):
+    for block in all_blocks(model, "activation checkpointing"):
         block.forward = functools.partial(recomputing, block.forward)
 
 
 def recomputing(forward: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Call a block's forward pass; where gradients are wanted, forget its activations and compute them again."""
+    """Call a block's forward pass; with gradients on, discard its activations and compute them again when needed."""
     if not torch.is_grad_enabled():
         return forward(*arguments, **named)
     return checkpoint(forward, *arguments, use_reentrant=False, **named)
@@ -60,9 +94,9 @@ def recomputing(forward: Callable[..., Any], *arguments: Any, **named: Any) -> A
 def compile_blocks(model: nn.Module, *, device: torch.device | str = "cpu", backend: str = "inductor") -> None:
     """Compile each block with ``torch.compile``, in place; parameters and their names stay as they are.
 
-    One block is compiled and its code serves all, so that the first step waits for one block and not for the model.
-    Between the blocks, where the model looks at its data (which positions are masked, are all ids in the vocabulary),
-    Python runs on as before.
+    One block is compiled and its code is used for all, so that the first step waits for one block and not for the
+    model. Between the blocks, where the model examines its data (which positions are masked, whether all ids are in the
+    vocabulary), Python runs as before.
 
     Args:
         model: a model with blocks.
@@ -74,7 +108,7 @@ def compile_blocks(model: nn.Module, *, device: torch.device | str = "cpu", back
     """
     if backend == "inductor":
         require_compiler(torch.device(device))
-    for block in blocks_of(model, "compile"):
+    for block in all_blocks(model, "compile"):
         block.compile(backend=backend)
 
 

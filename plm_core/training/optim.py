@@ -1,4 +1,4 @@
-"""Optimisers and the groups their parameters fall into: what decays, and how fast each layer learns."""
+"""Optimisers, and their parameter groups: which parameters decay, and the learning rate of each layer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from plm_core.training.blocks import only_block_list
 from plm_core.training.config import TrainConfig
 
 Groups = list[dict[str, Any]]
@@ -56,33 +57,15 @@ def layer_depths(model: nn.Module) -> dict[str, int]:
     Raises:
         ValueError: there is no such list, or more than one.
     """
-    prefix = stack_prefix(model)
-    layers = len(model.get_submodule(prefix))  # type: ignore[arg-type]
+    prefix, blocks = only_block_list(model, "layer-wise decay (layer_decay below 1)")
     depths, depth = {}, 0
     for name, _ in model.named_parameters():
         if name.startswith(prefix + "."):
             depth = int(name.removeprefix(prefix + ".").split(".")[0]) + 1
         elif depth:
-            depth = layers + 1
+            depth = len(blocks) + 1
         depths[name] = depth
     return depths
-
-
-def stack_prefix(model: nn.Module) -> str:
-    """The name of the model's stack of layers: its only outermost ``nn.ModuleList``.
-
-    Raises:
-        ValueError: there is none, or more than one.
-    """
-    lists = [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
-    outermost = [name for name in lists if not any(name.startswith(other + ".") for other in lists)]
-    if len(outermost) != 1:
-        found = ", ".join(outermost) or "none"
-        raise ValueError(
-            f"layer-wise decay and Muon need a model with one stack of layers (nn.ModuleList); {type(model).__name__} "
-            f"has {found}: use layer_decay=1 and another optimiser"
-        )
-    return outermost[0]
 
 
 def adamw(
@@ -130,8 +113,8 @@ def hidden_matrices(model: nn.Module) -> set[nn.Parameter]:
     Raises:
         ValueError: the model has no stack of layers, or several.
     """
-    stack = model.get_submodule(stack_prefix(model))
-    linear = [module for module in stack.modules() if isinstance(module, nn.Linear)]
+    _, blocks = only_block_list(model, "the optimiser Muon")
+    linear = [module for module in blocks.modules() if isinstance(module, nn.Linear)]
     return {p for module in linear for name, p in module.named_parameters(recurse=False) if name == "weight"}
 
 
@@ -163,7 +146,7 @@ class MuonAdamW(torch.optim.Optimizer):
     ) -> None:
         if not hasattr(torch.optim, "Muon"):
             raise ValueError(f"the optimiser 'muon' needs torch 2.9 or newer, this is {torch.__version__}: use 'adamw'")
-        muon, rest = (split(groups, wanted) for wanted in (lambda p: p in matrices, lambda p: p not in matrices))
+        muon, rest = (split(groups, kept) for kept in (lambda p: p in matrices, lambda p: p not in matrices))
         self.parts: dict[str, torch.optim.Optimizer] = {
             "muon": torch.optim.Muon(muon, lr=learning_rate, momentum=momentum, adjust_lr_fn="match_rms_adamw"),
             "adamw": torch.optim.AdamW(rest, lr=learning_rate, betas=betas, fused=True),
@@ -187,7 +170,7 @@ class MuonAdamW(torch.optim.Optimizer):
         self.param_groups = [group for part in self.parts.values() for group in part.param_groups]
 
 
-def split(groups: Groups, wanted: Callable[[nn.Parameter], bool]) -> Groups:
-    """The groups with the wanted parameters only; groups that become empty are left out."""
-    kept = [{**group, "params": [p for p in group["params"] if wanted(p)]} for group in groups]
-    return [group for group in kept if group["params"]]
+def split(groups: Groups, keeps: Callable[[nn.Parameter], bool]) -> Groups:
+    """The groups with those parameters only for which ``keeps`` is true; groups that become empty are left out."""
+    smaller = [{**group, "params": [p for p in group["params"] if keeps(p)]} for group in groups]
+    return [group for group in smaller if group["params"]]

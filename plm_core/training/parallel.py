@@ -20,7 +20,7 @@ from plm_core.data.batch import Batch
 from plm_core.distributed import Processes
 from plm_core.evaluation.validation import TermsObjective
 from plm_core.objectives.base import LossParts
-from plm_core.training.blocks import repeated_blocks
+from plm_core.training.blocks import block_lists
 from plm_core.training.config import TrainConfig
 from plm_core.weights import shared_parameters, tied_weights
 
@@ -103,9 +103,10 @@ def shard(model: nn.Module, processes: Processes) -> None:
     mesh = init_device_mesh(processes.device.type, (processes.size,))
     shared = {name for tie in {**shared_parameters(model), **tied_weights(model)}.items() for name in tie}
     names = {module: name for name, module in model.named_modules()}
-    for block in repeated_blocks(model):
-        if not any(name.startswith(names[block] + ".") for name in shared):
-            fully_shard(block, mesh=mesh, reshard_after_forward=True)
+    for blocks in block_lists(model).values():
+        for block in blocks:
+            if not any(name.startswith(names[block] + ".") for name in shared):
+                fully_shard(block, mesh=mesh, reshard_after_forward=True)
     fully_shard(model, mesh=mesh, reshard_after_forward=True)
 
 

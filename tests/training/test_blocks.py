@@ -9,7 +9,7 @@ from torch import nn
 
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt, GptConfig
-from plm_core.training.blocks import checkpoint_activations, compile_blocks, repeated_blocks
+from plm_core.training.blocks import all_blocks, block_lists, checkpoint_activations, compile_blocks, only_block_list
 
 SHAPE = {
     "vocab_size": 23,
@@ -78,7 +78,7 @@ def test_evaluation_recomputes_nothing(ids):
     expected = model(ids)
     checkpoint_activations(model)
     calls = []
-    model_blocks = repeated_blocks(model)
+    model_blocks = all_blocks(model, "this test")
     model_blocks[0].feed_forward.register_forward_hook(lambda *_: calls.append(1))
     with torch.no_grad():
         assert torch.equal(model(ids), expected)
@@ -130,5 +130,12 @@ def test_a_model_without_blocks_is_refused(switch):
 
 def test_blocks_are_the_outermost_lists():
     model = nn.Sequential(nn.ModuleList([nn.Sequential(nn.ModuleList([nn.Linear(1, 1)])), nn.Linear(1, 1)]))
-    assert len(repeated_blocks(model)) == 2
-    assert repeated_blocks(nn.Linear(1, 1)) == []
+    assert list(block_lists(model)) == ["0"]
+    assert len(all_blocks(model, "this test")) == 2
+    assert block_lists(nn.Linear(1, 1)) == {}
+
+
+def test_a_model_with_two_stacks_is_refused_where_one_is_needed():
+    model = nn.ModuleDict({name: nn.ModuleList([nn.Linear(1, 1)]) for name in ("encoder", "decoder")})
+    with pytest.raises(ValueError, match="ModuleDict has encoder, decoder"):
+        only_block_list(model, "this test")

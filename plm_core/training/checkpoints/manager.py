@@ -14,6 +14,7 @@ from plm_core.distributed import Processes
 from plm_core.training.checkpoints import directory, sharded
 from plm_core.training.checkpoints.directory import BEST, LAST, STATE, WEIGHTS
 from plm_core.training.checkpoints.state import State, load_state, save_state
+from plm_core.training.optim import MuonAdamW
 
 
 class Checkpoints:
@@ -143,6 +144,10 @@ def check_optimizer(optimizer: torch.optim.Optimizer, stored: State, path: Path)
     wrong = ValueError(f"{path} holds the state of another optimiser than {type(optimizer).__name__}: {mend}")
     own = optimizer.state_dict()
     try:
+        if isinstance(optimizer, MuonAdamW):
+            for name, part in optimizer.parts.items():
+                check_optimizer(part, stored[name], path)
+            return
         groups, states = stored["param_groups"], stored["state"]
         if [len(group["params"]) for group in groups] != [len(group["params"]) for group in own["param_groups"]]:
             raise wrong
