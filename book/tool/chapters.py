@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,14 @@ class ChapterFailed(BookError):
     """A chapter or an experiment was run and did not succeed."""
 
     exit_code = 1
+
+
+class BrokenText(BookError):
+    """A text cannot be read; ``line`` is the place, counted from 1."""
+
+    def __init__(self, path: Path, line: int, message: str) -> None:
+        super().__init__(f"{path.name}:{line}: {message}")
+        self.path, self.line, self.message = path, line, message
 
 
 @dataclass(frozen=True, order=True)
@@ -103,6 +111,7 @@ def read_text(path: Path) -> nbformat.NotebookNode:
 
     Raises:
         BookError: the file is missing or is not valid MyST.
+        BrokenText: a fence is not closed, so that prose would be read as code or code as prose.
     """
     from jupytext.myst import MystMetadataParsingError, myst_to_notebook
 
@@ -111,6 +120,8 @@ def read_text(path: Path) -> nbformat.NotebookNode:
     except FileNotFoundError:
         raise BookError(f"{path} is missing: restore it, or remove the notebook that belongs to it") from None
     lines = text.splitlines()
+    if broken := broken_fence(lines):
+        raise BrokenText(path, *broken)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -124,6 +135,22 @@ def read_text(path: Path) -> nbformat.NotebookNode:
             line += 1
         cell.metadata["line"] = line
     return notebook
+
+
+def broken_fence(lines: Sequence[str]) -> tuple[int, str] | None:
+    """The first fence that is not closed before the next one or the end: its line, from 1, and what is wrong."""
+    opened, length = 0, 0
+    for number, line in enumerate(lines, 1):
+        fence = re.match(r" {0,3}(`{3,})([^`]*)$", line)
+        if fence is None:
+            continue
+        if not opened:
+            opened, length = number, len(fence[1])
+        elif len(fence[1]) >= length and not fence[2].strip():
+            opened = 0
+        elif fence[2].strip():
+            return opened, f"this fence is not closed before the next one, in line {number}: add a line of backticks"
+    return (opened, "this fence is not closed before the end of the file: add a line of backticks") if opened else None
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:
@@ -156,7 +183,7 @@ def shown_tags(tags: Iterable[str]) -> list[str]:
 
 
 def body(cell: nbformat.NotebookNode) -> tuple[str, str, dict[str, Any]]:
-    """What text and notebook must agree on: a cell's kind, source and metadata, without tags that follow from others."""
+    """What text and notebook must agree on: kind, source and metadata of a cell, apart from tags that others imply."""
     own = {key: value for key, value in cell.metadata.items() if key not in ("line", "execution")}
     implied = {ROLES[tag] for tag in tags_of(cell) if tag in ROLES}
     if implied:
@@ -165,7 +192,7 @@ def body(cell: nbformat.NotebookNode) -> tuple[str, str, dict[str, Any]]:
 
 
 def code_of(notebook: nbformat.NotebookNode) -> list[tuple[str, list[str]]]:
-    """What decides about the outputs: the source of every code cell, in order, and the tags that change what it does."""
+    """What decides about the outputs: the source of every code cell, in order, and the tags that change its work."""
     return [
         (cell.source.strip(), sorted(EXECUTION_TAGS & set(tags_of(cell))))
         for cell in notebook.cells

@@ -13,6 +13,7 @@ import nbformat
 from book.tool import rules, stamp
 from book.tool.chapters import (
     BookError,
+    BrokenText,
     Chapter,
     body,
     code_of,
@@ -66,6 +67,8 @@ def find_all(root: Path, chapters: Sequence[Chapter]) -> list[Finding]:
     for chapter in chapters:
         try:
             findings += _chapter(chapter, sources)
+        except BrokenText as error:
+            findings.append(Finding(chapter.shown(error.path), error.line, error.message, "close the fence"))
         except BookError as error:
             findings.append(Finding(chapter.shown(chapter.text), 1, str(error), "repair the file"))
     return sorted(set(findings))

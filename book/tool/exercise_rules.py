@@ -100,7 +100,7 @@ def wrong_answer_problems(root: Path, name: str) -> list[str]:
     master = f"chapters/exercises/{name}.md"
     lines = find_masters(root)[name].read_text(encoding="utf-8").splitlines()
     starts = [number for number, line in enumerate(lines, 1) if line.strip() == "# BEGIN QUESTION"]
-    questions = {lines[start].removeprefix("name: ").strip(): start for start in starts if start < len(lines)}
+    questions = {lines[start].removeprefix("name: ").strip(): start + 1 for start in starts if start < len(lines)}
     if not path.is_file():
         return [f"{master}:1: no exercise has a wrong answer: {shown} is missing"]
     try:

@@ -1,9 +1,10 @@
 """The rule that measured numbers reach prose through ``glue`` only.
 
 A measurement is recognised by how it is written: a number with a unit of time, memory or rate, a percentage, a ratio
-("1.6x", "3 times faster"), or a decimal number beside the name of a metric. Sizes, years, counts and settings are not
-measurements. A figure somebody published is fine in a sentence with its citation; everything else that only looks like
-a measurement is excused by a line ``% number: reason`` above the paragraph.
+("1.6x", "3 times faster"), a decimal number beside the name of a metric, or one that a sentence states of a measured
+quantity ("the largest weight is 0.93"). Sizes, years, counts and settings are not measurements. A figure somebody
+published is fine in a sentence with its citation; everything else that only looks like a measurement is excused by a
+line ``% number: reason`` above the paragraph.
 """
 
 from __future__ import annotations
@@ -20,6 +21,18 @@ _METRIC = (
     r"mean squared error|MFU|perplexity|precision|recall|ROUGE(?:-\w+)?|score|speed-?up|standard deviation|"
     r"throughput|variance"
 )
+_MEASURED = (
+    r"agreement|average|bound|coherence|cosine|cost|costs|deviation|difference|distance|effect|entropies|error|errors|"
+    r"excess|fraction|gain|gap|gaps|gradient|gradients|highest|improvement|largest|logit|logits|losses|lowest|margin|"
+    r"maximum|mean|means|median|minimum|norm|norms|peak|penalty|probability|probabilities|quality|ratio|ratios|rate of "
+    r"success|residual|share|shares|shift|similarity|slope|smallest|spread|sum|value|values|weight|weights"
+)
+_SAYS = (
+    r"(?:is|are|was|were|becomes?|reach(?:es|ed)?|falls? (?:to|by|from)|fell (?:to|by|from)|drops? (?:to|by|from)|"
+    r"dropped (?:to|by|from)|ris(?:es|e) (?:to|by|from)|rose (?:to|by|from)|grows? (?:to|by|from)|ends? at|stays? at|"
+    r"settles? at|lies? at|stands? at|comes? to|amounts? to|differs? by|equals?|averages?|=|≈)"
+)
+_ABOUT = r"(?:(?:only|just|about|around|roughly|nearly|almost|exactly|at least|at most|over|under|above|below|still) )?"
 _UNIT = (
     r"(?:ns|µs|μs|us|ms|nanoseconds?|microseconds?|milliseconds?|seconds?|minutes?|hours?|"
     r"[kKMGT]i?B|bytes? per|(?:[KMGTP]|peta|tera|giga)?FLOPS?(?:/s)?|(?:tokens|examples|steps|it|batches|words|"
@@ -37,6 +50,8 @@ PATTERNS = [
     re.compile(rf"{_NUMBER}(?: times|-fold) {_COMPARED}\b"),
     re.compile(rf"(?i:\b(?:{_METRIC}))\b[^.;:!?\d{CITED}]{{0,40}}{_DECIMAL}"),
     re.compile(rf"{_DECIMAL}\s(?i:(?:{_METRIC}|nats|bits per))\b"),
+    re.compile(rf"(?i:\b(?:{_MEASURED}))\b[^.;:!?\d{CITED}]{{0,40}}?\s{_SAYS} {_ABOUT}[-−+]?{_DECIMAL}"),
+    re.compile(rf"(?i:\b(?:{_MEASURED})) of {_ABOUT}[-−+]?{_DECIMAL}"),
 ]
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from book.tool.chapters import find_chapters, read_notebook, setup_block
+from book.tool.chapters import find_chapters, read_notebook, setup_block, write_atomically
 from book.tool.check import Finding, find_all
+from book.tool.classroom import assemble
 from book.tool.execute import execute
+from book.tool.exercise_rules import student_path
 from book.tool.notebooks import prepare, save
 from book.tool.scaffold import chapter_files
 from book.tool.stamp import KEY
@@ -139,9 +142,13 @@ class TinyBook:
 
 
 @pytest.fixture(scope="session")
-def executed_book(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def executed_book(root: Path, once_per_run: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """The tiny book, executed; nobody edits this one."""
-    made = tmp_path_factory.mktemp("tiny") / "book"
+    return once_per_run("tiny_book", lambda folder: make_book(root, folder / "book")) / "book"
+
+
+def make_book(root: Path, made: Path) -> None:
+    """Write the tiny book, with its exercises, and execute it."""
     unwanted = shutil.ignore_patterns("__pycache__", "*.ipynb")
     for folder in ("book", "plm_core"):
         shutil.copytree(root / folder, made / folder, ignore=unwanted)
@@ -158,11 +165,13 @@ def executed_book(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in ((LINES, FIRST), (SETTINGS, SECOND)):
         filled = HEADER + text.replace("SETUP\n", setup_block(made))
         (made / "chapters" / f"{name}.md").write_text(filled, encoding="utf-8")
-        exercises = f"chapters/exercises/{name}.md"
-        (made / exercises).parent.mkdir(exist_ok=True)
-        (made / exercises).write_text(chapter_files(made, Entry(name, "Tiny", "", ""))[exercises], encoding="utf-8")
+        for path, written in chapter_files(made, Entry(name, "Tiny", "", "")).items():
+            if path.startswith("chapters/exercises/"):
+                write_atomically(made / path, written)
+        shutil.copy(root / "chapters/exercises/assignment.yml", made / "chapters/exercises")
+        with tempfile.TemporaryDirectory() as scratch:
+            write_atomically(student_path(made, name), assemble(made, name, Path(scratch)).student)
     execute(made)
-    return made
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from book.__main__ import main
 from book.tool.execute import execute
 
 TEXT, NOTEBOOK, EXERCISES = "chapters/01_lines.md", "chapters/01_lines.ipynb", "chapters/exercises/01_lines.md"
+WRONG = "chapters/exercises/wrong/01_lines.py"
 OTHER, OTHER_NOTEBOOK = "chapters/02_settings.md", "chapters/02_settings.ipynb"
 RISES = "The line rises by a factor of {glue:text}`ratio`."
 
@@ -276,9 +277,72 @@ def test_missing_exercises(tiny, says) -> None:
     says(tiny.said(), TEXT, 1, "the chapter has no exercises")
 
 
-def test_exercise_without_solution(tiny, says) -> None:
+OLD_STUDENT = "the exercises changed since the student notebook chapters/exercises/student/01_lines.ipynb was built"
+
+
+def test_exercise_without_solution(tiny) -> None:
     tiny.edit(EXERCISES, "def double_3(x):\n    return 2 * x  # SOLUTION", "def double_3(x):\n    ...")
-    says(tiny.said(), EXERCISES, tiny.line(EXERCISES, "name: q3_double") - 1, "has no solution")
+    old, (path, line, message) = sorted(tiny.said())
+    assert (path, line) == (EXERCISES, tiny.line(EXERCISES, "name: q3_double") - 1)
+    assert "has no solution" in message
+    assert old == (EXERCISES, 1, OLD_STUDENT)
+
+
+def test_student_notebook_older_than_its_master(tiny, says) -> None:
+    tiny.edit(EXERCISES, "Twice a tensor, number 3", "Twice the tensor, number 3")
+    says(tiny.said(), EXERCISES, 1, f"^{OLD_STUDENT}$")
+    assert tiny.findings()[0].mend == "python -m book classroom 01_lines, then commit the student notebook"
+
+
+def test_student_notebook_that_was_never_built(tiny, says) -> None:
+    tiny.path("chapters/exercises/student/01_lines.ipynb").unlink()
+    says(tiny.said(), EXERCISES, 1, r"its student notebook \S*/01_lines\.ipynb was never built")
+
+
+def test_question_without_a_wrong_answer(tiny, says) -> None:
+    tiny.edit(WRONG, "q3_double", "q4_double")
+    says(tiny.said(), EXERCISES, tiny.line(EXERCISES, "name: q3_double"), "the question q3_double has no wrong answer")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (None, "no exercise has a wrong answer: chapters/exercises/wrong/01_lines.py is missing"),
+        ("WRONG = [{}]", "the wrong answers cannot be read: KeyError: 'question'"),
+        ("WRONG = [", "the wrong answers cannot be read: SyntaxError"),
+    ],
+)
+def test_wrong_answers_that_are_missing_or_unreadable(tiny, wrong, message) -> None:
+    tiny.path(WRONG).unlink() if wrong is None else tiny.path(WRONG).write_text(wrong)
+    [(_, line, said)] = tiny.said()
+    assert line == 1
+    assert message in said
+
+
+@pytest.mark.parametrize("path", [TEXT, EXERCISES])
+def test_fence_that_is_not_closed_is_named_where_it_opens(tiny, path) -> None:
+    text = tiny.path(path).read_text()
+    start = text.index("```{code-cell}")
+    end = text.index("\n```\n", start)
+    tiny.path(path).write_text(text[:end] + text[end + 4 :])
+    [(where, line, message)] = [each for each in tiny.said() if "fence" in each[2]]
+    assert (where, line) == (path, text[:start].count("\n") + 1)
+    assert "this fence is not closed before the next one, in line" in message
+
+
+def test_roles_and_other_tags_can_change_without_a_run(tiny, capsys) -> None:
+    tiny.edit(TEXT, ":tags: [nbval-ignore-output]", ":tags: [glue, nbval-ignore-output]")
+    tiny.edit(TEXT, "assert ratio == 2", ":tags: [check]\n\nassert ratio == 2")
+    assert [message for _, _, message in tiny.said()] == ["the text changed since the notebook was executed"]
+    execute(tiny.root)
+    assert "taken over without running" in capsys.readouterr().out
+    assert tiny.said() == []
+    cells = code_cells(nbformat.read(tiny.path(NOTEBOOK), as_version=4))
+    assert [cell.metadata.tags for cell in cells if "tags" in cell.metadata] == [
+        ["setup", "hide-input"],
+        ["glue", "nbval-ignore-output", "remove-cell"],
+        ["check", "hide-input"],
+    ]
 
 
 def test_stored_results_older_than_the_library_are_a_warning(tiny, capsys) -> None:
