@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MAX_THREADS = max(256, os.cpu_count() or 1)
+"""More threads than this are a slip of the keyboard."""
+
 PRESETS = ("laptop", "gpu")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
@@ -80,6 +83,8 @@ def resolve_device(name: str | None = None) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"unknown device {name!r}: use 'cpu', 'cuda' or 'cuda:N'") from error
+    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
+        raise ValueError(f"device {name!r} is not supported: use 'cpu', 'cuda' or 'cuda:N'")
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise ValueError(f"device {name!r} was asked for, but torch sees no CUDA GPU here: use 'cpu'")
@@ -122,6 +127,17 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def check_threads(threads: int | None) -> int | None:
+    """Return a number of threads that a program may ask for; None stands for the default and is returned as it is.
+
+    Raises:
+        ValueError: fewer than one, or more than :data:`MAX_THREADS`.
+    """
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise ValueError(f"the number of threads must lie between 1 and {MAX_THREADS}, got {threads}")
+    return threads
 
 
 def device_name(device: torch.device) -> str:

@@ -21,11 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from plm_core.compression.quantize import plain_weights
+from plm_core.files import require_file
 from plm_core.models.attention import MultiHeadAttention
 from plm_core.models.bert import Bert
 from plm_core.models.classifier import BertClassifier
 from plm_core.models.gpt import Gpt
 from plm_core.models.kv_cache import Cache, KVCache
+from plm_core.runtime import check_threads
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -206,21 +208,26 @@ def quiet(logger: logging.Logger) -> Iterator[None]:
 def open_onnx(path: Path | str, *, threads: int | None = None) -> onnxruntime.InferenceSession:
     """Open an ONNX file with ONNX Runtime on the CPU.
 
+    Integer products are exact on every processor. Without the setting below, x86 processors that lack the VNNI
+    instructions add two products of 8-bit integers in 16 bits and clip the sum: products of extreme weights were wrong
+    by up to 43 % on such a machine, which computed them in 0.25 ms instead of 0.28 ms. A program of your own that runs
+    an int8 file should set the same session option, ``session.x64quantprecision``.
+
     Args:
         path: the file.
-        threads: cores to use; torch's number by default.
+        threads: cores to use, from 1 to :data:`~plm_core.runtime.MAX_THREADS`; torch's number by default.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is damaged or no ONNX model.
+        ValueError: a file that is damaged or no ONNX model, or another number of threads.
     """
     require("onnxruntime")
     import onnxruntime
 
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no ONNX file {path}")
+    require_file(Path(path), "ONNX file")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.intra_op_num_threads = check_threads(threads) or torch.get_num_threads()
+    options.add_session_config_entry("session.x64quantprecision", "1")
     options.inter_op_num_threads = 1
     # idle workers sleep: one that spins keeps a core from whatever is run, or timed, next
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -253,8 +260,7 @@ def quantize_onnx(source: Path | str, target: Path | str, *, calibration: Iterab
     import onnx
     from onnxruntime import quantization
 
-    if not Path(source).is_file():
-        raise FileNotFoundError(f"no ONNX file {source}")
+    require_file(Path(source), "ONNX file")
     samples = [dict(inputs) for inputs in calibration or ()]
     if calibration is not None and not samples:
         raise ValueError("static quantisation needs at least one input to choose the ranges on")

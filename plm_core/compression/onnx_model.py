@@ -6,11 +6,11 @@ same arguments, the same outputs, computed by ONNX Runtime. There is nothing to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from plm_core.data.labels import IGNORE
 from plm_core.models.bert import BertOutput
 from plm_core.models.varlen import PackedSequences
 from plm_core.models.vocabulary_loss import TokenLosses
+from plm_core.runtime import check_threads
 
 KINDS = {graph: (graph.inputs, graph.outputs) for graph in (BertGraph, ClassifierGraph, GptGraph)}
 
@@ -37,14 +38,15 @@ class OnnxModel(nn.Module):
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a damaged file, or one with other inputs and outputs than these graphs have.
+        ValueError: a damaged file, one with other inputs and outputs than these graphs have, or another number of
+            threads than :func:`~plm_core.compression.export.open_onnx` takes.
 
     Example: with ``model = OnnxModel("small.onnx", threads=1)`` the call ``model(ids)`` is what ``gpt(ids)`` was.
     """
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
         super().__init__()
-        self.path, self.threads = Path(path), threads or torch.get_num_threads()
+        self.path, self.threads = Path(path), check_threads(threads) or torch.get_num_threads()
         self.session = open_onnx(path, threads=self.threads)
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         names = tuple(node.name for node in inputs), tuple(node.name for node in outputs)
@@ -55,8 +57,11 @@ class OnnxModel(nn.Module):
                 "export_onnx, whose inputs and outputs are known"
             )
         self.kind = kind
-        self.past_shape = tuple(inputs[2].shape) if kind is GptGraph else ()
-        self.vocab_size = None if kind is ClassifierGraph else int(outputs[kind.outputs.index(WORDS[kind])].shape[-1])
+        self.past_shape = fixed_sizes(inputs[2].shape, (0, 1, 3, 5), path) if kind is GptGraph else ()
+        self.vocab_size = None
+        if kind is not ClassifierGraph:
+            shape = outputs[kind.outputs.index(WORDS[kind])].shape
+            self.vocab_size = fixed_sizes(shape, (len(shape) - 1,), path)[-1]
         self.seen: list[dict[str, np.ndarray]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -180,6 +185,17 @@ class OnnxModel(nn.Module):
             raise ValueError(f"{self.path} cannot take this batch: {first_line(error)}") from error
 
 
+def fixed_sizes(shape: Sequence[int | str | None], axes: Sequence[int], path: Path | str) -> tuple[int, ...]:
+    """A shape of an ONNX file, some of whose axes must have a fixed size.
+
+    Raises:
+        ValueError: an axis that the shape does not have, or whose size is not stated.
+    """
+    if not all(0 <= axis < len(shape) and isinstance(shape[axis], int) for axis in axes):
+        raise ValueError(f"{path} has a tensor of shape {list(shape)}, in which sizes are missing: export it again")
+    return cast(tuple[int, ...], tuple(shape))
+
+
 def documents(positions: Tensor) -> list[tuple[int, int]]:
     """Start and end of each document in a packed row, from positions that begin at 0 with every document."""
     starts = [int(place) for place in (positions == 0).nonzero()[:, 0]]
@@ -200,7 +216,10 @@ def file_numbers(path: Path | str) -> int:
     """How many numbers an ONNX file stores in its weights, integers and scales included."""
     import onnx
 
-    weights: Any = onnx.load(str(path), load_external_data=False).graph.initializer
+    try:
+        weights: Any = onnx.load(str(path), load_external_data=False).graph.initializer
+    except Exception as error:  # of the parser of protocol buffers, whose classes are not public
+        raise ValueError(f"{path} is damaged or no ONNX model: {first_line(error)}") from error
     total = 0
     for tensor in weights:
         numbers = 1

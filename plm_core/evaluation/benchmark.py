@@ -26,9 +26,12 @@ from torch import nn
 
 from plm_core.data.batch import real_tokens
 from plm_core.evaluation.memory import peak_memory
+from plm_core.runtime import check_threads
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+MAX_ROUNDS = 10_000
 
 Inputs = Mapping[str, Any]
 """Keyword arguments of a forward pass; ``input_ids`` is always among them."""
@@ -73,6 +76,8 @@ def time_in_turns(
     """
     if rounds < 2 or warmup < 1:
         raise ValueError(f"a spread needs at least 2 rounds and 1 warm-up call, got {rounds} and {warmup}")
+    if rounds > MAX_ROUNDS:
+        raise ValueError(f"at most {MAX_ROUNDS:,} rounds are timed, got {rounds}")
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     with torch.no_grad(), fixed_threads(threads):
         for _ in range(warmup):
@@ -90,7 +95,7 @@ def time_in_turns(
 def fixed_threads(threads: int | None) -> Iterator[None]:
     """Set torch's number of threads for a while; None leaves it."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
+    torch.set_num_threads(check_threads(threads) or before)
     try:
         yield
     finally:
@@ -171,7 +176,7 @@ def measure(
     """
     if not candidates:
         raise ValueError("name at least one model to measure")
-    wanted = threads or torch.get_num_threads()
+    wanted = check_threads(threads) or torch.get_num_threads()
     for name, candidate in candidates.items():
         if isinstance(candidate.model, HasThreads) and candidate.model.threads != wanted:
             raise ValueError(

@@ -101,3 +101,20 @@ def test_the_static_range_is_ours(files, x):
     ours: Range = calibrate(nn.Sequential(nn.Linear(64, 2)), lambda model: model(x), method="minmax")["0"]
     assert float(seen["x_scale"]) == pytest.approx(ours.scale, rel=1e-5)
     assert abs(int(seen["x_zero_point"]) - (ours.zero_point + 128)) <= 1  # unsigned there, signed here
+
+
+def test_integer_products_are_exact_on_processors_without_vnni(tmp_path):
+    """Extreme factors: two products of unsigned and signed 8-bit integers add up to more than 16 bits hold."""
+    weights_KM, inputs_NK = np.full((64, 8), 127, dtype=np.int8), np.full((3, 64), 255, dtype=np.uint8)
+    value, kinds = onnx.helper.make_tensor_value_info, onnx.TensorProto
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMulInteger", ["x", "w"], ["y"])],
+        "product",
+        [value("x", kinds.UINT8, [None, 64])],
+        [value("y", kinds.INT32, [None, 8])],
+        [numpy_helper.from_array(weights_KM, "w")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "product.onnx")
+    (found,) = open_onnx(tmp_path / "product.onnx", threads=1).run(None, {"x": inputs_NK})
+    assert (found == 64 * 127 * 255).all()
