@@ -17,8 +17,9 @@ Shapes: B rows, T tokens of a row, N real tokens, S sequences.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -58,3 +59,27 @@ def sequence_layout(real_BT: Tensor, lengths: Sequence[int]) -> dict[str, Tensor
         "token_indices": real_BT.flatten().nonzero()[:, 0],
         "cu_seqlens": torch.tensor([0, *accumulate(lengths)], dtype=torch.int32),
     }
+
+
+class LazyBatches(Sequence[Batch]):
+    """A finite series of batches, each made when it is asked for.
+
+    Args:
+        groups: what each batch is made of.
+        make: makes a batch.
+    """
+
+    def __init__(self, groups: Sequence[Sequence[int]], make: Callable[[Sequence[int]], Batch]) -> None:
+        self.groups, self.make = groups, make
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    @overload
+    def __getitem__(self, index: int) -> Batch: ...
+    @overload
+    def __getitem__(self, index: slice) -> LazyBatches: ...
+    def __getitem__(self, index: int | slice) -> Batch | LazyBatches:
+        if isinstance(index, slice):
+            return LazyBatches(self.groups[index], self.make)
+        return self.make(self.groups[index])

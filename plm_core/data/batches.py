@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plm_core.data.batch import Batch, padding_mask, sequence_layout
+from plm_core.data.batch import Batch, LazyBatches, padding_mask, sequence_layout
 from plm_core.data.labels import next_token_labels
 from plm_core.data.masking import Masker
 from plm_core.data.packing import Piece, collate_packed, pack
@@ -88,9 +88,9 @@ class PackedBatches:
         _, numbers = self.sampler.batch(index)
         return self._collate([self.rows[number] for number in numbers])
 
-    def in_order(self) -> list[Batch]:
+    def in_order(self) -> LazyBatches:
         """Every row once: for validation."""
-        return [self._collate([self.rows[number] for number in numbers]) for numbers in self.sampler.in_order()]
+        return LazyBatches(self.sampler.in_order(), lambda group: self._collate([self.rows[row] for row in group]))
 
     def _collate(self, rows: list[list[Piece]]) -> Batch:
         packed = collate_packed(self.documents, rows, row_length=self.row_length, pad_id=self.pad_id)
@@ -134,9 +134,9 @@ class PaddedBatches:
         _, numbers = self.sampler.batch(index)
         return self._collate(numbers)
 
-    def in_order(self) -> list[Batch]:
+    def in_order(self) -> LazyBatches:
         """Every document once: for validation."""
-        return [self._collate(numbers) for numbers in self.sampler.in_order()]
+        return LazyBatches(self.sampler.in_order(), self._collate)
 
     def _collate(self, numbers: Sequence[int]) -> Batch:
         rows = [self.documents[number] for number in numbers]
@@ -153,7 +153,7 @@ class MaskedBatches:
     """Sequences of their own, corrupted for masked language modelling: ``[CLS] text [SEP]``, padded, trimmed.
 
     Args:
-        texts: token ids of each text, special tokens not included.
+        texts: token ids of each text, special tokens not included; read when a batch needs them.
         tokenizer: gives the special tokens.
         masker: corrupts.
         max_length: the longest row, special tokens included; longer texts are cut.
@@ -179,28 +179,26 @@ class MaskedBatches:
         if not texts:
             raise ValueError("the corpus is empty: there is no text to mask")
         self.tokenizer, self.masker = tokenizer, masker
-        room = max_length - 2
-        self.rows = [[tokenizer.cls_id, *text[:room], tokenizer.sep_id] for text in texts]
-        self.word_starts = None
-        if word_starts is not None:
-            self.word_starts = [[True, *starts[:room], True] for starts in word_starts]
-        self.sampler = Sampler(len(self.rows), batch_size, seed=seed, lengths=[len(row) for row in self.rows])
+        self.texts, self.word_starts, self.room = texts, word_starts, max_length - 2
+        lengths = [min(len(text), self.room) for text in texts]
+        self.sampler = Sampler(len(texts), batch_size, seed=seed, lengths=lengths)
 
     def batch(self, index: int) -> Batch:
         """The batch of that number: corrupted ids, mask and labels, (B, T) each."""
         epoch, numbers = self.sampler.batch(index)
         return self._collate(numbers, epoch)
 
-    def in_order(self) -> list[Batch]:
+    def in_order(self) -> LazyBatches:
         """Every text once, always with the same mask: for validation."""
-        return [self._collate(numbers, 0) for numbers in self.sampler.in_order()]
+        return LazyBatches(self.sampler.in_order(), lambda numbers: self._collate(numbers, 0))
 
     def _collate(self, numbers: Sequence[int], epoch: int) -> Batch:
-        rows = [self.rows[number] for number in numbers]
+        cls, sep = self.tokenizer.cls_id, self.tokenizer.sep_id
+        rows = [[cls, *self.texts[number][: self.room], sep] for number in numbers]
         ids = pad(rows, self.tokenizer.pad_id)
         starts = None
         if self.word_starts is not None:
-            starts = pad([self.word_starts[number] for number in numbers], True).bool()
+            starts = pad([[True, *self.word_starts[number][: self.room], True] for number in numbers], True).bool()
         corrupted, labels = self.masker(ids, numbers, epoch=epoch, word_starts=starts)
         lengths = [len(row) for row in rows]
         real = padding_mask(lengths)
@@ -234,9 +232,9 @@ class MaskedPairBatches:
         epoch, numbers = self.sampler.batch(index)
         return self._collate(numbers, epoch)
 
-    def in_order(self) -> list[Batch]:
+    def in_order(self) -> LazyBatches:
         """Every example of epoch 0 once, always with the same mask: for validation."""
-        return [self._collate(numbers, 0) for numbers in self.sampler.in_order()]
+        return LazyBatches(self.sampler.in_order(), lambda numbers: self._collate(numbers, 0))
 
     def _collate(self, numbers: Sequence[int], epoch: int) -> Batch:
         drawn = [self.pairs.pair(number, epoch=epoch) for number in numbers]

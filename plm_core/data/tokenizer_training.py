@@ -6,14 +6,16 @@ shows that these functions learn the same vocabulary; the work is done by the ``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from plm_core.data.cutting import without_long_runs
 from plm_core.data.tokenizers import SPECIAL_TOKENS, Tokenizer
 
+LINE_END = "\n"
 Normalization = Literal["NFC", "NFKC"]
 
 
@@ -25,7 +27,7 @@ def train_characters(
     lowercase: bool = False,
     normalization: Normalization | None = "NFC",
 ) -> Tokenizer:
-    """One token per character (Unicode code point), the most frequent first.
+    """One token per character (Unicode code point), the most frequent first; the line end is always one of them.
 
     Args:
         texts: the *training* texts, and no others.
@@ -53,10 +55,11 @@ def train_words(
     lowercase: bool = False,
     normalization: Normalization | None = "NFC",
 ) -> Tokenizer:
-    """One token per word, punctuation mark or Chinese character; arguments as for :func:`train_characters`."""
+    """One token per word, punctuation mark, Chinese character or line end; arguments: :func:`train_characters`."""
     backend = tokenizers.Tokenizer(models.WordLevel(unk_token="[UNK]"))
     backend.normalizer = _bert_normalizer(normalization, lowercase)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.pre_tokenizer = _bert_splitter()
+    backend.decoder = _bert_decoder()
     trainer = trainers.WordLevelTrainer(
         vocab_size=max_vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), show_progress=False
     )
@@ -109,6 +112,8 @@ def train_wordpiece(
 ) -> Tokenizer:
     """WordPiece as in BERT (Devlin et al. 2019): words and Chinese characters, longest known piece first.
 
+    Other than in BERT, the line end is a token, so that a causal model learns where lines end.
+
     The library's trainer joins the most frequent pair, as BPE does, where Schuster and Nakajima (2012) join the pair
     that raises the likelihood most; chapter 02 compares the two.
 
@@ -118,8 +123,8 @@ def train_wordpiece(
         min_frequency: pairs seen less often are not merged.
         lowercase, normalization: as for :func:`train_characters`.
     """
-    texts = list(_several(texts))
-    normalizer, splitter = _bert_normalizer(normalization, lowercase), pre_tokenizers.BertPreTokenizer()
+    texts = list(_prepared(texts))
+    normalizer, splitter = _bert_normalizer(normalization, lowercase), _bert_splitter()
     words: set[str] = set().union(*(normalizer.normalize_str(text).split() for text in texts))
     inner = sorted({letter for word, _ in splitter.pre_tokenize_str(" ".join(words)) for letter in word[1:]})
     draft = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
@@ -130,13 +135,14 @@ def train_wordpiece(
         vocab_size=vocab_size,
         min_frequency=min_frequency,
         special_tokens=[*SPECIAL_TOKENS, *("##" + letter for letter in inner)],
+        initial_alphabet=[LINE_END],
         show_progress=False,
     )
     draft.train_from_iterator(texts, trainer)
     backend = tokenizers.Tokenizer(models.WordPiece(draft.get_vocab(), unk_token="[UNK]"))
     backend.add_special_tokens(list(SPECIAL_TOKENS))
     backend.normalizer, backend.pre_tokenizer = normalizer, splitter
-    backend.decoder = decoders.WordPiece(cleanup=False)
+    backend.decoder = _bert_decoder()
     if backend.get_vocab_size() > vocab_size:
         raise ValueError(
             f"the texts have so many characters that vocab_size={vocab_size} has no room for them: it needs at least "
@@ -146,10 +152,11 @@ def train_wordpiece(
 
 
 def word_tokenizer(words: list[str]) -> Tokenizer:
-    """A tokenizer over a known vocabulary, for text whose words stand between spaces."""
+    """A tokenizer over a known vocabulary, for text whose words stand between spaces; line ends are white space."""
     vocabulary = {word: number for number, word in enumerate([*SPECIAL_TOKENS, *words])}
     backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    splitter = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split("[", "isolated")]  # no word is spelt [MASK]
+    backend.pre_tokenizer = pre_tokenizers.Sequence(splitter)
     backend.add_special_tokens(list(SPECIAL_TOKENS))
     return Tokenizer(backend)
 
@@ -164,22 +171,61 @@ def _normalizer(normalization: Normalization | None, lowercase: bool) -> normali
 
 
 def _bert_normalizer(normalization: Normalization | None, lowercase: bool) -> normalizers.Normalizer:
-    """Besides the Unicode form: control characters out, every white space a blank, blanks around Chinese characters."""
+    """Besides the Unicode form: control characters out, spaces around Chinese characters; line ends stay."""
     bert = normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lowercase
+        clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=lowercase
     )
-    return normalizers.Sequence([_normalizer(normalization, lowercase=False), bert])
+    line_ends = normalizers.Replace(Regex(r"\r\n?"), LINE_END)
+    clean = normalizers.Replace(Regex(r"[\p{Cc}\p{Cf}\p{Co}\uFFFD&&[^\t\n]]"), "")
+    return normalizers.Sequence([_normalizer(normalization, lowercase=False), line_ends, clean, bert])
+
+
+def _bert_splitter() -> pre_tokenizers.PreTokenizer:
+    """Words between white space, with line ends and each punctuation mark on their own."""
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"[^\S\n]+"), "removed"),
+            pre_tokenizers.Split(LINE_END, "isolated"),
+            pre_tokenizers.Punctuation("isolated"),
+        ]
+    )
+
+
+def _bert_decoder() -> decoders.Decoder:
+    """Pieces joined to words with spaces between them, but none beside a line end or between Chinese characters."""
+    chinese = r"[\u3000-\u303F\u3400-\u4DBF\u4E00-\u9FFF\uFF00-\uFF60]"
+    return decoders.Sequence(
+        [
+            decoders.WordPiece(prefix="##", cleanup=False),
+            decoders.Fuse(),
+            decoders.Replace(Regex(" ?\n ?"), LINE_END),
+            decoders.Replace(Regex(f"(?<={chinese}) (?={chinese})"), ""),
+        ]
+    )
 
 
 def _trained(backend: tokenizers.Tokenizer, trainer: trainers.Trainer, texts: Iterable[str]) -> Tokenizer:
-    backend.train_from_iterator(_several(texts), trainer)
+    backend.train_from_iterator(_prepared(texts), trainer)
+    if isinstance(trainer, trainers.WordLevelTrainer):
+        _with_line_end(backend, trainer.vocab_size)
     return _framed(backend)
 
 
-def _several(texts: Iterable[str]) -> Iterable[str]:
+def _prepared(texts: Iterable[str]) -> Iterator[str]:
     if isinstance(texts, str):
         raise ValueError("texts must be several texts, got one string: give a list, for example [text]")
-    return texts
+    return without_long_runs(texts)
+
+
+def _with_line_end(backend: tokenizers.Tokenizer, max_vocab_size: int) -> None:
+    """Give a vocabulary of whole words or characters the line end, in the place of the rarest where it is full."""
+    vocabulary = backend.get_vocab()
+    if LINE_END in vocabulary:
+        return
+    if len(vocabulary) >= max_vocab_size > len(SPECIAL_TOKENS):
+        vocabulary = {token: number for token, number in vocabulary.items() if number < max_vocab_size - 1}
+    backend.model = models.WordLevel({**vocabulary, LINE_END: len(vocabulary)}, unk_token="[UNK]")
+    backend.add_special_tokens(list(SPECIAL_TOKENS))
 
 
 def _framed(backend: tokenizers.Tokenizer) -> Tokenizer:

@@ -28,16 +28,20 @@ The last block but two begins at U+2B820 in Unicode; the library has the start a
 
 
 def split_words(text: str, *, lowercase: bool = True) -> list[str]:
-    """Cut a text at white space, around each punctuation mark and around each Chinese character.
+    """Cut a text at white space, around each punctuation mark, each Chinese character and each line end.
 
-    Control characters are dropped. Where a word stood in the text, and how much space was around it, is lost.
+    Control characters are dropped. How much space was around a word is lost; a line end, which BERT drops as white
+    space, is kept here as a word, ``"\\n"``.
     """
     words: list[str] = []
     word = ""
-    for character in text:
+    for character in text.replace("\r\n", "\n").replace("\r", "\n"):
         if is_control(character):
             continue
-        if is_space(character):
+        if character == "\n":
+            words += [word, character]
+            word = ""
+        elif is_space(character):
             words.append(word)
             word = ""
         elif is_chinese(character) or is_punctuation(character):

@@ -29,7 +29,7 @@ PIECES = WORDPIECE.backend.get_vocab()
 
 def _newer_than_the_librarys_tables():
     """The library's Unicode tables are older than Python's: some punctuation marks are letters to it."""
-    splitter, normalizer = pre_tokenizers.BertPreTokenizer(), WORDPIECE.backend.normalizer
+    splitter, normalizer = WORDPIECE.backend.pre_tokenizer, WORDPIECE.backend.normalizer
     found = []
     for code in range(0x110000):
         character = chr(code)
