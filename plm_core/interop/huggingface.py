@@ -1,7 +1,7 @@
-"""Hugging Face folders in and out: BERT and GPT-2 weights, their configurations, and a tokenizer beside them.
+"""Models in and out of Hugging Face's layout: ``config.json``, weights and a tokenizer in one folder.
 
 The library `transformers` is not needed here; what is written loads in it offline, with ``AutoModel.from_pretrained``
-and ``AutoTokenizer.from_pretrained``.
+and ``AutoTokenizer.from_pretrained``. :mod:`plm_core.interop.families` says which models fit where.
 """
 
 from __future__ import annotations
@@ -14,119 +14,178 @@ from typing import Any
 
 import tokenizers
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from plm_core.data.tokenizers import Tokenizer
-from plm_core.interop.translation import (
-    State,
-    config_from_hugging_face,
-    config_to_hugging_face,
-    from_hugging_face,
-    to_hugging_face,
-)
+from plm_core.files import read_json_object
+from plm_core.interop.canonical import Model, canonical
+from plm_core.interop.configurations import config_from_hugging_face, config_to_hugging_face
+from plm_core.interop.families import AnyConfig
+from plm_core.interop.tokenizer_files import as_tokenizer, load_tokenizer, write_tokenizer
+from plm_core.interop.translation import constants, from_hugging_face, to_hugging_face
+from plm_core.interop.weight_files import read_weights
 from plm_core.models.bert import Bert, BertConfig
-from plm_core.models.gpt import Gpt
+from plm_core.models.classifier import BertClassifier, ClassifierConfig
+from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.weights import stripped_state_dict, tie_weights
 
-_HEADS = ("pooler.", "mlm_head.", "nsp_head.")
-_SPECIAL_TOKENS = {
-    "unk_token": ("[UNK]", "<unk>"),
-    "pad_token": ("[PAD]", "<pad>"),
-    "cls_token": ("[CLS]", "<cls>"),
-    "sep_token": ("[SEP]", "<sep>"),
-    "mask_token": ("[MASK]", "<mask>"),
-    "bos_token": ("[BOS]", "<s>", "<bos>", "<|endoftext|>"),
-    "eos_token": ("[EOS]", "</s>", "<eos>", "<|endoftext|>"),
-}
+HEADS = ("pooler.", "mlm_head.", "nsp_head.")
+"""Parts of a model that a file may lack; they then keep their initial weights."""
 
 
-def load_pretrained(folder: str | Path) -> Bert | Gpt:
-    """Build a model from a folder in Hugging Face's layout: ``config.json`` and the weights.
+def is_hugging_face_folder(folder: str | Path) -> bool:
+    """Whether a folder is in Hugging Face's layout: it holds a ``config.json``."""
+    return (Path(folder) / "config.json").is_file()
+
+
+def open_folder(folder: str | Path) -> tuple[Model, Tokenizer]:
+    """A model in evaluation mode and its tokenizer, from a folder in Hugging Face's layout.
 
     Args:
-        folder: a folder of a BERT or GPT-2 model, with ``model.safetensors`` (one file or shards with an index) or
-            ``pytorch_model.bin``.
+        folder: as for :func:`load_pretrained`, with ``tokenizer.json``, or with the files that BERT and GPT-2 used
+            before (``vocab.txt``; ``vocab.json`` and ``merges.txt``).
+
+    Raises:
+        FileNotFoundError: a part of the folder is missing.
+        ValueError: a part is damaged, cannot be computed here, or the tokenizer has ids that the model has not.
+    """
+    model = load_pretrained(folder)
+    tokenizer = load_tokenizer(Path(folder))
+    check_vocabulary(tokenizer, model.config)
+    return model, tokenizer
+
+
+def load_pretrained(folder: str | Path) -> Model:
+    """Build a model from a folder in Hugging Face's layout.
+
+    Args:
+        folder: a folder of a BERT, ESM, GPT-2, GPT-NeoX or Llama model, with ``config.json`` and weights (see
+            :func:`~plm_core.interop.weight_files.read_weights`).
 
     Returns:
         The model in evaluation mode, its ties tied. Heads that the folder does not hold stay at their initial values,
-        with a warning that names them.
+        with a warning that names them; ``untrained_heads`` of the model names them too.
 
     Raises:
         FileNotFoundError: no folder, no configuration or no weights.
-        ValueError: another kind of model, a variant that these classes do not compute, or weights that do not fit.
+        ValueError: another kind of model, a variant that these classes do not compute, weights that do not fit, or
+            damaged files.
     """
     folder = Path(folder)
-    config = config_from_hugging_face(_read_json(folder / "config.json"))
-    model: Bert | Gpt = Bert(config) if isinstance(config, BertConfig) else Gpt(config)
-    load_hugging_face(model, _read_weights(folder))
+    if not is_hugging_face_folder(folder):
+        raise FileNotFoundError(f"{folder} is no folder in Hugging Face's layout: it has no config.json")
+    try:
+        config = config_from_hugging_face(read_json_object(folder / "config.json"))
+        state = read_weights(folder)
+        with torch.device("meta"):  # weights that do not fit are refused before memory is asked for
+            check_fit(new_model(config), state)
+        model = new_model(config)
+        missing = load_hugging_face(model, state)
+    except ValueError as error:
+        raise ValueError(str(error) if str(folder) in str(error) else f"{folder}: {error}") from error
+    model.untrained_heads = missing  # type: ignore[assignment]
     return model.eval()
 
 
+def new_model(config: AnyConfig) -> Model:
+    """A fresh model of a shape, with random weights."""
+    if isinstance(config, GptConfig):
+        return Gpt(config)
+    return BertClassifier(config) if isinstance(config, ClassifierConfig) else Bert(config)
+
+
 def save_pretrained(
-    model: Bert | Gpt,
+    model: Model,
     folder: str | Path,
     *,
     tokenizer: Tokenizer | tokenizers.Tokenizer | str | Path | None = None,
     special_tokens: Mapping[str, str] | None = None,
-) -> None:
+) -> list[str]:
     """Write a folder in Hugging Face's layout, weights stripped of their ties.
 
     Args:
-        model: a :class:`Bert` or :class:`Gpt` whose shape Hugging Face's classes can express: learned positions,
-            LayerNorm where the original has it, biases, an activation without gate.
+        model: a Bert, BertClassifier or Gpt whose shape one of Hugging Face's families computes.
         folder: created if it does not exist.
         tokenizer: one of ours, one of the ``tokenizers`` library, or the path of a JSON file of the latter.
-        special_tokens: role -> token, for example ``{"mask_token": "[MASK]"}``. Default: the usual spellings that the
-            vocabulary holds.
+        special_tokens: role -> token, for example ``{"mask_token": "[MASK]"}``, for a tokenizer that is not ours.
+            Default: the usual spellings that the vocabulary holds.
+
+    Returns:
+        What the folder cannot hold, in sentences for people; most often nothing.
 
     Raises:
         FileNotFoundError: the tokenizer's file does not exist.
         ValueError: a shape that cannot be expressed, a tokenizer with more ids than the model, or a special token that
             the tokenizer does not know.
     """
-    hf_config = config_to_hugging_face(model.config)
-    state = to_hugging_face(stripped_state_dict(model), model.config)
-    loaded = _load_tokenizer(tokenizer) if tokenizer is not None else None
-    roles: dict[str, str] = {}
-    if loaded is not None:
-        size = max(loaded.get_vocab(with_added_tokens=True).values(), default=-1) + 1
-        if size > model.config.vocab_size:
-            raise ValueError(
-                f"the tokenizer has ids up to {size - 1}, the model's vocabulary has {model.config.vocab_size}: "
-                "they do not belong together"
-            )
-        roles = _special_tokens(loaded, special_tokens)
-        for role in ("pad", "bos", "eos"):
-            if f"{role}_token" in roles:
-                hf_config[f"{role}_token_id"] = loaded.token_to_id(roles[f"{role}_token"])
+    stored = canonical(model)
+    values = config_to_hugging_face(stored.config)
+    state = {**to_hugging_face(stored.state, stored.config), **constants(stored.config)}
+    given = None if tokenizer is None else as_tokenizer(tokenizer, special_tokens)
+    if given is not None:
+        check_vocabulary(given, model.config)
+        for role in ("pad", "bos", "eos", "mask"):
+            if f"{role}_token" in given.settings.special_tokens:
+                values[f"{role}_token_id"] = given.token_id(f"{role}_token")
+    if values["model_type"] == "esm" and values["pad_token_id"] is None:
+        values["pad_token_id"] = 0  # the class needs one; masks hide padding
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "config.json", hf_config)
+    write_json(folder / "config.json", values)
     save_file(
-        {k: v.detach().cpu().contiguous() for k, v in state.items()}, folder / "model.safetensors", {"format": "pt"}
+        {name: tensor.contiguous() for name, tensor in state.items()}, folder / "model.safetensors", {"format": "pt"}
     )
-    if loaded is not None:
-        loaded.save(str(folder / "tokenizer.json"))
-        settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", **roles}
-        settings["clean_up_tokenization_spaces"] = False
-        settings["split_special_tokens"] = isinstance(tokenizer, Tokenizer)  # ours read "[MASK]" in a text as text
-        if model.config.max_position_embeddings is not None:
-            settings["model_max_length"] = model.config.max_position_embeddings
-        _write_json(folder / "tokenizer_config.json", settings)
+    if given is not None:
+        write_tokenizer(
+            given, folder, is_causal=isinstance(model, Gpt), max_length=model.config.max_position_embeddings
+        )
+        if isinstance(model, Gpt):
+            write_json(folder / "generation_config.json", generation_config(given))
+    return list(stored.notes)
 
 
-def load_hugging_face(model: Bert | Gpt, state: Mapping[str, Tensor]) -> None:
+def generation_config(tokenizer: Tokenizer) -> dict[str, Any]:
+    """How `transformers` generates from a model: the end token ends a text, other special tokens are not generated."""
+    values: dict[str, Any] = {
+        f"{role}_token_id": tokenizer.token_id(f"{role}_token")
+        for role in ("bos", "eos", "pad")
+        if f"{role}_token" in tokenizer.settings.special_tokens
+    }
+    suppressed = sorted(tokenizer.special_ids - {values.get("eos_token_id")})
+    return {**values, "suppress_tokens": suppressed} if suppressed else values
+
+
+def load_hugging_face(model: Model, state: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Copy a state with Hugging Face's names into a model; heads that it lacks keep their values, with a warning.
 
+    Returns:
+        The heads that the state lacks, such as ``"mlm_head"``.
+
     Raises:
-        ValueError: a trunk parameter that is missing, or a tensor of another shape.
+        ValueError: a trunk parameter that is missing, a tensor of another shape, or one that has no place in the model.
     """
     tie_weights(model)
+    given = check_fit(model, state)
     own = stripped_state_dict(model)
-    given = from_hugging_face(state, model.config)
     missing = sorted(own.keys() - given.keys())
-    needed = [name for name in missing if not name.startswith(_HEADS)]
+    if missing:
+        warnings.warn(f"not in the file, left at their initial values: {', '.join(missing)}", stacklevel=2)
+    with torch.no_grad():
+        for name in own.keys() & given.keys():
+            own[name].copy_(given[name])
+    return tuple(sorted({name.partition(".")[0] for name in missing}))
+
+
+def check_fit(model: Model, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state with Hugging Face's names, translated, if a model has a place for every tensor of it.
+
+    Raises:
+        ValueError: as :func:`load_hugging_face`.
+    """
+    own = stripped_state_dict(model)
+    given = from_hugging_face(state, model.config, list(own))
+    needed = [name for name in sorted(own.keys() - given.keys()) if not is_head(name, model.config)]
     if needed:
         raise ValueError(f"the weights lack {len(needed)} parameters of the trunk, for example {needed[0]}")
     wrong = [name for name in own if name in given and own[name].shape != given[name].shape]
@@ -136,61 +195,27 @@ def load_hugging_face(model: Bert | Gpt, state: Mapping[str, Tensor]) -> None:
             f"{len(wrong)} tensors have another shape than the configuration says, for example {name}: "
             f"{tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
         )
-    if missing:
-        warnings.warn(f"not in the file, left at their initial values: {', '.join(missing)}", stacklevel=2)
-    with torch.no_grad():
-        for name in own.keys() & given.keys():
-            own[name].copy_(given[name])
+    return given
 
 
-def _special_tokens(tokenizer: tokenizers.Tokenizer, given: Mapping[str, str] | None) -> dict[str, str]:
-    if given is None:
-        usual = {
-            role: next((token for token in spellings if tokenizer.token_to_id(token) is not None), None)
-            for role, spellings in _SPECIAL_TOKENS.items()
-        }
-        return {role: token for role, token in usual.items() if token is not None}
-    for role, token in given.items():
-        if role not in _SPECIAL_TOKENS:
-            raise ValueError(f"unknown role {role!r} of a special token: use {', '.join(_SPECIAL_TOKENS)}")
-        if tokenizer.token_to_id(token) is None:
-            raise ValueError(f"{role} {token!r} is not in the tokenizer's vocabulary")
-    return dict(given)
+def is_head(name: str, config: AnyConfig) -> bool:
+    """Whether a file may lack a parameter: those of the pretraining heads, but not the pooler of a classifier."""
+    return name.startswith(HEADS) and isinstance(config, BertConfig) and not isinstance(config, ClassifierConfig)
 
 
-def _load_tokenizer(tokenizer: Tokenizer | tokenizers.Tokenizer | str | Path) -> tokenizers.Tokenizer:
-    if isinstance(tokenizer, Tokenizer):
-        return tokenizer.backend
-    if isinstance(tokenizer, tokenizers.Tokenizer):
-        return tokenizer
-    if not Path(tokenizer).is_file():
-        raise FileNotFoundError(f"no tokenizer file {tokenizer}")
-    return tokenizers.Tokenizer.from_file(str(tokenizer))
+def check_vocabulary(tokenizer: Tokenizer, config: AnyConfig) -> None:
+    """Refuse a tokenizer with ids that a model has no embedding for.
+
+    Raises:
+        ValueError: names both sizes.
+    """
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ValueError(
+            f"the tokenizer has ids up to {tokenizer.vocab_size - 1}, the model's vocabulary has {config.vocab_size}: "
+            "they do not belong together"
+        )
 
 
-def _read_weights(folder: Path) -> State:
-    index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").is_file():
-        return load_file(folder / "model.safetensors")
-    if index.is_file():
-        shards = sorted(set(_read_json(index)["weight_map"].values()))
-        return {name: tensor for shard in shards for name, tensor in load_file(folder / shard).items()}
-    if (folder / "pytorch_model.bin").is_file():
-        return torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
-    raise FileNotFoundError(f"{folder} holds neither model.safetensors nor pytorch_model.bin")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}: is this a folder saved by save_pretrained?")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} should hold a JSON object, found {type(values).__name__}")
-    return values
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write an object as a JSON file."""
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

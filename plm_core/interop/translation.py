@@ -1,226 +1,238 @@
-"""Names, layouts and configurations of Hugging Face's BERT and GPT-2, translated into ours and back."""
+"""Names and layouts of Hugging Face's weights, translated into ours and back.
+
+A :class:`Link` says how one tensor of theirs corresponds to one or several of ours. Both directions go through the same
+list of links, so that what is written can be read again.
+"""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from plm_core.models.bert import BertConfig
-from plm_core.models.blocks import Activation
-from plm_core.models.gpt import GptConfig
+from plm_core.interop.configurations import ROPE_BASE
+from plm_core.interop.families import AnyConfig, family_of
+from plm_core.interop.names import BLOCKS, HEADS, IN_BLOCK, MLM_BIAS, MLM_WEIGHT, OUTPUT, PREFIXES, TRUNK
+from plm_core.interop.weight_files import State
+from plm_core.models.classifier import ClassifierConfig
 
-State = dict[str, Tensor]
-
-# Ours -> theirs, without the number of the layer.
-_BERT_LAYER = {
-    "attention.query": "attention.self.query",
-    "attention.key": "attention.self.key",
-    "attention.value": "attention.self.value",
-    "attention.output": "attention.output.dense",
-    "attention_norm": "attention.output.LayerNorm",
-    "feed_forward.up": "intermediate.dense",
-    "feed_forward.down": "output.dense",
-    "feed_forward_norm": "output.LayerNorm",
-}
-_BERT_TOP = {
-    "encoder.embeddings.word_embeddings": "bert.embeddings.word_embeddings",
-    "encoder.embeddings.token_type_embeddings": "bert.embeddings.token_type_embeddings",
-    "encoder.embeddings.position.table": "bert.embeddings.position_embeddings",
-    "encoder.embeddings.norm": "bert.embeddings.LayerNorm",
-    "pooler.dense": "bert.pooler.dense",
-    "mlm_head.dense": "cls.predictions.transform.dense",
-    "mlm_head.norm": "cls.predictions.transform.LayerNorm",
-    "nsp_head": "cls.seq_relationship",
-}
-_GPT_LAYER = {
-    "attention.output": "attn.c_proj",
-    "attention_norm": "ln_1",
-    "feed_forward.up": "mlp.c_fc",
-    "feed_forward.down": "mlp.c_proj",
-    "feed_forward_norm": "ln_2",
-}
-_GPT_TOP = {
-    "embeddings.word_embeddings": "transformer.wte",
-    "embeddings.position.table": "transformer.wpe",
-    "decoder.final_norm": "transformer.ln_f",
-}
-_ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_new", "gelu": "gelu", "gelu_new": "gelu_new", "relu": "relu"}
+_BUFFERS = re.compile(r"(position_ids|attn\.(bias|masked_bias)|attention\.(bias|masked_bias)|inv_freq)$")
+"""Constants that older files store among the weights."""
 
 
-def config_from_hugging_face(values: Mapping[str, Any]) -> BertConfig | GptConfig:
-    """Translate the content of a ``config.json``.
+@dataclass(frozen=True)
+class Link:
+    """How one tensor of Hugging Face's model corresponds to tensors of ours."""
+
+    ours: tuple[str, ...]
+    theirs: str
+    write: Callable[[Sequence[Tensor]], Tensor]
+    read: Callable[[Tensor], Sequence[Tensor]]
+
+
+def links(config: AnyConfig, names: Sequence[str]) -> list[Link]:
+    """The correspondence for a shape.
+
+    Args:
+        config: a shape that a family computes.
+        names: the names of our model's parameters.
 
     Raises:
-        ValueError: a model other than BERT and GPT-2, or a variant of them that these classes do not compute.
+        ValueError: a shape that no family computes.
     """
-    kind = values.get("model_type")
-    if kind == "bert":
-        refused = {"is_decoder": True, "add_cross_attention": True, "position_embedding_type": "relative_key"}
-        _refuse(values, refused)
-        fields = (
-            *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
-            *("max_position_embeddings", "type_vocab_size", "hidden_dropout_prob", "attention_probs_dropout_prob"),
-            *("initializer_range", "layer_norm_eps", "tie_word_embeddings"),
+    kind, heads = family_of(config).model_type, config.num_attention_heads
+    in_layer = IN_BLOCK[kind]
+    trunk, top = TRUNK[kind], HEADS.get(kind, {})
+    if kind == "esm" and isinstance(config, ClassifierConfig):
+        trunk, top = (
+            {k: v for k, v in trunk.items() if k != "pooler.dense"},
+            {**top, "pooler.dense": "classifier.dense"},
         )
-        known = {name: values[name] for name in fields if name in values}
-        base = BertConfig.base().replace(**known)
-        return base.replace(hidden_act=_activation(values.get("hidden_act", "gelu")))
-    if kind == "gpt2":
-        refused = {
-            "add_cross_attention": True,
-            "scale_attn_by_inverse_layer_idx": True,
-            "scale_attn_weights": False,
-        }
-        _refuse(values, refused)
-        width = values.get("n_embd", 768)
-        embedding, residual = values.get("embd_pdrop", 0.1), values.get("resid_pdrop", 0.1)
-        if embedding != residual:
-            warnings.warn(
-                f"embd_pdrop {embedding} and resid_pdrop {residual} differ; both become {residual} here, which matters "
-                "for further training only",
-                stacklevel=2,
+    their_blocks, our_blocks = BLOCKS[kind]
+    found = []
+    for name in names:
+        owner, _, part = name.rpartition(".")
+        block = re.fullmatch(rf"{re.escape(our_blocks)}\.layers\.(\d+)\.(.+)", owner)
+        if block is None:
+            theirs = PREFIXES[kind] + trunk[owner] if owner in trunk else top.get(owner)
+            if theirs is not None:
+                found.append(_same(name, f"{theirs}.{part}"))
+            elif name == "lm_head.weight":
+                found.append(_same(name, OUTPUT[kind]))
+            elif name == "mlm_head.decoder.bias":
+                found.append(_same(name, MLM_BIAS[kind]))
+            elif name == "mlm_head.decoder.weight":
+                found.append(_same(name, MLM_WEIGHT[kind]))
+            continue
+        number, inner = block[1], block[2]
+        place = f"{PREFIXES[kind]}{their_blocks}.{number}."
+        if "attention" in in_layer and inner in ("attention.key", "attention.value"):
+            continue  # joined with the query
+        if "attention" in in_layer and inner == "attention.query":
+            ours = tuple(f"{our_blocks}.layers.{number}.attention.{each}.{part}" for each in ("query", "key", "value"))
+            theirs = f"{place}{in_layer['attention']}.{part}"
+            if kind == "gpt2":
+                found.append(Link(ours, theirs, _joined, _parted))
+            else:
+                write, read = partial(_joined_by_head, heads=heads), partial(_parted_by_head, heads=heads)
+                found.append(Link(ours, theirs, write, read))
+            continue
+        theirs = f"{place}{in_layer[inner]}.{part}"
+        if kind == "gpt2" and part == "weight" and not inner.endswith("norm"):
+            found.append(Link((name,), theirs, lambda ours: ours[0].T, lambda theirs: [theirs.T]))
+        elif kind in ("esm", "llama") and inner in ("attention.query", "attention.key"):
+            found.append(
+                Link((name,), theirs, partial(_one_to_halves, heads=heads), partial(_one_to_pairs, heads=heads))
             )
-        return GptConfig(
-            vocab_size=values.get("vocab_size", 50257),
-            hidden_size=width,
-            num_hidden_layers=values.get("n_layer", 12),
-            num_attention_heads=values.get("n_head", 12),
-            intermediate_size=values.get("n_inner") or 4 * width,
-            max_position_embeddings=values.get("n_positions", 1024),
-            hidden_act=_activation(values.get("activation_function", "gelu_new")),
-            layer_norm_eps=values.get("layer_norm_epsilon", 1e-5),
-            hidden_dropout_prob=residual,
-            attention_probs_dropout_prob=values.get("attn_pdrop", 0.1),
-            initializer_range=values.get("initializer_range", 0.02),
-            tie_word_embeddings=values.get("tie_word_embeddings", True),
-        )
-    raise ValueError(f"config.json is of a model of type {kind!r}: only 'bert' and 'gpt2' can be read")
+        else:
+            found.append(_same(name, theirs))
+    return found
 
 
-def config_to_hugging_face(config: BertConfig | GptConfig) -> dict[str, Any]:
-    """The content of a ``config.json`` for one of our shapes.
+def to_hugging_face(state: Mapping[str, Tensor], config: AnyConfig) -> State:
+    """Rename and rearrange a stripped state of ours; gradients can be translated as well."""
+    made = {
+        link.theirs: link.write([state[name] for name in link.ours])
+        for link in links(config, list(state))
+        if all(name in state for name in link.ours)
+    }
+    kind = family_of(config).model_type
+    if kind == "bert" and not config.tie_word_embeddings and MLM_BIAS[kind] in made:
+        made["cls.predictions.decoder.bias"] = made[MLM_BIAS[kind]].clone()  # without ties a parameter of its own
+    return made
 
-    Raises:
-        ValueError: a shape that Hugging Face's BERT or GPT-2 cannot express; every obstacle is named.
-    """
-    wanted = {"position": "learned", "norm": "layernorm", "use_bias": True}
-    wanted["norm_position"] = "post" if isinstance(config, BertConfig) else "pre"
-    obstacles = [
-        f"{name} is {getattr(config, name)!r} instead of {value!r}"
-        for name, value in wanted.items()
-        if getattr(config, name) != value
-    ]
-    if config.hidden_act not in _ACTIVATIONS:
-        obstacles.append(f"hidden_act is {config.hidden_act!r}")
-    if isinstance(config, BertConfig) and config.type_vocab_size == 0:
-        obstacles.append("type_vocab_size is 0")
-    if obstacles:
-        target = "BERT" if isinstance(config, BertConfig) else "GPT-2"
-        raise ValueError(f"Hugging Face's {target} has no such variant: {'; '.join(obstacles)}")
-    if isinstance(config, BertConfig):
-        values = config.to_dict()
-        for name in (*wanted, "use_bias"):
-            values.pop(name, None)
-        return {"architectures": ["BertForPreTraining"], "model_type": "bert", "pad_token_id": None, **values}
+
+def constants(config: AnyConfig) -> State:
+    """What Hugging Face's class holds besides, and computes nothing of ours: written so that nothing is missed."""
+    if family_of(config).model_type != "esm":
+        return {}
+    exponents = torch.arange(0, config.head_size, 2, dtype=torch.float32) / config.head_size
     return {
-        "architectures": ["GPT2LMHeadModel"],
-        "model_type": "gpt2",
-        "vocab_size": config.vocab_size,
-        "n_embd": config.hidden_size,
-        "n_layer": config.num_hidden_layers,
-        "n_head": config.num_attention_heads,
-        "n_inner": config.intermediate_size,
-        "n_positions": config.max_position_embeddings,
-        "activation_function": config.hidden_act,
-        "layer_norm_epsilon": config.layer_norm_eps,
-        "resid_pdrop": config.hidden_dropout_prob,
-        "embd_pdrop": config.hidden_dropout_prob,
-        "attn_pdrop": config.attention_probs_dropout_prob,
-        "initializer_range": config.initializer_range,
-        "tie_word_embeddings": config.tie_word_embeddings,
-        "bos_token_id": None,
-        "eos_token_id": None,
+        "esm.rotary_embeddings.inv_freq": 1.0 / ROPE_BASE**exponents,
+        "esm.contact_head.regression.weight": torch.zeros(1, config.num_hidden_layers * config.num_attention_heads),
+        "esm.contact_head.regression.bias": torch.zeros(1),
     }
 
 
-def to_hugging_face(state: Mapping[str, Tensor], config: BertConfig | GptConfig) -> State:
-    """Rename (and, for GPT-2, transpose and join) a stripped state of ours; gradients can be translated as well."""
-    is_bert = isinstance(config, BertConfig)
-    stack = "encoder.stack" if is_bert else "decoder"
-    result: State = {}
-    for name, tensor in state.items():
-        owner, _, kind = name.rpartition(".")
-        match = re.fullmatch(rf"{re.escape(stack)}\.layers\.(\d+)\.(.+)", owner)
-        if is_bert:
-            if match:
-                result[f"bert.encoder.layer.{match[1]}.{_BERT_LAYER[match[2]]}.{kind}"] = tensor
-            elif owner == "mlm_head.decoder":
-                if kind == "bias":
-                    result["cls.predictions.bias"] = tensor
-                if not config.tie_word_embeddings:  # without ties their decoder has a bias of its own, and uses it
-                    result[f"cls.predictions.decoder.{kind}"] = tensor.clone()
-            else:
-                result[f"{_BERT_TOP[owner]}.{kind}"] = tensor
-        elif match and match[2] in ("attention.key", "attention.value"):
-            continue  # joined with the query
-        elif match and match[2] == "attention.query":
-            prefix = f"decoder.layers.{match[1]}.attention"
-            joined = torch.cat([state[f"{prefix}.{part}.{kind}"] for part in ("query", "key", "value")])
-            result[f"transformer.h.{match[1]}.attn.c_attn.{kind}"] = joined.T if kind == "weight" else joined
-        elif match:
-            transposed = kind == "weight" and not match[2].endswith("norm")
-            result[f"transformer.h.{match[1]}.{_GPT_LAYER[match[2]]}.{kind}"] = tensor.T if transposed else tensor
-        elif owner == "lm_head":
-            result["lm_head.weight"] = tensor
-        else:
-            result[f"{_GPT_TOP[owner]}.{kind}"] = tensor
-    return result
+def from_hugging_face(state: Mapping[str, Tensor], config: AnyConfig, names: Sequence[str]) -> State:
+    """The inverse of :func:`to_hugging_face`.
+
+    Args:
+        state: their tensors, by today's names or by those of older versions, with or without the trunk's prefix.
+        config: the shape.
+        names: the names of our model's parameters.
+
+    Returns:
+        Our tensors, as far as the file holds them.
+
+    Raises:
+        ValueError: a tensor of the trunk that our model has no place for: more layers than the configuration says, or a
+            mechanism that we do not compute; an output layer of its own where the configuration says that it is tied; a
+            joined tensor of a wrong shape.
+    """
+    kind = family_of(config).model_type
+    state = _with_todays_names(state, kind)
+    known = links(config, names)
+    read: State = {}
+    for link in known:
+        if link.theirs not in state:
+            continue
+        try:
+            read.update(zip(link.ours, link.read(state[link.theirs]), strict=True))
+        except (RuntimeError, ValueError) as error:
+            shape = tuple(state[link.theirs].shape)
+            raise ValueError(f"{link.theirs} has shape {shape}, which does not fit the configuration") from error
+    if kind == "bert" and not config.tie_word_embeddings and "cls.predictions.decoder.bias" in state:
+        read["mlm_head.decoder.bias"] = state["cls.predictions.decoder.bias"]
+    _check_left_over(state, {link.theirs for link in known}, config, kind)
+    return read
 
 
-def from_hugging_face(state: Mapping[str, Tensor], config: BertConfig | GptConfig) -> State:
-    """The inverse of :func:`to_hugging_face`; names that have no place in our models are left out."""
-    is_bert = isinstance(config, BertConfig)
-    tops = {theirs: ours for ours, theirs in (_BERT_TOP if is_bert else _GPT_TOP).items()}
-    layers = {theirs: ours for ours, theirs in (_BERT_LAYER if is_bert else _GPT_LAYER).items()}
-    pattern, stack = (r"bert\.encoder\.layer", "encoder.stack") if is_bert else (r"transformer\.h", "decoder")
-    result: State = {}
-    for name, tensor in state.items():
-        owner, _, kind = _with_prefix(name, is_bert).rpartition(".")
-        match = re.fullmatch(rf"{pattern}\.(\d+)\.(.+)", owner)
-        if match and match[2] == "attn.c_attn":
-            for part, piece in zip(("query", "key", "value"), tensor.chunk(3, dim=-1), strict=True):
-                result[f"decoder.layers.{match[1]}.attention.{part}.{kind}"] = piece.T if kind == "weight" else piece
-        elif match and match[2] in layers:
-            transposed = not is_bert and kind == "weight" and tensor.dim() == 2
-            result[f"{stack}.layers.{match[1]}.{layers[match[2]]}.{kind}"] = tensor.T if transposed else tensor
-        elif owner in tops:
-            result[f"{tops[owner]}.{kind}"] = tensor
-        elif is_bert and owner == ("cls.predictions" if config.tie_word_embeddings else "cls.predictions.decoder"):
-            result[f"mlm_head.decoder.{kind}"] = tensor
-        elif not config.tie_word_embeddings and not is_bert and owner == "lm_head":
-            result["lm_head.weight"] = tensor
-    return result
+def _check_left_over(state: Mapping[str, Tensor], known: set[str], config: AnyConfig, kind: str) -> None:
+    """Refuse what would change the trunk's output, and name in a warning the heads that have no place here."""
+    ties = {OUTPUT.get(kind, MLM_WEIGHT.get(kind)), "cls.predictions.decoder.bias"}
+    module = next(theirs for ours, theirs in TRUNK[kind].items() if ours.endswith("word_embeddings"))
+    words = state.get(f"{PREFIXES[kind]}{module}.weight")
+    left = []
+    for name in sorted(state.keys() - known):
+        if _BUFFERS.search(name):
+            continue
+        if name in ties:
+            tied = name.endswith("weight") and config.tie_word_embeddings and words is not None
+            if tied and (words is None or state[name].shape != words.shape or not torch.equal(state[name], words)):
+                raise ValueError(
+                    f"the file holds {name}, an output layer of its own, but the configuration says that it is the "
+                    "table of word embeddings (tie_word_embeddings)"
+                )
+            continue
+        if not name.startswith(PREFIXES[kind]):
+            left.append(name)
+            continue
+        number = re.match(rf"{re.escape(PREFIXES[kind] + BLOCKS[kind][0])}\.(\d+)\.", name)
+        if number and int(number[1]) >= config.num_hidden_layers:
+            raise ValueError(
+                f"the file holds {name}, but the configuration says that there are {config.num_hidden_layers} layers"
+            )
+        if name.startswith((f"{PREFIXES[kind]}pooler.", f"{PREFIXES[kind]}contact_head.")):
+            continue
+        raise ValueError(f"the file holds {name}, a part of the model that cannot be computed here")
+    if left:
+        warnings.warn(f"heads that have no place here were left out: {', '.join(left)}", stacklevel=4)
 
 
-def _with_prefix(name: str, is_bert: bool) -> str:
-    """Today's full name of a parameter: headless models leave the prefix out, old ones call norms gamma and beta."""
-    name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name))
-    known = ("bert.", "cls.") if is_bert else ("transformer.", "lm_head.")
-    return name if name.startswith(known) else known[0] + name
+def _with_todays_names(state: Mapping[str, Tensor], kind: str) -> State:
+    """Old files call the parameters of norms gamma and beta; models without a head leave the trunk's prefix out."""
+    renamed = {re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name)): state[name] for name in state}
+    if any(name.startswith(PREFIXES[kind]) for name in renamed):
+        return renamed
+    outside = ("lm_head.", "embed_out.", "cls.", "classifier.")
+    return {name if name.startswith(outside) else PREFIXES[kind] + name: tensor for name, tensor in renamed.items()}
 
 
-def _activation(name: str) -> Activation:
-    if name not in _ACTIVATIONS:
-        raise ValueError(f"activation {name!r} is not among {', '.join(_ACTIVATIONS)}")
-    return cast(Activation, _ACTIVATIONS[name])
+def _same(ours: str, theirs: str) -> Link:
+    return Link((ours,), theirs, lambda tensors: tensors[0], lambda tensor: [tensor])
 
 
-def _refuse(values: Mapping[str, Any], refused: Mapping[str, Any]) -> None:
-    for name, value in refused.items():
-        if values.get(name) == value:
-            raise ValueError(f"config.json says {name}={value!r}, a variant that cannot be computed here")
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Query, key and value one after the other; GPT-2 stores weights as (inputs, outputs)."""
+    joined = torch.cat(list(parts))
+    return joined.T if joined.dim() == 2 else joined
+
+
+def _parted(joined: Tensor) -> Sequence[Tensor]:
+    return [part.T if part.dim() == 2 else part for part in joined.chunk(3, dim=-1)]
+
+
+def _joined_by_head(parts: Sequence[Tensor], *, heads: int) -> Tensor:
+    """GPT-NeoX: query, key and value of the first head, then of the second, with rotary pairs in halves."""
+    query, key, value = _to_halves(parts[0], heads=heads), _to_halves(parts[1], heads=heads), parts[2]
+    by_head = [part.unflatten(0, (heads, -1)) for part in (query, key, value)]
+    return torch.stack(by_head, dim=1).flatten(0, 2)
+
+
+def _parted_by_head(joined: Tensor, *, heads: int) -> Sequence[Tensor]:
+    query, key, value = (part.flatten(0, 1) for part in joined.unflatten(0, (heads, 3, -1)).unbind(1))
+    return [_to_pairs(query, heads=heads), _to_pairs(key, heads=heads), value]
+
+
+def _one_to_halves(rows: Sequence[Tensor], *, heads: int) -> Tensor:
+    return _to_halves(rows[0], heads=heads)
+
+
+def _one_to_pairs(rows: Tensor, *, heads: int) -> Sequence[Tensor]:
+    return [_to_pairs(rows, heads=heads)]
+
+
+def _to_halves(rows: Tensor, *, heads: int) -> Tensor:
+    """Our rotary positions turn neighbouring columns of a head, theirs column i with column i + K/2."""
+    return rows.unflatten(0, (heads, -1, 2)).transpose(1, 2).flatten(0, 2)
+
+
+def _to_pairs(rows: Tensor, *, heads: int) -> Tensor:
+    """The inverse of :func:`_to_halves`."""
+    return rows.unflatten(0, (heads, 2, -1)).transpose(1, 2).flatten(0, 2)
