@@ -17,7 +17,7 @@ from benchmarks.job import Job, prepare
 from benchmarks.results import describe_run, save_result, summary
 from benchmarks.text import texts
 from plm_core.data.tokenizers import Tokenizer
-from plm_core.generation.sampling import generate as generate_ours
+from plm_core.generation.decoding import generate as generate_ours
 from plm_core.interop.huggingface import load_pretrained
 from plm_core.models.cost import flops_per_token
 from plm_core.models.gpt import Gpt

@@ -1,111 +1,209 @@
-"""Generation token by token: greedy, temperature, top-k and nucleus sampling, with the key-value cache."""
+"""The choice of the next token: the distribution that a model's logits stand for, filtered, and draws from it.
+
+Shapes are written into names: B batch, V vocabulary, C candidates (the tokens that filters have left).
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from plm_core.models.gpt import Gpt
+FIRST_CANDIDATES = 64
+"""How many of the likeliest tokens are sorted at first for top-p; more where they hold less than the probability."""
+DRAWS_AT_ONCE = 128
+"""Random numbers that are drawn ahead for each sequence."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen from its distribution.
+
+    First the temperature sharpens (below 1) or flattens (above 1) the distribution; then top-k keeps the k likeliest
+    tokens; then top-p keeps the smallest set of likeliest tokens that holds at least the probability p.
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    temperature: float = 1.0
+    """Not negative and finite. At 0 the likeliest token is always taken (greedy search)."""
+    top_k: int | None = None
+    """At least 1; None keeps all tokens. Of equally likely tokens those with the lowest ids are kept."""
+    top_p: float | None = None
+    """In (0, 1]; None keeps all tokens (Holtzman et al. 2020, "nucleus sampling")."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(f"the temperature must be a number from 0 upwards, got {self.temperature}")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {self.top_k}")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must lie in (0, 1], got {self.top_p}")
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether only the likeliest token can be drawn."""
+        return self.temperature == 0 or self.top_k == 1
 
 
 def next_token_probabilities(
     logits_BV: Tensor, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
 ) -> Tensor:
-    """The distribution that the next token is drawn from.
-
-    First the temperature sharpens (below 1) or flattens (above 1) the distribution; then top-k keeps the k likeliest
-    tokens; then top-p keeps the smallest set of likeliest tokens that holds at least the probability p.
+    """The distribution that the next token is drawn from; the settings are those of :class:`Sampling`.
 
     Args:
-        logits_BV: (B, V).
-        temperature: positive; 0 puts everything on the likeliest token (greedy).
-        top_k: at least 1, or None to keep all.
-        top_p: in (0, 1], or None to keep all (Holtzman et al. 2020, "nucleus").
+        logits_BV: (B, V); -inf for a token that must not be drawn.
 
     Returns:
         Probabilities, (B, V), in fp32.
 
     Raises:
-        ValueError: a setting outside its range.
+        ValueError: a setting outside its range, or logits without a finite maximum, such as NaN.
     """
-    if temperature < 0:
-        raise ValueError(f"the temperature must not be negative, got {temperature}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k must be at least 1, got {top_k}")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p must lie in (0, 1], got {top_p}")
-    logits_BV = logits_BV.float()
-    if temperature == 0:
-        return torch.zeros_like(logits_BV).scatter(-1, logits_BV.argmax(-1, keepdim=True), 1.0)
-    probabilities_BV = (logits_BV / temperature).softmax(-1)
-    if top_k is None and top_p is None:
-        return probabilities_BV
-    sorted_BV, order_BV = probabilities_BV.sort(dim=-1, descending=True, stable=True)
-    if top_k is not None:
-        sorted_BV[:, top_k:] = 0.0
-        sorted_BV = sorted_BV / sorted_BV.sum(-1, keepdim=True)
-    if top_p is not None:
-        before_BV = sorted_BV.cumsum(-1) - sorted_BV  # the probability of all likelier tokens
-        sorted_BV = sorted_BV.masked_fill(before_BV >= top_p, 0.0)  # the first token always stays
-        sorted_BV = sorted_BV / sorted_BV.sum(-1, keepdim=True)
-    return torch.zeros_like(sorted_BV).scatter(-1, order_BV, sorted_BV)
+    sampling = Sampling(temperature, top_k, top_p)
+    if sampling.is_greedy:
+        tokens_B1 = likeliest(logits_BV)[:, None]
+        return torch.zeros_like(logits_BV, dtype=torch.float32).scatter(-1, tokens_B1, 1.0)
+    probabilities_BC, tokens_BC = candidates(logits_BV, sampling)
+    if tokens_BC is None:
+        return probabilities_BC
+    return torch.zeros_like(logits_BV, dtype=torch.float32).scatter(-1, tokens_BC, probabilities_BC)
 
 
-@torch.no_grad()
-def generate(
-    model: Gpt,
-    prompt_BT: Tensor,
-    *,
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    stop_token_id: int | None = None,
-    seed: int | None = None,
-) -> Tensor:
-    """Continue prompts of equal length.
-
-    The cache makes a token cost one position instead of the whole text. When the model's context is full, the older
-    half of it is forgotten and the cache is filled again with the newer half.
+def choose(logits_BV: Tensor, sampling: Sampling, uniform_B: Tensor | None) -> Tensor:
+    """The next token of each sequence, (B,): the likeliest, or one drawn by inverting the cumulative distribution.
 
     Args:
-        model: a causal language model; it is put into evaluation mode and back.
-        prompt_BT: token ids, (B, T), at least one token.
-        max_new_tokens: how many tokens to add at most.
-        temperature, top_k, top_p: see :func:`next_token_probabilities`.
-        stop_token_id: a row that has drawn it repeats it to the end; when all rows have, generation stops.
-        seed: seed of the draws; None uses torch's global generator.
-
-    Returns:
-        Prompt and continuation, (B, at most T + max_new_tokens).
+        logits_BV: (B, V).
+        sampling: how to choose.
+        uniform_B: for each sequence a random number in [0, 1), fp64; None where the search is greedy.
 
     Raises:
-        ValueError: an empty prompt, or one that is longer than the model's context.
+        ValueError: logits without a finite maximum, such as NaN.
     """
-    if prompt_BT.shape[1] < 1:
-        raise ValueError("the prompt is empty: give at least one token, for example the one that begins a document")
-    context = model.config.max_position_embeddings
-    if context is not None and prompt_BT.shape[1] > context:
-        raise ValueError(f"the prompt has {prompt_BT.shape[1]} tokens and the model's context {context}: shorten it")
-    generator = None if seed is None else torch.Generator(prompt_BT.device).manual_seed(seed)
-    was_training = model.training
-    model.eval()
-    ids_BT, cache, unread_BT = prompt_BT, model.new_cache(), prompt_BT
-    stopped_B1 = torch.zeros(len(prompt_BT), 1, dtype=torch.bool, device=prompt_BT.device)
-    try:
-        for _ in range(max_new_tokens):
-            if context is not None and cache.length + unread_BT.shape[1] > context:
-                cache.clear()
-                unread_BT = ids_BT[:, -max(1, context // 2) :]
-            logits_BV = model(unread_BT, cache=cache, logits_to_keep=1)[:, -1]
-            probabilities_BV = next_token_probabilities(logits_BV, temperature=temperature, top_k=top_k, top_p=top_p)
-            unread_BT = torch.multinomial(probabilities_BV, 1, generator=generator)
-            if stop_token_id is not None:
-                unread_BT = unread_BT.masked_fill(stopped_B1, stop_token_id)
-                stopped_B1 |= unread_BT == stop_token_id
-            ids_BT = torch.cat((ids_BT, unread_BT), dim=1)
-            if stop_token_id is not None and bool(stopped_B1.all()):
-                break
-    finally:
-        model.train(was_training)
-    return ids_BT
+    if uniform_B is None or sampling.is_greedy:
+        return likeliest(logits_BV)
+    probabilities_BC, tokens_BC = candidates(logits_BV, sampling)
+    cumulative_BC = probabilities_BC.cumsum(-1, dtype=torch.float64)
+    total_B1 = cumulative_BC[:, -1:]
+    point_B1 = torch.minimum(uniform_B[:, None] * total_B1, torch.nextafter(total_B1, torch.zeros_like(total_B1)))
+    index_B1 = torch.searchsorted(cumulative_BC, point_B1, right=True)  # never a token of probability 0
+    return (index_B1 if tokens_BC is None else tokens_BC.gather(-1, index_B1))[:, 0]
+
+
+def likeliest(logits_BV: Tensor) -> Tensor:
+    """The likeliest token of each sequence, (B,); of several the one with the lowest id.
+
+    Raises:
+        ValueError: logits without a finite maximum, such as NaN.
+    """
+    tokens_B = logits_BV.argmax(-1)
+    check_finite(logits_BV.gather(-1, tokens_B[:, None]))
+    return tokens_B
+
+
+def candidates(logits_BV: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor | None]:
+    """The tokens that the filters leave, and their probabilities.
+
+    The vocabulary is never sorted as a whole: ``topk`` finds the k likeliest, and top-p sorts as many of the likeliest
+    tokens as hold the probability p.
+
+    Returns:
+        Probabilities (B, C) in fp32, which sum to 1, and token ids (B, C); None for the ids if C is the vocabulary, in
+        the order of the ids.
+
+    Raises:
+        ValueError: logits without a finite maximum, such as NaN.
+    """
+    logits_BC, tokens_BC = logits_BV.float(), None
+    highest_B1 = logits_BC.amax(-1, keepdim=True)
+    check_finite(highest_B1)
+    if sampling.top_k is not None and sampling.top_k < logits_BC.shape[-1]:
+        tokens_BC = top_tokens(logits_BC, sampling.top_k)
+        logits_BC = logits_BC.gather(-1, tokens_BC)
+    lowest_temperature = torch.finfo(torch.float32).tiny  # a smaller one would be rounded to zero
+    probabilities_BC = ((logits_BC - highest_B1) / max(sampling.temperature, lowest_temperature)).softmax(-1)
+    if sampling.top_p is None or sampling.top_p == 1:
+        return probabilities_BC, tokens_BC
+    probabilities_BC, order_BC = nucleus(logits_BC, probabilities_BC, sampling.top_p)
+    return probabilities_BC, order_BC if tokens_BC is None else tokens_BC.gather(-1, order_BC)
+
+
+def top_tokens(logits_BV: Tensor, k: int) -> Tensor:
+    """The tokens with the k highest logits, (B, k), in ascending order; of equal ones those with the lowest ids."""
+    logits_BK, tokens_BK = logits_BV.topk(k)
+    border_B1 = logits_BK[:, -1:]
+    if not bool(((logits_BV >= border_B1).sum(-1) > k).any()):
+        return tokens_BK.sort(-1).values
+    above_BV, level_BV = logits_BV > border_B1, logits_BV == border_B1  # there are equal ones on both sides
+    room_B1 = k - above_BV.sum(-1, keepdim=True)
+    kept_BV = above_BV | (level_BV & (level_BV.cumsum(-1) <= room_B1))
+    return kept_BV.nonzero()[:, 1].view(-1, k)
+
+
+def nucleus(logits_BV: Tensor, probabilities_BV: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """The smallest sets of likeliest tokens that hold at least a probability; of equal ones those with the lowest ids.
+
+    Returns:
+        Probabilities (B, C), which sum to 1, in descending order and zero where a set is smaller than the largest; and
+        the tokens, (B, C).
+    """
+    size, vocabulary = min(FIRST_CANDIDATES, probabilities_BV.shape[-1]), probabilities_BV.shape[-1]
+    while True:
+        tokens_BC = logits_BV.topk(size).indices.sort(-1).values
+        logits_BC, order_BC = logits_BV.gather(-1, tokens_BC).sort(dim=-1, descending=True, stable=True)
+        tokens_BC = tokens_BC.gather(-1, order_BC)
+        kept_BC = probabilities_BV.gather(-1, tokens_BC)
+        before_BC = kept_BC.cumsum(-1, dtype=torch.float64) - kept_BC  # the probability of all likelier tokens
+        outside_BC = before_BC >= top_p
+        outside_BC[:, 0] = False
+        lowest_B = logits_BC.masked_fill(outside_BC, torch.inf).amin(-1)
+        if size == vocabulary or bool((lowest_B > logits_BC[:, -1]).all()):  # no token of a set is missing
+            break
+        size = min(8 * size, vocabulary)
+    kept_BC = kept_BC.masked_fill(outside_BC, 0.0)
+    return kept_BC / kept_BC.sum(-1, keepdim=True), tokens_BC
+
+
+def check_finite(highest: Tensor) -> None:
+    """Raise ValueError if a sequence's highest logit is not a finite number."""
+    if not bool(highest.isfinite().all()):
+        raise ValueError(
+            "the model's logits are not finite, so there is no likeliest token: its weights are damaged, or its "
+            "training diverged"
+        )
+
+
+def uniform_numbers(seed: int | None, sequences: int, *, device: torch.device) -> Iterator[Tensor]:
+    """Random numbers for draws, without end: at each step one in [0, 1) for each sequence, (B,) in fp64.
+
+    The numbers of a sequence are a pure function of the seed and its place in the batch. They depend neither on the
+    number of sequences beside it nor on the device.
+
+    Args:
+        seed: from 0 to 2^64 - 1; None takes one from torch's global generator.
+        sequences: B.
+        device: where the numbers are needed.
+
+    Raises:
+        ValueError: a seed outside its range.
+
+    Source: the generator is Philox (Salmon et al. 2011), keyed by seed and sequence.
+    """
+    if seed is not None and not 0 <= seed < 2**64:
+        raise ValueError(f"the seed must lie between 0 and 2^64 - 1, got {seed}")
+    return _numbers(int(torch.randint(2**63 - 1, ())) if seed is None else seed, sequences, device)
+
+
+def _numbers(seed: int, sequences: int, device: torch.device) -> Iterator[Tensor]:
+    generators = [np.random.Generator(np.random.Philox(key=[seed, row])) for row in range(sequences)]
+    ahead = 1
+    while True:
+        numbers = np.stack([generator.random(ahead) for generator in generators], axis=1)
+        yield from torch.from_numpy(numbers).to(device)
+        ahead = DRAWS_AT_ONCE

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from plm_core.data.tokenizers import Tokenizer
-from plm_core.generation.sampling import generate
+from plm_core.generation.decoding import generate
 from plm_core.models.bert import Bert
 from plm_core.models.gpt import Gpt
 

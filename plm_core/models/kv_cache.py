@@ -13,13 +13,19 @@ class KVCache:
     """Keys and values of the tokens seen so far, for one attention layer, for generation without gradients.
 
     The buffers double when full: n tokens appended one by one cost O(n) copies, not O(n²), and at most twice the memory
-    in use. Appending writes in place, which autograd could not undo: use it under ``torch.no_grad()``.
+    in use. Where the length is known beforehand, :meth:`reserve` makes them large enough at once. Appending writes in
+    place, which autograd could not undo: use it under ``torch.no_grad()``.
     """
 
     def __init__(self) -> None:
         self.length = 0
+        self._reserved = 0
         self._k: Tensor | None = None
         self._v: Tensor | None = None
+
+    def reserve(self, tokens: int) -> None:
+        """Let buffers that are made from now on hold at least that many tokens."""
+        self._reserved = tokens
 
     def append(self, k_BHTK: Tensor, v_BHTK: Tensor) -> tuple[Tensor, Tensor]:
         """Add new tokens and return all keys and values, (B, H, length, K) each.
@@ -33,7 +39,8 @@ class KVCache:
             raise ValueError(
                 f"k and v need the same batch, heads and tokens; got {tuple(k_BHTK.shape)}, {tuple(v_BHTK.shape)}"
             )
-        k_buffer, v_buffer = store(self._k, k_BHTK, self.length), store(self._v, v_BHTK, self.length)
+        k_buffer = store(self._k, k_BHTK, self.length, self._reserved)
+        v_buffer = store(self._v, v_BHTK, self.length, self._reserved)
         self._k, self._v, self.length = k_buffer, v_buffer, self.length + k_BHTK.shape[2]
         return self.keys, self.values
 
@@ -60,18 +67,22 @@ class KVCache:
         self.length, self._k, self._v = 0, None, None
 
 
-def store(buffer: Tensor | None, new: Tensor, start: int) -> Tensor:
-    """Write new tokens at position ``start`` of a buffer that grows by doubling; return the buffer that holds them."""
-    end = start + new.shape[2]
+def store(buffer: Tensor | None, new: Tensor, start: int, reserved: int) -> Tensor:
+    """Write new tokens at position ``start`` of a buffer that grows by doubling; return the buffer that holds them.
+
+    A buffer that does not exist yet is made for at least ``reserved`` tokens.
+    """
+    batch, heads, tokens, width = new.shape
+    end = start + tokens
     if buffer is None:
-        buffer = new.new_empty(new.shape[0], new.shape[1], end, new.shape[3])
-    if buffer.shape[:2] != new.shape[:2] or buffer.shape[3] != new.shape[3] or buffer.dtype != new.dtype:
+        buffer = new.new_empty(batch, heads, max(end, reserved), width)
+    elif buffer.shape[:2] != new.shape[:2] or buffer.shape[3] != width or buffer.dtype != new.dtype:
         raise ValueError(
             f"the cache holds {tuple(buffer[:, :, :start].shape)} of {buffer.dtype} and cannot take "
             f"{tuple(new.shape)} of {new.dtype}: use one cache per layer and clear() it between batches"
         )
     if end > buffer.shape[2]:
-        grown = buffer.new_empty(*buffer.shape[:2], max(end, 2 * buffer.shape[2]), buffer.shape[3])
+        grown = buffer.new_empty(batch, heads, max(end, 2 * buffer.shape[2]), width)
         grown[:, :, :start] = buffer[:, :, :start]
         buffer = grown
     buffer[:, :, start:end] = new
@@ -89,6 +100,11 @@ class Cache:
     def length(self) -> int:
         """Number of tokens that are already in the cache."""
         return self.self_attention[0].length if self.self_attention else 0
+
+    def reserve(self, tokens: int) -> None:
+        """Let the buffers of self-attention hold that many tokens from the start."""
+        for cache in self.self_attention:
+            cache.reserve(tokens)
 
     def select(self, index: Tensor) -> None:
         """Keep the given rows of the batch, in this order, repeats allowed (beam search)."""
