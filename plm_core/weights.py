@@ -15,6 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from plm_core.files import require_file
+
 
 class DeclaresTies(Protocol):
     """A model that says which of its parameters are one and the same."""
@@ -79,12 +81,14 @@ def load_stripped(model: nn.Module, state: dict[str, Tensor]) -> None:
     """Copy a state without aliases into a model, whose ties are tied again first.
 
     Raises:
-        ValueError: missing or unexpected names, or tensors of another shape; they are named.
+        ValueError: missing or unexpected names, tensors of another shape or kind of number, or numbers that are not
+            finite; they are named.
     """
     tie_weights(model)
     aliases = tied_weights(model)
     own = {name: tensor for name, tensor in model.state_dict().items() if name not in aliases}
     check_fit(model, shapes(own), shapes(state))
+    check_numbers(own, state)
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(state[name])
@@ -111,6 +115,22 @@ def check_fit(model: nn.Module, own: Mapping[str, torch.Size], stored: Mapping[s
         raise ValueError(f"the weights do not fit {type(model).__name__}; " + "; ".join(problems))
 
 
+def check_numbers(own: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> None:
+    """Compare the kinds of numbers of weights and stored ones: a float may have another precision, nothing else.
+
+    Raises:
+        ValueError: integers in place of floats or of other integers, or a float that is infinite or not a number.
+    """
+    for name, tensor in stored.items():
+        expected = own[name].dtype
+        if tensor.dtype != expected and not (tensor.is_floating_point() and expected.is_floating_point):
+            raise ValueError(f"the tensor {name} is stored as {tensor.dtype}, expected {expected}")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor.to(expected)).all()):
+            raise ValueError(
+                f"the tensor {name} holds numbers that are not finite: the file was damaged or its training diverged"
+            )
+
+
 def shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     """The shape of every tensor in a state; of one that is split among processes, the shape of the whole."""
     return {name: tensor.shape for name, tensor in state.items()}
@@ -122,6 +142,19 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     save_file(state, str(path), metadata={"format": "pt"})
 
 
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file by name, on the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a damaged file.
+    """
+    try:
+        return load_file(str(require_file(Path(path), "weights file")))
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
+
+
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Read the weights of a model from a file of :func:`save_weights`.
 
@@ -129,12 +162,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         FileNotFoundError: there is no such file.
         ValueError: a damaged file, or weights of another model.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no weights file {path}")
-    try:
-        state = load_file(str(path))
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
+    state = read_weights(path)
     try:
         load_stripped(model, state)
     except ValueError as error:
