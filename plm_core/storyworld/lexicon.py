@@ -87,9 +87,13 @@ class Lexicon:
         return found
 
 
-def zipf(rank: int) -> int:
-    """The weight of the entry of a rank, counted from 0, by the Zipf-Mandelbrot law."""
-    return max(1, round(100_000 / (rank + 1) ** 1.2))
+EXPONENTS = {"small": 1.2, "full": 1.9}
+"""Zipf's exponent of each size: large enough that names are at most a quarter of the entropy."""
+
+
+def zipf(rank: int, exponent: float) -> int:
+    """The weight of the entry of a rank, counted from 0, by Zipf's law."""
+    return max(1, round(1_000_000 / (rank + 1) ** exponent))
 
 
 def keeps(part: str, index: int) -> bool:
@@ -103,37 +107,63 @@ _PRONOUNS = {
 }
 
 
-def _people(girls: list[list[str]], boys: list[list[str]], part: str) -> Iterable[Entry]:
+def _people(girls: list[list[str]], boys: list[list[str]], part: str, exponent: float) -> Iterable[Entry]:
     for gender, names in (("f", girls), ("m", boys)):
         english, chinese = _PRONOUNS[gender]
         kept = [row for index, row in enumerate(names) if keeps(part, index)]
         for rank, (name, name_zh) in enumerate(kept):
             zh = {"name": name_zh, "he": chinese, "him": chinese, "his": chinese}
-            yield Entry(name, zipf(rank // 2), {"en": {"name": name, **english}, "zh": zh}, gender)
+            yield Entry(name, zipf(rank // 2, exponent), {"en": {"name": name, **english}, "zh": zh}, gender)
 
 
-def _places(table: list[list[str]]) -> list[tuple[str, Entry]]:
+def _places(table: list[list[str]], exponent: float) -> list[tuple[str, Entry]]:
     return [
         (
             settings,
-            Entry(noun, zipf(rank), {"en": {"in": prep, "noun": noun}, "zh": {"noun": zh, "loc": loc}}, tags),
+            Entry(noun, zipf(rank, exponent), {"en": {"in": prep, "noun": noun}, "zh": {"noun": zh, "loc": loc}}, tags),
         )
         for rank, (prep, noun, zh, loc, settings, tags) in enumerate(table)
     ]
 
 
-def _things(table: list[list[str]]) -> list[tuple[str, Entry]]:
+def _things(table: list[list[str]], exponent: float) -> list[tuple[str, Entry]]:
     return [
-        (settings, Entry(noun, zipf(rank), {"en": {"a": w.article(noun), "noun": noun}, "zh": {"m": m, "noun": zh}}))
+        (
+            settings,
+            Entry(noun, zipf(rank, exponent), {"en": {"a": w.article(noun), "noun": noun}, "zh": {"m": m, "noun": zh}}),
+        )
         for rank, (noun, zh, m, settings) in enumerate(table)
     ]
 
 
-def _fruits(table: list[list[str]]) -> list[Entry]:
+def _fruits(table: list[list[str]], exponent: float) -> list[Entry]:
     return [
-        Entry(one, zipf(rank), {"en": {"one": one, "many": w.plural(one)}, "zh": {"noun": zh, "m": m}})
+        Entry(one, zipf(rank, exponent), {"en": {"one": one, "many": w.plural(one)}, "zh": {"noun": zh, "m": m}})
         for rank, (one, zh, m) in enumerate(table)
     ]
+
+
+def _lives(setting: Entry, letters: str) -> bool:
+    """Whether a row belongs to a setting: it names the setting's letter, or ``*`` for all."""
+    return letters == "*" or setting.tags in letters
+
+
+def _put_together(ends: str, names: list[list[str]], others: list[list[str]]) -> list[list[str]]:
+    """Names put together from every beginning and end, added to given ones.
+
+    Left out are those that exist already, in either language, or that are words.
+    """
+    found = list(names)
+    english = {name for name, _ in names + others} | set(more_words.NOT_NAMES.split())
+    chinese = {name for _, name in names + others}
+    for end, end_zh in w.rows(ends):
+        for start, start_zh in w.rows(more_words.BEGINNINGS):
+            name, name_zh = start + end, start_zh + end_zh
+            if name not in english and name_zh not in chinese:
+                found.append([name, name_zh])
+                english.add(name)
+                chinese.add(name_zh)
+    return found
 
 
 class Lexicons:
@@ -154,6 +184,7 @@ class Lexicons:
         for what, part in (("names", names), ("combinations", combinations)):
             if part not in HELD_OUT:
                 raise ValueError(f"{what} must be one of {', '.join(map(repr, HELD_OUT))}, not {part!r}")
+        exponent = EXPONENTS[size]
         self.size, self.names_part, self.combinations = size, names, combinations
 
         def table(name: str) -> list[list[str]]:
@@ -161,18 +192,27 @@ class Lexicons:
 
         self.settings = Lexicon(
             [
-                Entry(noun, zipf(rank), {"en": {"in": prep, "noun": noun}, "zh": {"noun": zh, "loc": loc}}, letter)
+                Entry(
+                    noun,
+                    zipf(rank, exponent),
+                    {"en": {"in": prep, "noun": noun}, "zh": {"noun": zh, "loc": loc}},
+                    letter,
+                )
                 for rank, (letter, prep, noun, zh, loc) in enumerate(table("SETTINGS"))
             ]
         )
-        self._people = list(_people(table("GIRLS"), table("BOYS"), names))
-        self._places, self._things = _places(table("PLACES")), _things(table("THINGS"))
-        self._secrets = _things(table("SECRETS"))
-        self.fruits = Lexicon(_fruits(table("FRUITS")))
+        girls, boys = table("GIRLS"), table("BOYS")
+        if size == "full":
+            girls = _put_together(more_words.GIRL_ENDS, girls, boys)
+            boys = _put_together(more_words.BOY_ENDS, boys, girls)
+        self._people = list(_people(girls, boys, names, exponent))
+        self._places, self._things = _places(table("PLACES"), exponent), _things(table("THINGS"), exponent)
+        self._secrets = _things(table("SECRETS"), exponent)
+        self.fruits = Lexicon(_fruits(table("FRUITS"), exponent))
         self.moods = {
             mood: Lexicon(
                 [
-                    Entry(adj, zipf(rank), {"en": {"adj": adj}, "zh": {"adj": zh}})
+                    Entry(adj, zipf(rank, exponent), {"en": {"adj": adj}, "zh": {"adj": zh}})
                     for rank, (adj, zh) in enumerate(table(mood.upper()))
                 ]
             )
@@ -197,7 +237,7 @@ class Lexicons:
         """The places of a setting; with a tag only those that carry it."""
         key = ("places", setting.key, tag)
         if key not in self._cache:
-            entries = [entry for letters, entry in self._places if setting.tags in letters and tag in entry.tags]
+            entries = [entry for letters, entry in self._places if _lives(setting, letters) and tag in entry.tags]
             self._cache[key] = Lexicon(entries)
         return self._cache[key]
 
@@ -210,7 +250,7 @@ class Lexicons:
             entries = [
                 entry
                 for index, (letters, entry) in enumerate(rows)
-                if setting.tags in letters and (place is None or secret or keeps(self.combinations, index + number))
+                if _lives(setting, letters) and (place is None or secret or keeps(self.combinations, index + number))
             ]
             self._cache[key] = Lexicon(entries)
         return self._cache[key]

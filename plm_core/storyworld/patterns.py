@@ -10,7 +10,7 @@ from typing import NamedTuple
 from plm_core.storyworld.kinds import KINDS, Kind
 from plm_core.storyworld.lexicon import Lexicons
 from plm_core.storyworld.notation import Row
-from plm_core.storyworld.sentences import SENTENCES
+from plm_core.storyworld.sentences import rows_of
 from plm_core.storyworld.state import Args, State
 from plm_core.storyworld.steps import Compiler, Step
 
@@ -77,6 +77,7 @@ def _normalise(node: Node) -> None:
 CONDITIONS: dict[str, Callable[[State, Args], bool]] = {
     "apart": lambda state, args: state.at[args[0]] != state.at[0],
     "first": lambda state, args: state.count[args[0]] == 0,
+    "indoors": lambda state, args: "i" in state.places[state.at[args[0]]].tags,
     "there": lambda state, args: state.at[args[0]] == args[-1],
     "elsewhere": lambda state, args: state.at[args[0]] != args[-1],
     "more": lambda state, args: state.count[args[0]] > 0,
@@ -98,6 +99,7 @@ class Telling:
         compiler = Compiler(kind, lexicons, language)
         self._lines = []
         for row, weight, line, condition in expand(rows, lexicons, language):
+            assert line.endswith((" .", " 。")), f"no full stop: {line}"
             pronoun = compiler.line(line, "he") if "{p}" in line.split() else None
             self._lines.append((weight, compiler.line(line, "name"), pronoun, condition, row))
         self.conditions = [CONDITIONS[name] for name in sorted({line[3] for line in self._lines if line[3]})]
@@ -183,7 +185,6 @@ def build_tellings(lexicons: Lexicons, language: str) -> dict[str, Telling]:
         if name.startswith("open_"):
             rows = introductions(kind)
         else:
-            stem = name.split("_")[0]
-            rows = SENTENCES.get(name) or SENTENCES[stem]
+            rows = rows_of(name, lexicons.size)
         found[name] = Telling(kind, rows, lexicons, language)
     return found

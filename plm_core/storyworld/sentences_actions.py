@@ -8,7 +8,7 @@ ACTIONS: dict[str, list[Row]] = {
     "go": [
         (6, "{p} GO to the {h} .", "{p} GO {h} 。"),
         (2, "then {p} left the {at} for the {h} .", "接着 {p} 离开 {at} ， 去 了 {h} 。"),
-        (1, "{p} had enough of the {at} and GO to the {h} .", "{p} 在 {at} {at:loc} 待 够 了 ， 就 去 了 {h} 。"),
+        (1, "{p} was tired of the {at} and GO to the {h} .", "{p} 在 {at} {at:loc} 待 腻 了 ， 就 去 了 {h} 。"),
         (3, "meanwhile {p} GO to the {h} .", "这时候 ， {p} GO {h} 。", "apart"),
         (2, "{p} set off for the {h} .", "{p} 动身 去 了 {h} 。"),
     ],
@@ -35,7 +35,7 @@ ACTIONS: dict[str, list[Row]] = {
         (2, "{p} put the {t} down {at:in} the {at} .", "{p} 把 {t} 放 在 了 {at} {at:loc} 。"),
         (1, "{p} did not need the {t} any more and left it {at:in} the {at} .",
          "{p} 不 再 需要 {t} ， 就 把 它 留 在 了 {at} {at:loc} 。"),
-        (1, "{p} hid the {t} {at:in} the {at} .", "{p} 把 {t} 收 在 了 {at} {at:loc} 。"),
+        (1, "{p} laid the {t} aside {at:in} the {at} .", "{p} 把 {t} 搁 在 了 {at} {at:loc} 。"),
     ],
     "hand": [
         (3, "{p} gave the {t} to {q} .", "{p} 把 {t} 给 了 {q} 。"),
@@ -43,7 +43,7 @@ ACTIONS: dict[str, list[Row]] = {
     ],
     "carry": [
         (2, "a THIEF ran off with the {t} and dropped it {h:in} the {h} .",
-         "一 THIEF 叼走 了 {t} ， 把 它 丢 在 了 {h} {h:loc} 。"),
+         "一 THIEF 抢走 了 {t} ， 把 它 丢 在 了 {h} {h:loc} 。"),
         (1, "a THIEF stole the {t} and carried it to the {h} .", "一 THIEF 偷走 了 {t} ， 带 到 了 {h} 。"),
     ],
     "tell": [
@@ -63,8 +63,8 @@ ACTIONS: dict[str, list[Row]] = {
          "{p} 摘 了 {k} {f:m} {f:many} ， 现在 有 {left} {f:m} 了 。", "more"),
         (1, "{at:in} the {at} , {p} found {k} {k:fruit} , which made {left} .",
          "在 {at} {at:loc} ， {p} 找到 了 {k} {f:m} {f:many} ， 一共 有 {left} {f:m} 。", "more"),
-        (1, "{p} reached up and picked {k} {k:fruit} , so there were {left} .",
-         "{p} 伸手 又 摘 了 {k} {f:m} {f:many} ， 共 有 {left} {f:m} 了 。", "more"),
+        (1, "{p} added {k} {k:fruit} , so there were {left} .",
+         "{p} 又 添 了 {k} {f:m} {f:many} ， 这样 就 有 {left} {f:m} 了 。", "more"),
     ],
     "eat": [
         (2, "{p} ate {k} {k:fruit} and had {left} left .", "{p} 吃 了 {k} {f:m} {f:many} ， 还 剩 {left} {f:m} 。"),
@@ -79,7 +79,7 @@ ACTIONS: dict[str, list[Row]] = {
     ],
     "hungry": [
         (2, "{p} was getting hungry .", "{p} 饿 了 。"),
-        (1, "{p} thought of {f:many} all the time .", "{p} 老 想 着 吃 {f:many} 。"),
+        (1, "{p} could think only of {f:many} .", "{p} 老 想 着 吃 {f:many} 。"),
         (1, "{p} had not eaten anything that day .", "{p} 这 天 还 没 吃 过 东西 。"),
     ],
     "fetch": [
@@ -115,8 +115,8 @@ ACTIONS: dict[str, list[Row]] = {
 
 TURNS: dict[str, list[Row]] = {
     "grab": [
-        (1, "just then {p} came along and snatched the {t} away from {q:name} .",
-         "就 在 这时 ， {p} 过来 抢走 了 {q:name} 眼前 的 {t} 。"),
+        (1, "just then {p} came along and took the {t} before {q:his} eyes .",
+         "就 在 这时 ， {p} 过来 ， 当 着 {q:him} 的 面 拿走 了 {t} 。"),
         (1, "before {q:name} could take the {t} , {p} rushed in and took it .",
          "{q:name} 还 没 拿到 {t} ， {p} 就 冲 过来 拿走 了 。"),
     ],
@@ -146,7 +146,7 @@ TURNS: dict[str, list[Row]] = {
     "search": [
         (2, "{p} searched the {at} , but found nothing .", "{p} 找遍 了 {at} ， 什么 也 没 找到 。"),
         (1, "{p} looked everywhere {at:in} the {at} without any luck .", "{p} 在 {at} {at:loc} 到处 找 ， 一无所获 。"),
-        (1, "{p} turned the {at} upside down in vain .", "{p} 把 {at} 翻 了 个 遍 ， 还是 没 找到 。"),
+        (1, "{p} turned the {at} upside down in vain .", "{p} 把 {at} 翻 了 个 遍 ， 还是 没 找到 。", "indoors"),
     ],
     "find": [
         (1, "{p} searched the {at} and found the {t} .", "{p} 找遍 了 {at} ， 终于 找到 了 {t} 。"),

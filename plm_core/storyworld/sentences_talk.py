@@ -8,7 +8,7 @@ TALK: dict[str, list[Row]] = {
     "ask": [
         (2, "{p} asked {q} where the {t} was .", "{p} 问 {q} ， {t} 在 哪里 。"),
         (1, "{p} asked {q} about the {t} .", "{p} 向 {q} 打听 {t} 的 下落 。"),
-        (1, "{p} wanted to know from {q} where the {t} was .", "{p} 想 知道 {t} 在 哪里 ， 就 去 问 {q} 。"),
+        (1, "{p} wondered where the {t} was and asked {q} .", "{p} 不 知道 {t} 在 哪里 ， 就 去 问 {q} 。"),
     ],
     "ask_person": [
         (2, "{p} asked {q} where {r} was .", "{p} 问 {q} ， {r} 在 哪里 。"),
@@ -48,7 +48,7 @@ TALK: dict[str, list[Row]] = {
     "unknown": [
         (2, "{p} did not know .", "{p} 不 知道 。"),
         (1, "but {p} had no idea .", "可是 {p} 一点 也 不 清楚 。"),
-        (1, "{p} could not tell .", "{p} 说 不 上来 。"),
+        (1, "{p} could not say .", "{p} 说 不 上来 。"),
     ],
     "wont": [
         (1, "{p} only smiled and said nothing .", "{p} 只 是 笑笑 ， 什么 也 没 说 。"),

@@ -28,9 +28,10 @@ class StoryWorld:
     Args:
         lexicon: ``"small"`` or ``"full"``.
         language: ``"en"`` or ``"zh"``. The same seed gives the same events in both, sentence by sentence.
-        sentences: the story begins to end after the first number of sentences; after the second only its end is told.
-        people: number of people, 3 to 6.
-        things: number of things beside the hidden one, at least 2.
+        sentences: the story begins to end after the first number of sentences; after the second only its end is told,
+            which takes at most some eight more. By default 12 and 15 for ``small``, 18 and 22 for ``full``.
+        people: number of people, 3 to 6; by default 3 for ``small``, 4 for ``full``.
+        things: number of things beside the hidden one, 2 to 6; by default 2 for ``small``, 3 for ``full``.
         distractors: probability that a sentence tells of something else than the protagonist's plan.
         hidden_goals: share of the stories whose goal is not told at the beginning.
         obstacles: probability of an obstacle which the protagonist does not see.
@@ -53,9 +54,9 @@ class StoryWorld:
         lexicon: str = "small",
         language: str = "en",
         *,
-        sentences: tuple[int, int] = (12, 15),
-        people: int = 3,
-        things: int = 2,
+        sentences: tuple[int, int] | None = None,
+        people: int | None = None,
+        things: int | None = None,
         distractors: float = 0.35,
         hidden_goals: float = 0.5,
         obstacles: float = 0.5,
@@ -65,6 +66,9 @@ class StoryWorld:
     ):
         if language not in ("en", "zh"):
             raise ValueError(f"language must be 'en' or 'zh', not {language!r}")
+        sentences = sentences or ((18, 22) if lexicon == "full" else (12, 15))
+        people = people or (4 if lexicon == "full" else 3)
+        things = things or (3 if lexicon == "full" else 2)
         if not 3 <= people <= 6:
             raise ValueError(f"people must be 3 to 6, not {people}")
         if not 2 <= things <= 6:
