@@ -19,12 +19,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
-from typing import overload
+from typing import Protocol, overload
 
 import torch
 from torch import Tensor
 
 Batch = Mapping[str, Tensor]
+
+
+class BatchSource(Protocol):
+    """Training batches as a pure function of their number: epochs, shuffling and corruption follow from it."""
+
+    def batch(self, index: int) -> Batch:
+        """The batch of that number, from 0, without end."""
+        ...
 
 
 def real_tokens(batch: Batch) -> Tensor:

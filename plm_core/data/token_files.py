@@ -34,7 +34,7 @@ KIND = "tokens 2"
 METADATA = "metadata.json"
 TOKENIZER = "tokenizer"
 _BLOCK = 2**20
-_COUNTS = ("tokens", "documents", "lines", "vocab_size", "text_bytes", "unknown")
+_COUNTS = ("tokens", "documents", "lines", "vocab_size", "text_bytes", "unknown", "unknown_bytes")
 
 
 class TokenFile:
@@ -59,6 +59,8 @@ class TokenFile:
         """UTF-8 bytes of the text, a line end counted as one; 0 where the file was made from ids."""
         self.unknown: int = found["unknown"]
         """How many tokens are [UNK]."""
+        self.unknown_bytes: int = found["unknown_bytes"]
+        """The bytes of the text that they stand for."""
         self.tokens = self._mapped("tokens.bin", found["dtype"], found["tokens"])
         self.starts = self._mapped("documents.bin", "int64", found["documents"] + 1)
         self.lines = self._mapped("lines.bin", "int64", 2 * found["lines"]).reshape(-1, 2)
@@ -100,11 +102,6 @@ class TokenFile:
     def predicted_tokens(self) -> int:
         """How many tokens a causal model predicts: all but the first of each document."""
         return len(self.tokens) - len(self)
-
-    @property
-    def unknown_share(self) -> float:
-        """The share of [UNK] among the tokens that a causal model predicts."""
-        return self.unknown / max(1, self.predicted_tokens)
 
     def lines_of(self, index: int) -> np.ndarray:
         """Where the lines of a document begin and end in :attr:`tokens`, int64 (lines, 2)."""
@@ -185,7 +182,7 @@ class TokenFileWriter:
         self.tokenizer = tokenizer
         self.dtype = np.dtype("uint16" if vocab_size <= 2**16 else "uint32")
         self.num_tokens = self.num_documents = self.num_lines = 0
-        self.text_bytes = self.unknown = 0
+        self.text_bytes = self.unknown = self.unknown_bytes = 0
         """What is known about the text; whoever writes it adds to them."""
         self._draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
 
@@ -253,6 +250,7 @@ class TokenFileWriter:
             tokenizer=self.tokenizer,
             text_bytes=self.text_bytes,
             unknown=self.unknown,
+            unknown_bytes=self.unknown_bytes,
         )
         (self._draft / METADATA).write_bytes(metadata)
         if self.path.exists() and not delete_own(self.path, METADATA, KIND, under=self._draft.with_suffix(".old")):

@@ -19,6 +19,29 @@ LINE_END = "\n"
 Normalization = Literal["NFC", "NFKC"]
 
 
+TokenizerKind = Literal["characters", "words", "bpe", "wordpiece"]
+
+
+def train_tokenizer_of_kind(kind: str, texts: Iterable[str], vocab_size: int) -> Tokenizer:
+    """Train a tokenizer of a kind that has a name, with the default settings of its kind.
+
+    Args:
+        kind: a :data:`TokenizerKind`.
+        texts: the *training* texts, and no others.
+        vocab_size: upper limit of the vocabulary, special tokens included.
+    """
+    match kind:
+        case "characters":
+            return train_characters(texts, max_vocab_size=vocab_size)
+        case "words":
+            return train_words(texts, max_vocab_size=vocab_size)
+        case "bpe":
+            return train_bpe(texts, vocab_size=vocab_size)
+        case "wordpiece":
+            return train_wordpiece(texts, vocab_size=vocab_size)
+    raise ValueError(f"unknown kind of tokenizer {kind!r}: use characters, words, bpe or wordpiece")
+
+
 def train_characters(
     texts: Iterable[str],
     *,

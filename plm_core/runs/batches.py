@@ -1,29 +1,32 @@
-"""Batches of a run: from documents to the source that its objective needs."""
+"""Batches of a run: from documents to the source that its objective needs.
+
+All text comes through token files (:mod:`plm_core.data.tokenize`): that of training, that of validation, and that which
+``plm evaluate --text`` measures, so that the same text has the same loss everywhere.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from plm_core.data.batch import Batch
-from plm_core.data.batches import MaskedBatches, MaskedPairBatches, PackedBatches, WindowBatches
+from plm_core.data.batches import MaskedBatches, MaskedPairBatches
 from plm_core.data.masking import Masker
-from plm_core.data.sentence_pairs import SentencePairs, sentence_runs
-from plm_core.data.token_files import TokenFile, TokenFileWriter
+from plm_core.data.sentence_pairs import SentencePairs
+from plm_core.data.token_files import TokenFile
+from plm_core.data.token_rows import DocumentBatches, RowWordStarts, SentenceDocuments, SentenceRows
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.objectives.base import Joint, Objective
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.objectives.masked_lm import MaskedLM
 from plm_core.objectives.sentence_pair import NextSentence, SentenceOrder
 from plm_core.runs.config import RunConfig
-from plm_core.runs.corpus import Texts
+from plm_core.runs.corpus import Texts, own_documents
+from plm_core.runs.text_report import TokenCounts
 
-BLOCK_CHARACTERS = 2**20
-MAX_VALIDATION_BATCHES = 40
-
-Documents = Sequence[Sequence[str]]
+TRAIN, VALID, TEXT = "train.tokens", "valid.tokens", "text.tokens"
 
 
 class Source(Protocol):
@@ -31,7 +34,7 @@ class Source(Protocol):
 
     def batch(self, index: int) -> Batch: ...
 
-    def in_order(self) -> list[Batch]: ...
+    def in_order(self) -> Sequence[Batch]: ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,24 @@ class Sources:
 
     objective: Objective | Joint
     train: Source
-    valid: list[Batch]
+    valid: Sequence[Batch]
+    """The batches of a validation: all, or as many as ``validation_batches`` allows."""
+    train_tokens: TokenCounts
+    """What is known about the text of training."""
+    valid_tokens: TokenCounts
+    """What is known about the text of validation."""
+    all_valid: int
+    """How many batches the validation text has."""
+
+    def lines(self) -> list[str]:
+        """For people: how much text there is, how much of it the tokenizer does not know, and what is left out."""
+        train, valid = self.train_tokens, self.valid_tokens
+        told = [f"training text: {train.shown()}", f"validation text: {valid.shown()}"]
+        if len(self.valid) < self.all_valid:
+            told.append(f"each validation uses {len(self.valid)} of {self.all_valid} batches, evenly spread")
+        for name, counts in (("training", train), ("validation", valid)):
+            told += [f"of the {name} text, {line}" for line in counts.warnings()]
+        return told
 
 
 def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: Path, *, write: bool = True) -> Sources:
@@ -51,21 +71,74 @@ def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: 
         texts: its documents.
         tokenizer: turns them into ids.
         folder: where token files go.
-        write: whether to write them; else another process of the run has.
+        write: whether to write them; else they are there.
 
     Raises:
         ValueError: a corpus too small for the context, the batch or the objective.
     """
+    files = [
+        documents.write(tokenizer, folder / name) if write else TokenFile(folder / name)
+        for name, documents in ((TRAIN, texts.train), (VALID, texts.valid))
+    ]
+    train, valid = (_source(config, file, tokenizer) for file in files)
+    if config.objective == "causal_lm" and files[0].predicted_tokens < config.context:
+        raise ValueError(
+            f"the corpus {config.corpus} is shorter than the context: it has {len(files[0].tokens)} tokens for "
+            f"training, one row needs {config.context}. Use a shorter context or more text"
+        )
+    return _with(config, train, valid, *files)
+
+
+def text_sources(config: RunConfig, path: Path, tokenizer: Tokenizer, folder: Path) -> Sources:
+    """Batches of a text that a trained model is measured on, divided into documents as the run's own text was.
+
+    Args:
+        config: the run.
+        path: a text file, a folder of text files, or a token file.
+        tokenizer: the run's.
+        folder: where the token file goes.
+
+    Raises:
+        FileNotFoundError, ValueError: no such text, or none that fits.
+    """
+    file = own_documents(config, path).write(tokenizer, folder / TEXT)
+    source = _source(config, file, tokenizer)
+    return _with(config.replace(validation_batches=None), source, source, file, file)
+
+
+def _with(config: RunConfig, train: Source, valid: Source, train_file: TokenFile, valid_file: TokenFile) -> Sources:
+    batches = valid.in_order()
+    step = -(-len(batches) // min(config.validation_batches or len(batches), len(batches)))
+    return Sources(
+        make_objective(config),
+        train,
+        batches[::step],
+        TokenCounts.of(train_file),
+        TokenCounts.of(valid_file),
+        len(batches),
+    )
+
+
+def make_objective(config: RunConfig) -> Objective | Joint:
+    """The objective that a run's configuration names."""
     if config.objective == "causal_lm":
-        train, valid = (
-            causal_source(config, documents, tokenizer, folder / f"{name}.tokens", write=write)
-            for name, documents in (("train", texts.train), ("valid", texts.valid))
-        )
-        return Sources(
-            CausalLM(label_smoothing=config.label_smoothing, sliced=True),
-            train,
-            valid.in_order()[:MAX_VALIDATION_BATCHES],
-        )
+        return CausalLM(label_smoothing=config.label_smoothing, sliced=True)
+    predict = MaskedLM(label_smoothing=config.label_smoothing)
+    if config.objective == "masked_lm":
+        return predict
+    return Joint([predict, NextSentence() if config.objective == "masked_lm+next_sentence" else SentenceOrder()])
+
+
+def causal_source(config: RunConfig, file: TokenFile, tokenizer: Tokenizer) -> DocumentBatches:
+    """Rows of the documents of a token file, for a causal model."""
+    return DocumentBatches(
+        file, row_length=config.context, batch_size=config.batch_size, pad_id=tokenizer.pad_id, seed=config.seed
+    )
+
+
+def _source(config: RunConfig, file: TokenFile, tokenizer: Tokenizer) -> Source:
+    if config.objective == "causal_lm":
+        return causal_source(config, file, tokenizer)
     masker = Masker(
         vocab_size=tokenizer.vocab_size,
         mask_token_id=tokenizer.mask_id,
@@ -73,107 +146,30 @@ def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: 
         config=config.masking,
         seed=config.seed,
     )
-    encoded = [[encode_documents(d, tokenizer) for d in documents] for documents in (texts.train, texts.valid)]
-    predict = MaskedLM(label_smoothing=config.label_smoothing)
     if config.objective == "masked_lm":
-        masked = [masked_source(config, documents, tokenizer, masker) for documents in encoded]
-        return Sources(predict, masked[0], masked[1].in_order()[:MAX_VALIDATION_BATCHES])
-    task = "next_sentence" if config.objective == "masked_lm+next_sentence" else "sentence_order"
-    pairs = [
-        MaskedPairBatches(
-            SentencePairs(documents, max_tokens=config.context - 3, task=task, seed=config.seed),  # type: ignore[arg-type]
+        rows = SentenceRows(file, config.context - 2)
+        return MaskedBatches(
+            rows,
             tokenizer=tokenizer,
             masker=masker,
+            max_length=config.context,
             batch_size=config.batch_size,
             seed=config.seed,
+            word_starts=RowWordStarts(rows, tokenizer) if config.masking.unit == "word" else None,
         )
-        for documents in encoded
-    ]
-    joint = Joint([predict, NextSentence() if task == "next_sentence" else SentenceOrder()])
-    return Sources(joint, pairs[0], pairs[1].in_order()[:MAX_VALIDATION_BATCHES])
-
-
-def causal_source(
-    config: RunConfig, documents: Documents, tokenizer: Tokenizer, path: Path, *, write: bool = True
-) -> Source:
-    """Packed rows where every document fits into one, else windows of the whole text through a token file.
-
-    A document is framed as ``[BOS] text [EOS]``, so that its first word is predicted as well, and its end.
-    """
-    if write:
-        write_tokens(documents, tokenizer, path)
-    file = TokenFile(path)
-    if path.stem == "train" and len(file.tokens) <= config.context:
+    try:
+        pairs = SentencePairs(
+            SentenceDocuments(file),
+            max_tokens=config.context - 3,
+            task="next_sentence" if config.objective == "masked_lm+next_sentence" else "sentence_order",
+            seed=config.seed,
+        )
+    except ValueError as error:
+        where = config.corpus if file.path.name != TEXT else "the text"
+        part = {TRAIN: "training", VALID: "validation"}.get(file.path.name, "this")
         raise ValueError(
-            f"the corpus is shorter than the context: it has {len(file.tokens)} tokens for training, one row needs "
-            f"{config.context + 1}. Use a shorter context or more text"
-        )
-    if file.lengths.max() <= config.context:
-        whole = [file[number] for number in range(len(file))]
-        return PackedBatches(
-            whole,
-            row_length=config.context,
-            batch_size=config.batch_size,
-            pad_id=tokenizer.pad_id,
-            seed=config.seed,
-        )
-    return WindowBatches(file.tokens, context=config.context, batch_size=config.batch_size, seed=config.seed)
-
-
-def write_tokens(documents: Documents, tokenizer: Tokenizer, path: Path) -> None:
-    """Write documents to a token file, each as ``[BOS] text [EOS]``."""
-    with TokenFileWriter(
-        path, vocab_size=tokenizer.vocab_size, tokenizer=tokenizer.fingerprint, overwrite=True
-    ) as writer:
-        for document in documents:
-            writer.write([tokenizer.bos_id])
-            for block in text_blocks(document):
-                writer.write(tokenizer.encode(block))
-            writer.write([tokenizer.eos_id])
-            writer.end_document()
-
-
-def masked_source(
-    config: RunConfig, documents: list[list[list[int]]], tokenizer: Tokenizer, masker: Masker
-) -> MaskedBatches:
-    """Rows of whole consecutive sentences of one document, as many as fit."""
-    rows = []
-    for sentences in documents:
-        for start, end in sentence_runs([len(sentence) for sentence in sentences], config.context - 2):
-            rows.append([token for sentence in sentences[start:end] for token in sentence])
-    return MaskedBatches(
-        rows,
-        tokenizer=tokenizer,
-        masker=masker,
-        max_length=config.context,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        word_starts=[word_starts(row, tokenizer) for row in rows] if config.masking.unit == "word" else None,
-    )
-
-
-def encode_documents(document: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
-    """The sentences of a document as ids; sentences without a token are dropped."""
-    return [ids for ids in tokenizer.encode_all(document) if ids]
-
-
-def word_starts(ids: list[int], tokenizer: Tokenizer) -> list[bool]:
-    """True at the tokens that begin a word: those that continue one are spelt ``##...`` (WordPiece) or do not begin
-    with a space (byte-level BPE, which writes a space as Ġ)."""
-    tokens = [tokenizer.backend.id_to_token(token) or "" for token in ids]
-    if any(token.startswith("Ġ") for token in tokens):
-        return [token.startswith(("Ġ", "Ċ")) or not token[:1].isalnum() for token in tokens]
-    return [not token.startswith("##") for token in tokens]
-
-
-def text_blocks(document: Iterable[str]) -> Iterator[str]:
-    """The sentences of a document joined by line ends, in blocks of about a megabyte, cut at spaces."""
-    block = ""
-    for number, sentence in enumerate(document):
-        block += ("\n" if number else "") + sentence
-        while len(block) > BLOCK_CHARACTERS:
-            cut = block.rfind(" ", 1, BLOCK_CHARACTERS)
-            cut = BLOCK_CHARACTERS if cut < 0 else cut
-            yield block[:cut]
-            block = block[cut:]
-    yield block
+            f"{where}: {error}. The {part} part has {len(file)} document(s) (documents: {config.documents}). Write one "
+            "sentence a line with a blank line between documents (plm_core.data.documents.sentences cuts paragraphs), "
+            "give more documents or a validation file, or use the objective masked_lm"
+        ) from error
+    return MaskedPairBatches(pairs, tokenizer=tokenizer, masker=masker, batch_size=config.batch_size, seed=config.seed)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plm_core.config import Config
+from plm_core.data.documents import DEFAULT_RULE, DocumentRule
 from plm_core.data.masking import MaskingConfig
 from plm_core.distributed import Strategy
 from plm_core.files import parse_yaml, read_yaml
@@ -16,7 +17,7 @@ from plm_core.models.gpt import GptConfig
 from plm_core.training.config import TrainConfig
 
 ObjectiveName = Literal["causal_lm", "masked_lm", "masked_lm+next_sentence", "masked_lm+sentence_order"]
-TokenizerName = Literal["characters", "words", "bpe", "wordpiece"]
+TOKENIZER_KINDS = ("characters", "words", "bpe", "wordpiece")
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,25 @@ class RunConfig(Config):
     """A pretraining run."""
 
     corpus: str
-    """A name that `plm data list` shows, ``storyworld-small-en`` or another StoryWorld, or the path of a text file."""
+    """A name that `plm data list` shows, or a path: a text file, a folder of text files, or a token file."""
     output: Path
     """The folder for checkpoints, tokenizer and logs."""
     objective: ObjectiveName = "causal_lm"
     """What to predict. The masked ones train a Bert, the causal one a Gpt."""
-    tokenizer: TokenizerName = "bpe"
-    """What a token is. StoryWorld's tokens are always its words."""
+    tokenizer: str = "bpe"
+    """What a token is: characters, words, bpe or wordpiece, trained on the corpus, or the path of a ready tokenizer (a
+    tokenizer.json, a run). StoryWorld's tokens are always its words, a token file's those that it was made with."""
     vocab_size: int = 8000
     """Upper limit of the vocabulary, special tokens included."""
-    documents: int | None = None
+    documents: DocumentRule = DEFAULT_RULE
+    """What a document is: the whole corpus (stream), what stands between blank lines, a line, or a file. It holds for
+    training, validation and `plm evaluate --text`; a token file has its documents already."""
+    max_documents: int | None = None
     """How many documents to use; for StoryWorld, which has no end, how many stories to tell (2000 if null)."""
+    validation: Path | None = None
+    """Text or a token file to validate on; if null, the corpus's own validation part, or else a tenth of it."""
+    validation_batches: int | None = None
+    """How many batches each validation uses at most; if null, all. Where some are left out, the report says so."""
     context: int = 128
     """Tokens of a training row."""
     batch_size: int = 32
@@ -60,10 +69,14 @@ class RunConfig(Config):
         """Check sizes, and the model's shape by building its configuration."""
         self.require_positive("vocab_size", "context", "batch_size")
         self.require_not_negative("seed")
-        self.require_at_most(vocab_size=2**20, context=2**20, batch_size=2**20, documents=10**9)
+        self.require_at_most(vocab_size=2**20, context=2**20, batch_size=2**20)
+        self.require_at_most(max_documents=10**9, validation_batches=10**9)
         self.require_probability("label_smoothing")
-        if self.documents is not None:
-            self.require_positive("documents")
+        for name in ("max_documents", "validation_batches"):
+            if getattr(self, name) is not None:
+                self.require_positive(name)
+        if not self.tokenizer.strip():
+            raise ValueError(f"RunConfig.tokenizer is empty: use one of {', '.join(TOKENIZER_KINDS)}, or a path")
         if "vocab_size" in self.model:
             raise ValueError("RunConfig.model: vocab_size follows from the tokenizer; set the run's vocab_size instead")
         self.model_config(vocab_size=1)

@@ -1,97 +1,101 @@
-"""The text of a run: documents of training and validation, and what is known about the best possible loss."""
+"""The text of a run: documents of training and validation, and the tokenizer that is made for them."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from plm_core.data import datasets
-from plm_core.data.corpora import Document, python_documentation
-from plm_core.data.texts import read_blocks
-from plm_core.data.tokenizer_training import (
-    train_bpe,
-    train_characters,
-    train_wordpiece,
-    train_words,
-    word_tokenizer,
-)
+from plm_core.data.corpus_text import OFFLINE, PYTHON_DOCUMENTATION, Part, corpus_blocks, documentation_texts
+from plm_core.data.documents import DEFAULT_RULE
+from plm_core.data.registry import CORPORA
+from plm_core.data.splits import Documents, TextDocuments, TokenDocuments, first_documents, texts_in_memory
+from plm_core.data.texts import text_files
+from plm_core.data.token_files import TokenFile, is_token_file
+from plm_core.data.tokenize import TOKENIZER_CHARACTERS, read_text_blocks, sample
+from plm_core.data.tokenizer_training import train_tokenizer_of_kind, word_tokenizer
 from plm_core.data.tokenizers import Tokenizer
-from plm_core.runs.config import RunConfig
+from plm_core.runs.config import TOKENIZER_KINDS, RunConfig
 from plm_core.storyworld_v1 import EOS, Story, StoryWorld
 from plm_core.storyworld_v1.tasks import story_sentences
 
 STORYWORLD = "storyworld-"
+STORIES = 2000
 VALIDATION_STORIES = 200
-VALIDATION_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Training and validation documents, each a list of sentences (one sentence where a corpus marks none)."""
+    """The documents of a run."""
 
-    train: list[list[str]]
-    valid: list[list[str]]
+    train: Documents
+    """To train on."""
+    valid: Documents
+    """Held out, for validation."""
     world: StoryWorld | None = None
     """The generator, where the text comes from one."""
     valid_stories: tuple[Story, ...] = ()
     """The stories behind the validation documents."""
 
-    @property
-    def valid_characters(self) -> int:
-        """Characters of the validation text, with one for the end of each document."""
-        return sum(len(" ".join(document)) + 1 for document in self.valid)
+    @classmethod
+    def of(cls, train: list[str], valid: list[str]) -> Texts:
+        """Documents in memory, each with a line end between its sentences."""
+        return cls(texts_in_memory("given", train, DEFAULT_RULE), texts_in_memory("given", valid, DEFAULT_RULE))
 
 
 def load_texts(config: RunConfig) -> Texts:
-    """Load or generate the documents of a run.
+    """Find or generate the documents of a run. Their text is read when it is needed.
 
     Raises:
-        FileNotFoundError: neither a known corpus nor a file.
+        FileNotFoundError: neither a known corpus nor a path.
         ValueError: a corpus without enough text to hold some out.
     """
     if config.corpus.startswith(STORYWORLD):
         return story_texts(config)
-    if config.corpus == "python-documentation":
-        documents = [paragraphs(document) for document in python_documentation()]
-    elif config.corpus == "tinyshakespeare":
-        return Texts([[datasets.tinyshakespeare("train")]], [[datasets.tinyshakespeare("validation")]])
-    elif config.corpus == "text8":
-        return Texts([[datasets.text8("train")]], [[datasets.text8("validation")]])
-    elif config.corpus == "wikitext2":
-        train, valid = datasets.wikitext2("train")[: config.documents], datasets.wikitext2("validation")
-        return Texts([paragraphs(article) for article in train], [paragraphs(article) for article in valid])
-    elif Path(config.corpus).is_file():
-        text = "".join(read_blocks(Path(config.corpus)))
-        documents = [document.splitlines() for document in text.split("\n\n") if document.strip()]
+    limit = config.max_documents
+    if config.corpus in CORPORA:
+        train = named_text(config, "train")
+        train = train if limit is None else train.selecting(first_documents(limit))
+        own = config.validation
+        return Texts(train, named_text(config, "validation") if own is None else own_documents(config, own))
+    if config.corpus == PYTHON_DOCUMENTATION:
+        documents: Documents = texts_in_memory(config.corpus, documentation_texts(), config.documents)
     else:
-        known = "python-documentation, tinyshakespeare, text8, wikitext2, storyworld-small-en, storyworld-full-zh"
-        raise FileNotFoundError(f"no corpus and no file {config.corpus!r}: expected a path or one of {known}, ...")
-    return split_documents([d for d in documents if d][: config.documents])
+        documents = own_documents(config, Path(config.corpus))
+    if limit is not None:
+        documents = limited(documents, limit)
+    if config.validation is not None:
+        return Texts(documents, own_documents(config, config.validation))
+    return Texts(*documents.split())
 
 
-def split_documents(documents: list[list[str]]) -> Texts:
-    """Hold out every tenth document; of a single one, hold out its last sentences or its last tenth of text.
+def limited(documents: Documents, count: int) -> Documents:
+    """The first documents."""
+    if isinstance(documents, TokenDocuments):
+        return documents.first(count)
+    return documents.selecting(first_documents(count))
+
+
+def named_text(config: RunConfig, part: Part) -> TextDocuments:
+    """One part of a networked corpus."""
+    name = config.corpus
+    return TextDocuments(name, lambda: [corpus_blocks(name, part)], config.documents, 2 * CORPORA[name].bytes)
+
+
+def own_documents(config: RunConfig, path: Path) -> Documents:
+    """The documents of a text file, a folder of text files, or a token file.
 
     Raises:
-        ValueError: no text.
+        FileNotFoundError: there is no such path; the known corpora are named.
     """
-    documents = [[s for s in document if s.strip()] for document in documents]
-    documents = [document for document in documents if document]
-    if not documents:
-        raise ValueError("the corpus is empty: no line holds anything but white space")
-    if len(documents) == 1 and len(documents[0]) == 1:
-        text = documents[0][0]
-        cut = len(text) - math.ceil(len(text) * VALIDATION_SHARE)
-        return Texts([[text[:cut]]], [[text[cut:]]])
-    if len(documents) == 1:
-        sentences = documents[0]
-        cut = len(sentences) - math.ceil(len(sentences) * VALIDATION_SHARE)
-        return Texts([sentences[:cut]], [sentences[cut:]])
-    every = round(1 / VALIDATION_SHARE)
-    valid = documents[every - 1 :: every] or documents[-1:]
-    train = [d for number, d in enumerate(documents) if number % every != every - 1][: len(documents) - len(valid)]
-    return Texts(train, valid)
+    if not path.exists():
+        known = ", ".join([*CORPORA, *OFFLINE])
+        raise FileNotFoundError(f"no corpus and no file {str(path)!r}: expected a path or one of {known}")
+    if is_token_file(path):
+        return TokenDocuments.all_of(TokenFile(path))
+    files = text_files(path)
+    size = sum(file.stat().st_size for file in files)
+    return TextDocuments(str(path), lambda: map(read_text_blocks, files), config.documents, size)
 
 
 def story_texts(config: RunConfig) -> Texts:
@@ -104,27 +108,47 @@ def story_texts(config: RunConfig) -> Texts:
     if len(parts) != 2 or parts[0] not in ("small", "full") or parts[1] not in ("en", "zh"):
         raise ValueError(f"unknown corpus {config.corpus!r}: StoryWorlds are storyworld-{{small,full}}-{{en,zh}}")
     world = StoryWorld(parts[0], parts[1])
-    train = world.stories(seed=config.seed, split="train", count=config.documents or 2000)
+    train = world.stories(seed=config.seed, split="train", count=config.max_documents or STORIES)
     valid = tuple(world.stories(seed=0, split="valid", count=VALIDATION_STORIES))
-    return Texts([story_sentences(story) for story in train], [story_sentences(s) for s in valid], world, valid)
+    told = partial(texts_in_memory, config.corpus, rule=config.documents)
+    if config.validation is not None:
+        return Texts(told(map(story_text, train)), own_documents(config, config.validation), world)
+    return Texts(told(map(story_text, train)), told(map(story_text, valid)), world, valid)
 
 
-def paragraphs(document: Document) -> list[str]:
-    """The paragraphs of a document."""
-    return [line for line in document.text.splitlines() if line.strip()]
+def story_text(story: Story) -> str:
+    """A story as text, one sentence a line."""
+    return "\n".join(story_sentences(story))
 
 
 def train_tokenizer(config: RunConfig, texts: Texts) -> Tokenizer:
-    """Train the run's tokenizer on its training documents, and on nothing else; a world's words are given."""
+    """The tokenizer of a run: trained on its training documents and on nothing else, unless it is given.
+
+    A StoryWorld's words are known, a token file has its own, and the configuration may name a ready one.
+
+    Raises:
+        FileNotFoundError: the tokenizer named is not there.
+        ValueError: it is none, or not the one that a token file was made with.
+    """
+    if config.tokenizer not in TOKENIZER_KINDS:
+        return ready_tokenizer(config.tokenizer)
+    if isinstance(texts.train, TokenDocuments):
+        return texts.train.file.saved_tokenizer()
     if texts.world is not None:
         return word_tokenizer([word for word in texts.world.vocabulary if word != EOS])
-    sentences = (sentence for document in texts.train for sentence in document)
-    match config.tokenizer:
-        case "characters":
-            return train_characters(sentences, max_vocab_size=config.vocab_size)
-        case "words":
-            return train_words(sentences, max_vocab_size=config.vocab_size)
-        case "bpe":
-            return train_bpe(sentences, vocab_size=config.vocab_size)
-        case "wordpiece":
-            return train_wordpiece(sentences, vocab_size=config.vocab_size)
+    characters = sample(
+        (part.text for part in texts.train.parts()), characters=TOKENIZER_CHARACTERS, total=texts.train.characters
+    )
+    return train_tokenizer_of_kind(config.tokenizer, characters, config.vocab_size)
+
+
+def ready_tokenizer(path: str) -> Tokenizer:
+    """A tokenizer that is there: a ``tokenizer.json``, a run, or any folder with one.
+
+    Raises:
+        FileNotFoundError: there is none; the kinds that can be trained are named.
+    """
+    if not Path(path).exists():
+        kinds = ", ".join(TOKENIZER_KINDS)
+        raise FileNotFoundError(f"no tokenizer {path!r}: expected one to train ({kinds}), or the path of a ready one")
+    return Tokenizer.load(path)

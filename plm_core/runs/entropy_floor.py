@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from plm_core.data.documents import DEFAULT_RULE
 from plm_core.data.masking import MaskingConfig
 from plm_core.runs.config import RunConfig
 from plm_core.runs.corpus import Texts
@@ -29,10 +30,11 @@ def known_entropy(config: RunConfig, texts: Texts) -> Estimate | None:
         texts: its documents.
 
     Returns:
-        None where the text has no known generator, or its posteriors take too long.
+        None where the text has no known generator, its documents are other than the stories, or its posteriors take
+        too long.
     """
     stories = texts.valid_stories
-    if not stories:
+    if not stories or config.documents != DEFAULT_RULE:
         return None
     if not config.is_masked:
         words = sum(len(story.words) for story in stories)

@@ -1,0 +1,83 @@
+"""What is said about the text of a run: how much there is, what the tokenizer does not know, and units of the loss."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from plm_core.data.token_files import TokenFile
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """The size of a text in the units that a loss can be given in."""
+
+    documents: int
+    tokens: int
+    """Tokens that a causal model predicts: those of the text and the end of each document."""
+    text_bytes: int
+    """UTF-8 bytes of the original text; a line end, and what ends a document, counted as it stands in a file with
+    ``\\n``. 0 where it is not known."""
+    unknown: int
+    """How many of the tokens are [UNK]."""
+    unknown_bytes: int
+    """The bytes of the text that they stand for."""
+
+    @classmethod
+    def of(cls, file: TokenFile) -> TokenCounts:
+        """The counts of a token file."""
+        return cls(len(file), file.predicted_tokens, file.text_bytes, file.unknown, file.unknown_bytes)
+
+    @property
+    def unknown_share(self) -> float:
+        """The share of [UNK] among the tokens."""
+        return self.unknown / max(1, self.tokens)
+
+    def bits_per_byte(self, nats_per_token: float) -> float:
+        """A causal loss in bits per UTF-8 byte of the original text: it compares models with different tokenizers.
+
+        It is what a compressor that uses the model would need (Shannon 1948). Such a compressor must spell out what
+        the tokenizer does not know, so every byte behind an [UNK] costs eight bits more. Where only a part of the text
+        was scored, its tokens are taken to be as long as those of the whole.
+
+        Raises:
+            ValueError: the number of bytes is not known.
+        """
+        if not self.text_bytes:
+            raise ValueError("bits per byte need the text: these tokens were given as ids")
+        bits = nats_per_token / math.log(2) * self.tokens
+        return (bits + 8 * self.unknown_bytes) / self.text_bytes
+
+    def shown(self) -> str:
+        """The size for people."""
+        size = f", {self.text_bytes:,} bytes" if self.text_bytes else ""
+        return f"{self.documents:,} document{'s' * (self.documents != 1)}, {self.tokens:,} tokens{size}"
+
+    def warnings(self) -> list[str]:
+        """What a reader of the loss must know."""
+        if not self.unknown:
+            return []
+        return [
+            f"{self.unknown_share:.2%} of the tokens are [UNK]: the tokenizer does not know these characters or words. "
+            "Loss and perplexity flatter the model, which need not tell them apart; bits per byte count eight bits for "
+            "each byte of them"
+        ]
+
+
+def causal_lines(metrics: dict[str, float], counts: TokenCounts) -> list[str]:
+    """A causal loss for people: perplexity, bits per byte, and what flatters them; nothing for a masked model."""
+    loss = metrics.get("causal_lm/loss")
+    if loss is None:
+        return counts.warnings()
+    told = [f"perplexity: {perplexity(loss):.2f} per token"]
+    if counts.text_bytes:
+        told.append(f"bits per byte: {counts.bits_per_byte(loss):.4f}")
+    return told + counts.warnings()
+
+
+def perplexity(nats_per_token: float) -> float:
+    """exp of a loss; infinite where no float can hold it."""
+    try:
+        return math.exp(nats_per_token)
+    except OverflowError:
+        return math.inf
