@@ -11,11 +11,11 @@ from torch import Tensor
 
 from benchmarks.shapes import bert_config, gpt_config
 from benchmarks.text import prepare_text
+from plm_core.data.batch import real_tokens
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.interop.huggingface import save_pretrained
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt, GptConfig
-from plm_core.models.varlen import PackedSequences
 from plm_core.runtime import Precision
 
 Task = Literal["mlm+nsp", "causal"]
@@ -87,13 +87,8 @@ class TokenCount:
         model.register_forward_pre_hook(self._see, with_kwargs=True)
 
     def _see(self, model: torch.nn.Module, positional: object, inputs: dict[str, Any]) -> None:
-        mask = inputs.get("attention_mask")
-        if isinstance(mask, PackedSequences):
-            self._count += len(mask.places)
-        elif mask is None:
-            self._count += inputs["input_ids"].numel()
-        else:
-            self._count += (mask if mask.dim() == 2 else mask.any(dim=-1)).sum()
+        sequences = inputs.get("sequences")
+        self._count += real_tokens(inputs).sum() if sequences is None else len(sequences.token_indices)
 
     def take(self) -> int:
         """The count since the last call."""

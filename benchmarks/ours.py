@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from benchmarks.contest import Orders
 from benchmarks.job import Job, TokenCount, gradient_norm, load_batches
 from benchmarks.text import pair_batches, texts
+from plm_core.data.batch import BatchSource
 from plm_core.data.batches import PackedBatches, WindowBatches
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.evaluation.validation import TermsObjective
@@ -17,7 +18,8 @@ from plm_core.objectives.causal_lm import CausalLM
 from plm_core.objectives.masked_lm import MaskedLM
 from plm_core.objectives.sentence_pair import NextSentence
 from plm_core.training.config import TrainConfig
-from plm_core.training.trainer import BatchSource, Trainer
+from plm_core.training.hardware import Hardware
+from plm_core.training.trainer import Trainer
 
 
 def train(orders: Orders, job: Job) -> None:
@@ -73,7 +75,7 @@ def make_trainer(model: nn.Module, objective: TermsObjective, source: BatchSourc
         save_every=10**9,
         compile=job.compile,
     )
-    return Trainer(model, objective, source, config, device=job.device, precision=job.precision, quiet=True)
+    return Trainer(model, objective, source, config, hardware=Hardware(job.device, job.precision), quiet=True)
 
 
 def check_values(model: nn.Module, objective: TermsObjective, job: Job) -> tuple[list[float], list[float]]:

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from plm_core.data.batch import Batch
 from plm_core.data.batches import PaddedBatches, WindowBatches
 from plm_core.data.corpora import python_documentation
 from plm_core.data.tokenizer_training import train_characters, word_tokenizer
@@ -88,7 +89,7 @@ def make_model(name: str, vocab_size: int, context: int, seed: int) -> nn.Module
 
 
 def train(
-    model: nn.Module, source: Any, valid: list[Any], *, steps: int, peak: float, quiet: bool = True
+    model: nn.Module, source: Any, valid: Sequence[Batch], *, steps: int, peak: float, quiet: bool = True
 ) -> list[dict[str, Any]]:
     """Train a model and return its log."""
     config = TrainConfig(

@@ -39,6 +39,7 @@ from plm_core.objectives.masked_lm import MaskedLM
 from plm_core.objectives.sentence_pair import NextSentence, SentenceOrder
 from plm_core.runtime import Runtime, setup
 from plm_core.training.config import TrainConfig
+from plm_core.training.hardware import Hardware
 from plm_core.training.trainer import Trainer
 
 __all__ = ["exact_log_probs", "load"]  # for the chapter, which has the whole experiment under one name
@@ -105,7 +106,7 @@ def masked(rows: list[list[int]], tokenizer: Tokenizer, config: MaskingConfig, r
     return MaskedBatches(rows, tokenizer=tokenizer, masker=masker, max_length=CONTEXT, batch_size=16, seed=rt.seed)
 
 
-def standard_batches(rows: list[list[int]], tokenizer: Tokenizer) -> list[Batch]:
+def standard_batches(rows: list[list[int]], tokenizer: Tokenizer) -> Sequence[Batch]:
     """Rows corrupted by BERT's own recipe, always the same mask: what every variant is scored on."""
     masker = make_masker(tokenizer, MaskingConfig(), seed=12_345)
     return MaskedBatches(rows, tokenizer=tokenizer, masker=masker, max_length=CONTEXT, batch_size=64, seed=0).in_order()
@@ -137,7 +138,7 @@ def pretrain(variant: str, rt: Runtime, *, learning_rate: float | None = None) -
     )
     valid = standard_batches(rows_of(data.valid), data.tokenizer) if variant in MASKINGS else ()
     trainer = Trainer(
-        model, objective, source, config, valid_batches=valid, device=rt.device, precision=rt.precision, quiet=True
+        model, objective, source, config, valid_batches=valid, hardware=Hardware(rt.device, rt.precision), quiet=True
     )
     trainer.fit()
     curve = [

@@ -25,6 +25,7 @@ from plm_core.runtime import Runtime, seed_everything, setup
 from plm_core.storyworld_v1 import StoryWorld
 from plm_core.training.config import TrainConfig
 from plm_core.training.gradients import DivergedError
+from plm_core.training.hardware import Hardware
 from plm_core.training.trainer import Trainer
 
 SEEDS = [0, 1, 2]
@@ -96,7 +97,7 @@ class Text(NamedTuple):
     """Batches to learn from, batches to evaluate on, and what no model can beat on those, in nats per word."""
 
     source: PaddedBatches
-    valid: list[Batch]
+    valid: Sequence[Batch]
     floor: float
     group_of_word: Tensor
     """For each word, (V,), its group by frequency."""
@@ -175,7 +176,9 @@ def trainer_of(variant: str, seed: int, rt: Runtime, **changes: Any) -> tuple[Tr
     model = build(plan, seed, len(text.group_of_word), rt)
     config = train_config(plan, rt).replace(**changes)
     objective = CausalLM(label_smoothing=plan.label_smoothing)
-    trainer = Trainer(model, objective, text.source, config, valid_batches=text.valid, device=rt.device, quiet=True)
+    trainer = Trainer(
+        model, objective, text.source, config, valid_batches=text.valid, hardware=Hardware(rt.device), quiet=True
+    )
     return trainer, text
 
 

@@ -41,6 +41,7 @@ from plm_core.runtime import resolve_device
 from plm_core.storyworld_v1 import EOS, StoryWorld
 from plm_core.storyworld_v1.tasks import MOODS, mood
 from plm_core.training.config import TrainConfig
+from plm_core.training.hardware import Hardware
 from plm_core.training.trainer import Trainer
 from plm_core.weights import load_weights, save_weights
 
@@ -201,7 +202,9 @@ def train(
     )
     device = resolve_device()
     model.to(device)
-    trainer = Trainer(model, objective or task.objective, task.source(seed), config, device=device, quiet=True)
+    trainer = Trainer(
+        model, objective or task.objective, task.source(seed), config, hardware=Hardware(device), quiet=True
+    )
     if attach is not None:
         attach(trainer)
     trainer.fit()

@@ -27,6 +27,7 @@ from plm_core.runs.resume import resumed_config
 from plm_core.runs.start import start_model, start_tokenizer, with_initial_shape
 from plm_core.runtime import Runtime, setup
 from plm_core.training.checkpoints.directory import LAST, complete
+from plm_core.training.hardware import Hardware
 from plm_core.training.logs import plot_learning_curve, read_metrics
 from plm_core.training.trainer import Trainer
 
@@ -67,6 +68,8 @@ def pretrain(
         with processes.main_first():
             tokenizer = prepare_tokenizer(config, texts, source, is_new=processes.is_main and not resume)
             sources = prepare_sources(config, texts, tokenizer, may_write=processes.is_main, resume=resume)
+        if processes.is_main:
+            print("".join(f"{line}\n" for line in sources.lines()), end="", flush=True)
         model = build_model(config, tokenizer) if source is None else start_model(config, tokenizer, source)
         trainer = make_trainer(config, model, sources, processes, runtime, quiet=quiet)
         if resume:
@@ -131,9 +134,7 @@ def make_trainer(
         config.train,
         valid_batches=sources.valid,
         folder=config.output,
-        device=runtime.device,
-        precision=runtime.precision,
-        processes=processes,
+        hardware=Hardware(runtime.device, runtime.precision, processes),
         # backward costs twice forward; shorter rows than the context cost a little less than this
         flops_per_token=3 * flops_per_token(model.config, config.context, masked_fraction=config.masking.rate),
         quiet=quiet,

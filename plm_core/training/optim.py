@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plm_core.training.blocks import only_block_list
 from plm_core.training.config import TrainConfig
@@ -105,6 +105,29 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
         return torch.optim.SGD(groups, lr=rate, momentum=momentum, fused=True)
     momentum = 0.95 if config.momentum is None else config.momentum
     return MuonAdamW(groups, hidden_matrices(model), learning_rate=rate, momentum=momentum, betas=betas)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every group of parameters, times the group's ``lr_scale`` (:func:`decay_groups`)."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("lr_scale", 1.0)
+
+
+def skips_on_device(optimizer: torch.optim.Optimizer, device: torch.device) -> bool:
+    """Whether :func:`step_unless` works: on a GPU, for optimisers whose fused kernel reads a flag on the device."""
+    return device.type != "cpu" and hasattr(optimizer, "_step_supports_amp_scaling")
+
+
+def step_unless(optimizer: torch.optim.Optimizer, skip: Tensor) -> None:
+    """Make a step on a GPU, unless a flag there is 1; the host does not wait for the flag.
+
+    Args:
+        optimizer: one for which :func:`skips_on_device` is true.
+        skip: 0.0 or 1.0, a scalar on the device. Torch's fused kernels read it from the attribute ``found_inf``, which
+            torch's own ``GradScaler`` sets in the same way.
+    """
+    optimizer.found_inf = skip  # type: ignore[attr-defined]
+    optimizer.step()
 
 
 def hidden_matrices(model: nn.Module) -> set[nn.Parameter]:

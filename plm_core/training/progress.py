@@ -1,9 +1,9 @@
-"""Where a run is, and the sums that its next log record will average."""
+"""The progress of a run, and the sums whose averages go into its next log record."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -12,22 +12,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plm_core.data.batch import Batch, real_tokens
 from plm_core.distributed import Processes
 
 
 def clock() -> float:
-    """Seconds since some moment."""
+    """A monotonic clock, in seconds; only differences of its readings mean anything."""
     return perf_counter()
 
 
 @dataclass
 class Progress:
-    """Where a run is: everything besides weights, optimiser and random generators that resuming needs."""
+    """How far a run has come: what resuming needs besides weights, optimiser and random generators."""
 
     step: int = 0
     """Successful optimiser steps so far."""
     micro_batch_groups: int = 0
-    """Windows of micro-batches consumed so far; more than ``step`` if steps were skipped."""
+    """Groups of micro-batches used so far; more than ``step`` if steps were skipped."""
     tokens: int = 0
     """Real tokens seen so far."""
     best_loss: float = math.inf
@@ -51,30 +52,34 @@ class Running:
     """Sums since the last log record; tensors stay on the device until they are read."""
 
     totals: dict[str, Tensor] = field(default_factory=dict)
+    """Sums by name."""
     counts: dict[str, int] = field(default_factory=dict)
+    """For each sum the number of its terms."""
     tokens: int = 0
+    """Real tokens."""
     untimed: int = 0
-    """Those of the tokens that were seen before ``started``, by a run that this one continues."""
+    """How many of the tokens were seen before ``started``, by the run that this one continues."""
     started: float = field(default_factory=clock)
-    aside: float = 0.0
-    """Seconds since ``started`` that were spent on something else than training."""
+    """When training began or continued, by :func:`clock`."""
+    paused: float = 0.0
+    """Seconds since ``started`` that were not spent on training, but on evaluation or saving."""
 
     def start(self) -> None:
-        """Begin to take the time; nobody knows how long what was summed before has taken."""
-        self.started, self.aside, self.untimed = clock(), 0.0, self.tokens
+        """Start the clock; the time that the sums so far have taken is not known."""
+        self.started, self.paused, self.untimed = clock(), 0.0, self.tokens
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Leave out the time of what is done meanwhile. What a GPU still works on must be awaited first."""
+        """Stop the clock for the block. A GPU must have finished its work before the block begins."""
         begun = clock()
         try:
             yield
         finally:
-            self.aside += clock() - begun
+            self.paused += clock() - begun
 
     def seconds(self) -> float:
         """Seconds of training since ``started``."""
-        return clock() - self.started - self.aside
+        return clock() - self.started - self.paused
 
     def add(self, key: str, value: Tensor, count: int) -> None:
         """Add a sum and the number of its terms."""
@@ -82,6 +87,12 @@ class Running:
             self.totals[key] = torch.zeros((), device=value.device)
         self.totals[key] = self.totals[key] + value.detach()
         self.counts[key] = self.counts.get(key, 0) + count
+
+    def add_step(self, sums: Sequence[tuple[str, Tensor, int]], group: Sequence[Batch]) -> None:
+        """Add the sums of a step, by name and with the numbers of their terms, and the real tokens of its batches."""
+        for key, value, count in sums:
+            self.add(key, value, count)
+        self.tokens += sum(int(real_tokens(batch).sum()) for batch in group)
 
     def summed(self, processes: Processes) -> Running:
         """The sums over all processes, which must hold the same names."""
@@ -91,7 +102,7 @@ class Running:
         totals = processes.sum(torch.stack([self.totals[name] for name in names]))
         counts = processes.sum_counts({**self.counts, "tokens": self.tokens, "untimed": self.untimed})
         tokens, untimed = counts.pop("tokens"), counts.pop("untimed")
-        return Running(dict(zip(names, totals, strict=True)), counts, tokens, untimed, self.started, self.aside)
+        return Running(dict(zip(names, totals, strict=True)), counts, tokens, untimed, self.started, self.paused)
 
     def means(self) -> dict[str, float]:
         """Every sum divided by its count."""

@@ -1,7 +1,7 @@
 """The trainer: accumulate, divide once, clip, step, evaluate, save, log.
 
-It knows no model. It sees parameters, an objective that returns sums and counts, and a source of batches that is a pure
-function of an index, so that the position in the data is a number and resuming is exact.
+It is independent of the model. It needs parameters, an objective that returns sums and counts, and a source of batches
+that is a pure function of an index, so that the position in the data is a number and resuming is exact.
 """
 
 from __future__ import annotations
@@ -10,37 +10,29 @@ import dataclasses
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from plm_core.data.batch import Batch, real_tokens
-from plm_core.distributed import Processes, seed_per_rank
+from plm_core.data.batch import Batch, BatchSource
+from plm_core.distributed import seed_per_rank
 from plm_core.evaluation.validation import TermsObjective, move, validate
-from plm_core.runtime import Precision, peak_flops
 from plm_core.training.blocks import checkpoint_activations, compile_blocks
 from plm_core.training.checkpoints.directory import BEST, LAST, begin_run
 from plm_core.training.checkpoints.manager import Checkpoints
 from plm_core.training.checkpoints.state import batch_digest, random_state, restore_random_state
 from plm_core.training.config import TrainConfig
 from plm_core.training.gradients import DivergedError, Gradients, listed
+from plm_core.training.hardware import Hardware, peak_flops_of_all
 from plm_core.training.interrupt import Interrupted, deferred_interrupt
 from plm_core.training.logs import RunLog, rates_of
-from plm_core.training.optim import make_optimizer
+from plm_core.training.optim import make_optimizer, set_learning_rate, skips_on_device, step_unless
 from plm_core.training.parallel import check_shareable, local_gradients, nonfinite_ranks, wrap
 from plm_core.training.precision import LossScaler, ScaleCollapsedError, autocast, check_master_weights
 from plm_core.training.progress import Progress, Running
 
 Sums = list[tuple[str, Tensor, int]]
-
-
-class BatchSource(Protocol):
-    """Training batches as a pure function of their number: epochs, shuffling and corruption are inside."""
-
-    def batch(self, index: int) -> Batch:
-        """The batch of that number, from 0, without end."""
-        ...
 
 
 class Trainer:
@@ -53,10 +45,7 @@ class Trainer:
         config: how to train.
         valid_batches: batches to evaluate on, used again at every evaluation; none switches evaluation off.
         folder: where checkpoints and logs go; None keeps everything in memory.
-        device: where the batches are moved to.
-        precision: arithmetic of the forward pass, already resolved (:attr:`~plm_core.runtime.Runtime.precision`).
-        processes: the processes that train together, each with the same model, source and configuration; by default
-            this one alone. They share the micro-batches of a step, so that the run equals that of one process.
+        hardware: device, precision and processes.
         flops_per_token: floating-point operations that training on one real token costs, forward and backward; with it
             the speed log says how much of the hardware is used.
         quiet: show no progress bar.
@@ -75,41 +64,36 @@ class Trainer:
         *,
         valid_batches: Sequence[Batch] = (),
         folder: Path | str | None = None,
-        device: torch.device | str = "cpu",
-        precision: Precision = "fp32",
-        processes: Processes | None = None,
+        hardware: Hardware | None = None,
         flops_per_token: float | None = None,
         quiet: bool = False,
     ) -> None:
-        if precision != "fp32":
-            check_master_weights(model, precision)
-        self.model = model
-        self.objective = objective
-        self.source = source
-        self.config = config
+        self.model, self.objective, self.source, self.config = model, objective, source, config
         self.valid_batches = valid_batches
         self.folder = None if folder is None else Path(folder)
-        self.device = torch.device(device)
-        self.processes = Processes(device=self.device) if processes is None else processes
-        self.precision: Precision = precision
-        self.flops_per_token = flops_per_token
-        self.quiet = quiet
+        self.device, self.precision, self.processes = (Hardware() if hardware is None else hardware).resolved()
+        self.flops_per_token, self.quiet = flops_per_token, quiet
         self.progress = Progress()
         self.running = Running()
         self.records: list[dict[str, Any]] = []
-        self.newest: Batch = {}  # the last group's first batch, by which a resumed run knows its data again
-        check_shareable(config, self.processes)
-        seed_per_rank(self.processes)
-        if config.activation_checkpointing:
-            checkpoint_activations(model)
-        if config.compile:
-            compile_blocks(model, device=self.device)
+        self.last_batch: Batch = {}  # first batch of the last group: its digest lets a resumed run check its data
+        self.prepare_model()
         self.terms = wrap(model, objective, self.processes, lambda: move(self.micro_batch_group(0)[0], self.device))
         self.optimizer = make_optimizer(model, config)
         self.gradients = Gradients(model, self.processes)
-        self.scaler = LossScaler(self.device) if precision == "fp16" else None
-        # On a GPU the optimiser itself skips a bad step, if it can, and the host asks later.
-        self.asks_later = self.device.type != "cpu" and hasattr(self.optimizer, "_step_supports_amp_scaling")
+        self.scaler = LossScaler(self.device) if self.precision == "fp16" else None
+        self.checks_later = skips_on_device(self.optimizer, self.device)
+
+    def prepare_model(self) -> None:
+        """Check that the model can be trained as configured, and apply the options that act on its blocks."""
+        if self.precision != "fp32":
+            check_master_weights(self.model, self.precision)
+        check_shareable(self.config, self.processes)
+        seed_per_rank(self.processes)
+        if self.config.activation_checkpointing:
+            checkpoint_activations(self.model)
+        if self.config.compile:
+            compile_blocks(self.model, device=self.device)
 
     def fit(self) -> Progress:
         """Train until the last step or until patience runs out.
@@ -155,37 +139,39 @@ class Trainer:
         return self.progress
 
     def step(self) -> bool:
-        """One optimiser step over a group of micro-batches.
+        """One optimiser step over a group of micro-batches: accumulate, unscale, clip, step, zero the gradients.
 
         Returns:
             Whether the weights were changed; only an overflow under fp16 leaves them as they are.
         """
-        progress = self.progress
-        group = self.micro_batch_group(progress.micro_batch_groups)
-        self.newest = group[0]
+        group = self.micro_batch_group(self.progress.micro_batch_groups)
+        self.last_batch = group[0]
         loss, sums = self.accumulate(group)
-        progress.micro_batch_groups += 1
-        if not self.update(loss, sums):
-            return False
-        for key, value, count in sums:
-            self.running.add(key, value, count)
-        self.running.tokens += sum(int(real_tokens(batch).sum()) for batch in group)
-        progress.step += 1
-        return True
+        self.progress.micro_batch_groups += 1
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        norms_P = self.gradients.norms()
+        norm = self.gradients.clip(norms_P, self.config.max_grad_norm)
+        set_learning_rate(self.optimizer, self.config.rate(self.progress.step))
+        stepped = self.step_if_finite(loss, norms_P) if self.scaler is None else self.step_scaled(norms_P)
+        self.optimizer.zero_grad()
+        if stepped:
+            self.progress.step += 1
+            self.running.add_step([*sums, ("grad_norm", norm, 1)], group)
+        return stepped
 
     def micro_batch_group(self, number: int) -> list[Batch]:
-        """The micro-batches of a group that fall to this process."""
+        """This process's share of the micro-batches of a group, prepared for the objective."""
         first = number * self.config.micro_batches
-        mine = self.processes.shard(range(first, first + self.config.micro_batches))
-        return [self.objective.prepare(self.source.batch(index)) for index in mine]
+        indices = self.processes.shard(range(first, first + self.config.micro_batches))
+        return [self.objective.prepare(self.source.batch(index)) for index in indices]
 
     def accumulate(self, group: Sequence[Batch]) -> tuple[Tensor, Sums]:
         """Add up the gradients of a group; each loss is divided by its count over the *whole* group, that is over all
-        micro-batches in all processes.
+        micro-batches in all processes. Nothing here waits for the device.
 
         Returns:
-            The loss of the group over all processes, and this process's sums and counts to be logged. Nothing here
-            waits for the device.
+            The loss of the group over all processes, and this process's sums and counts to be logged.
         """
         counts = [self.objective.counts(batch) for batch in group]
         totals = self.processes.sum_counts({name: sum(count[name] for count in counts) for name in counts[0]})
@@ -200,41 +186,47 @@ class Trainer:
                 for name, part in terms.items():
                     loss = loss + self.objective.weights[name] * part.total / max(1, totals[name])
                     sums += [(f"{name}/{key}", value.detach(), count[name]) for key, value in part.sums().items()]
-                # The processes average their gradients; what is wanted is the sum.
+                # The processes average their gradients, and the step needs the sum.
                 scaled = loss if self.processes.size == 1 else loss * self.processes.size
                 (scaled if self.scaler is None else self.scaler.scale(scaled)).backward()
             whole = whole + loss.detach()
             sums.append(("loss", loss.detach(), int(is_last and self.processes.is_main)))  # one loss a group
         return self.processes.sum(whole), sums
 
-    def update(self, loss: Tensor, sums: Sums) -> bool:
-        """Unscale, clip, step, update the scale, zero the gradients; whether the weights were changed."""
-        step = self.progress.step + 1
-        if self.scaler is not None:
-            self.scaler.unscale_(self.optimizer)
-        norms_P = self.gradients.norms()
-        norm = self.gradients.clip(norms_P, self.config.max_grad_norm)
-        sums.append(("grad_norm", norm, 1))
-        rate = self.config.rate(self.progress.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get("lr_scale", 1.0)
-        stepped = True
-        if self.scaler is not None:
-            stepped = self.scaler.step(self.optimizer)
-            try:
-                self.scaler.update()
-            except ScaleCollapsedError as error:
-                names = listed(self.gradients.not_finite(norms_P))
-                where = f"step {step}, {self.nonfinite_ranks(self.progress.micro_batch_groups - 1)}"
-                raise ScaleCollapsedError(f"{where}: {error}. Not finite at the end: {names}") from None
+    def step_if_finite(self, loss: Tensor, norms_P: Tensor) -> bool:
+        """Under fp32 and bf16: step, unless the loss or a gradient is not finite, which ends the run.
+
+        On a GPU the optimiser's kernel itself skips the step, and the run ends when the host next reads values from the
+        device (:meth:`confirm`), so that it need not wait for the device at every step.
+
+        Raises:
+            DivergedError: on a CPU, the loss or a gradient is not finite.
+        """
+        nonfinite = self.gradients.watch(self.progress.step + 1, loss, norms_P)
+        if self.checks_later:
+            step_unless(self.optimizer, nonfinite)
         else:
-            found_inf = self.gradients.watch(step, loss, norms_P)
-            if self.asks_later:
-                self.optimizer.found_inf = found_inf  # type: ignore[attr-defined]
-            else:
-                self.check()
+            self.check()
             self.optimizer.step()
-        self.optimizer.zero_grad()
+        return True
+
+    def step_scaled(self, norms_P: Tensor) -> bool:
+        """Under fp16: step, unless a gradient has overflowed, and update the scale of the loss.
+
+        Returns:
+            Whether the weights were changed.
+
+        Raises:
+            ScaleCollapsedError: the gradients overflow at every scale.
+        """
+        assert self.scaler is not None
+        stepped = self.scaler.step(self.optimizer)
+        try:
+            self.scaler.update()
+        except ScaleCollapsedError as error:
+            names = listed(self.gradients.not_finite(norms_P))
+            where = f"step {self.progress.step + 1}, {self.nonfinite_ranks(self.progress.micro_batch_groups - 1)}"
+            raise ScaleCollapsedError(f"{where}: {error}. Not finite at the end: {names}") from None
         return stepped
 
     def due(self, every: int) -> bool:
@@ -283,7 +275,7 @@ class Trainer:
                 "skipped_steps": progress.micro_batch_groups - progress.step,
             }
         log.metrics(progress.step, {f"train/{key}": value for key, value in means.items()} | rates)
-        peak = (peak_flops(self.device, self.precision) or 0.0) * self.processes.size or None
+        peak = peak_flops_of_all(self.device, self.precision, self.processes)
         log.speed(progress.step, rates_of(timed, seconds, flops_per_token=self.flops_per_token, peak=peak))
         log.advance(loss=f"{means['loss']:.3f}", tokens_per_s=f"{timed / seconds:,.0f}")
         self.running = Running()
@@ -319,7 +311,7 @@ class Trainer:
         if kind == BEST:
             checkpoints.save_best(step, state)
             return
-        state["data"] = batch_digest(self.newest)
+        state["data"] = batch_digest(self.last_batch)
         state["scaler"] = None if self.scaler is None else self.scaler.state_dict()
         checkpoints.save(step, state, {"random": random_state(), "running": self.running.state_dict()})
 
@@ -343,8 +335,8 @@ class Trainer:
             self.running.load_state_dict(own["running"], self.device)
             restore_random_state(own["random"])
         if self.progress.micro_batch_groups and self.processes.is_main:
-            self.newest = self.micro_batch_group(self.progress.micro_batch_groups - 1)[0]
-            if batch_digest(self.newest) != state["data"]:
+            self.last_batch = self.micro_batch_group(self.progress.micro_batch_groups - 1)[0]
+            if batch_digest(self.last_batch) != state["data"]:
                 raise ValueError(
                     f"the saved run saw other data at step {self.progress.step}: resume it with the same corpus, "
                     "tokenizer, batch size, micro_batches and seed, or start a new run in another folder"

@@ -22,6 +22,7 @@ from torch import nn
 from plm_core.objectives.base import LossParts, Objective
 from plm_core.training.checkpoints import directory, manager
 from plm_core.training.config import TrainConfig
+from plm_core.training.hardware import Hardware
 from plm_core.training.trainer import Trainer
 
 STEPS, OVERFLOWS = 12, (2, 7)
@@ -117,7 +118,7 @@ def attempt(folder, mode, death):
         config,
         valid_batches=[{**Source(clock).batch(100 + i), "factor": torch.tensor(1.0)} for i in range(2)],
         folder=folder,
-        precision=mode,
+        hardware=Hardware(precision=mode),
         quiet=True,
     )
     try:

@@ -18,6 +18,7 @@ from plm_core.objectives.masked_lm import MaskedLM
 from plm_core.objectives.sentence_pair import NextSentence
 from plm_core.training.config import TrainConfig
 from plm_core.training.gradients import local
+from plm_core.training.hardware import Hardware
 from plm_core.training.parallel import whole
 from plm_core.training.trainer import Trainer
 
@@ -89,7 +90,7 @@ def make_trainer(processes, *, folder=None, model=None, source=None, both=True, 
         TrainConfig(**{**values, **config}),
         valid_batches=[Pairs(first=10_000).batch(index) for index in range(5)],
         folder=folder,
-        processes=processes,
+        hardware=Hardware(processes.device, processes=processes),
         quiet=True,
     )
 

@@ -19,6 +19,7 @@ from plm_core.objectives.masked_lm import MaskedLM
 from plm_core.objectives.sentence_pair import NextSentence
 from plm_core.training.config import TrainConfig
 from plm_core.training.gradients import DivergedError
+from plm_core.training.hardware import Hardware
 from plm_core.training.trainer import Trainer
 
 VOCABULARY = 30
@@ -58,8 +59,7 @@ def make_trainer(model=None, objective=None, *, precision="fp32", device="cpu", 
         objective or CausalLM(),
         Source(),
         TrainConfig(**config),
-        precision=precision,
-        device=device,
+        hardware=Hardware(device, precision),
         quiet=True,
     )
 
@@ -73,7 +73,7 @@ def poison_data(trainer, value):
     """What the token embeddings give is spoilt in the forward pass of one step."""
 
     def hook(module, inputs, output):
-        return output * value if trainer.progress.window == BAD_STEP - 1 else output
+        return output * value if trainer.progress.micro_batch_groups == BAD_STEP - 1 else output
 
     trainer.model.embeddings.word_embeddings.register_forward_hook(hook)
     return "embeddings"
@@ -84,7 +84,7 @@ def poison_loss(trainer, value):
 
     def spoilt(output, batch):
         parts = score(output, batch)
-        if trainer.progress.window == BAD_STEP - 1:
+        if trainer.progress.micro_batch_groups == BAD_STEP - 1:
             object.__setattr__(parts, "total", parts.total * value)
         return parts
 
@@ -94,7 +94,7 @@ def poison_loss(trainer, value):
 
 def poison_weight(trainer, value):
     def hook(module, inputs):
-        if trainer.progress.window == BAD_STEP - 1:
+        if trainer.progress.micro_batch_groups == BAD_STEP - 1:
             with torch.no_grad():
                 norm.weight[3] = value
 
@@ -105,7 +105,7 @@ def poison_weight(trainer, value):
 
 def poison_gradient(trainer, value):
     def hook(gradient):
-        return gradient * value if trainer.progress.window == BAD_STEP - 1 else gradient
+        return gradient * value if trainer.progress.micro_batch_groups == BAD_STEP - 1 else gradient
 
     name, norm = last_norm(trainer.model)
     norm.bias.register_hook(hook)
@@ -128,13 +128,13 @@ def test_stops_before_the_step(poison, value, later):
     for _ in range(BAD_STEP - 1):
         good.step()
     trainer = make_trainer()
-    trainer.asks_later = later
+    trainer.checks_later = later
     named = poison(trainer, value)
     with pytest.raises(DivergedError, match=f"step {BAD_STEP}, rank 0: the gradient is not finite in ") as caught:
         trainer.fit()
     assert named in str(caught.value)
     assert caught.value.step == BAD_STEP
-    assert (trainer.progress.step, trainer.progress.window) == (BAD_STEP - 1, BAD_STEP - later)
+    assert (trainer.progress.step, trainer.progress.micro_batch_groups) == (BAD_STEP - 1, BAD_STEP - later)
     assert trainer.records == [], "nothing after the bad step is reported"
     spoilt = poison is poison_weight
     for (name, a), b in zip(trainer.model.named_parameters(), good.model.parameters(), strict=True):
@@ -148,7 +148,7 @@ def test_fp16_skips_instead(poison):
     trainer.scaler.load_state_dict({**trainer.scaler.state_dict(), "scale": 64.0})
     poison(trainer, math.inf)
     progress = trainer.fit()
-    assert (progress.step, progress.window) == (10, 11)
+    assert (progress.step, progress.micro_batch_groups) == (10, 11)
     assert all(bool(p.isfinite().all()) for p in trainer.model.parameters())
     assert all(math.isfinite(value) for record in trainer.records for value in record.values())
 
@@ -156,12 +156,14 @@ def test_fp16_skips_instead(poison):
 @pytest.mark.parametrize("later", [False, True])
 def test_a_loss_that_is_not_finite_stops_even_where_no_gradient_shows_it(later):
     trainer = make_trainer()
-    trainer.asks_later = later
+    trainer.checks_later = later
     score = trainer.objective.score
 
     def constant_nan(output, batch):
         parts = score(output, batch)
-        object.__setattr__(parts, "total", parts.total + (math.nan if trainer.progress.window == 2 else 0.0))
+        object.__setattr__(
+            parts, "total", parts.total + (math.nan if trainer.progress.micro_batch_groups == 2 else 0.0)
+        )
         return parts
 
     trainer.objective.score = constant_nan
@@ -180,7 +182,7 @@ def test_a_bad_step_is_found_before_anything_is_measured_or_saved(tmp_path, even
         folder=tmp_path,
         quiet=True,
     )
-    trainer.asks_later = True
+    trainer.checks_later = True
     poison_gradient(trainer, math.nan)
     with pytest.raises(DivergedError, match=f"step {BAD_STEP}, rank 0"):
         trainer.fit()

@@ -182,7 +182,7 @@ def test_a_windows_loss_and_gradients_are_the_means_over_all_its_tokens(make, nu
     model.zero_grad()
     config = TrainConfig(steps=4, micro_batches=MICRO, warmup_steps=0, log_every=1)
     trainer = Trainer(model, task, source, config, quiet=True)
-    loss, _ = trainer.accumulate(trainer.window(number))
+    loss, _ = trainer.accumulate(trainer.micro_batch_group(number))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     assert found.keys() == gradients.keys()

@@ -7,6 +7,7 @@ from torch import nn
 from plm_core.objectives.base import LossParts, Objective
 from plm_core.training.config import TrainConfig
 from plm_core.training.gradients import DivergedError
+from plm_core.training.hardware import Hardware
 from plm_core.training.precision import LossScaler, ScaleCollapsedError, autocast
 from plm_core.training.trainer import Trainer
 
@@ -56,7 +57,7 @@ def make_trainer(source=None, *, precision="fp16", folder=None, model=None, **co
         Regression(),
         source or Source(),
         TrainConfig(**config),
-        precision=precision,
+        hardware=Hardware(precision=precision),
         folder=folder,
         quiet=True,
     )
@@ -116,7 +117,7 @@ def test_scaler_equals_torch_step_by_step(fused):
 def test_a_skipped_step_advances_nothing_but_the_data():
     trainer = make_trainer(Source(at0=float("inf"), at5=float("nan")), steps=8)
     progress = trainer.fit()
-    assert (progress.step, progress.window) == (8, 10)
+    assert (progress.step, progress.micro_batch_groups) == (8, 10)
     records = trainer.records
     assert [record["step"] for record in records] == list(range(1, 9)), "one record a successful step"
     rates = [record["learning_rate"] for record in records]
@@ -165,7 +166,7 @@ def test_a_collapsing_scale_stops_the_run():
     with pytest.raises(ScaleCollapsedError, match=r"step 1, rank 0: .* fell to 6.*Not finite.*hidden\.weight"):
         trainer.fit()
     assert trainer.progress.step == 0
-    assert trainer.progress.window == 30, "from 2^16 down past 2^-13"
+    assert trainer.progress.micro_batch_groups == 30, "from 2^16 down past 2^-13"
 
 
 def test_bf16_and_fp32_stop_where_fp16_skips():
@@ -189,7 +190,7 @@ def test_resumed_fp16_keeps_scale_and_place(tmp_path, stop):
     resumed = make_trainer(Source(**factors), folder=tmp_path / "cut")
     resumed.resume()
     resumed.fit()
-    assert resumed.progress.window == whole.progress.window == 12
+    assert resumed.progress.micro_batch_groups == whole.progress.micro_batch_groups == 12
     assert resumed.scaler.state_dict() == whole.scaler.state_dict()
     for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(a, b)
