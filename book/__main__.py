@@ -64,6 +64,9 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("new", help="start a chapter: text, exercises, experiment and place in the contents")
     command.add_argument("name", metavar="NAME", help="for example 11_curriculum")
+    command.add_argument("--part", help="for a chapter that book/map.yml does not have yet: the part that it joins")
+    command.add_argument("--title", help="its title")
+    command.add_argument("--about", help="the line that the landing page says about it")
     return top
 
 
@@ -111,7 +114,7 @@ def _experiment(options: argparse.Namespace, root: Path) -> None:
 def _new(options: argparse.Namespace, root: Path) -> None:
     from book.tool.scaffold import new_chapter
 
-    new_chapter(root, options.name)
+    new_chapter(root, options.name, part=options.part, title=options.title, about=options.about)
 
 
 if __name__ == "__main__":

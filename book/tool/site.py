@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from book.tool.chapters import BookError
-from book.tool.toc import toc_problems
+from book.tool.toc import numbered_toc, toc_problems
 
 INPUTS = (
     "_config.yml",
@@ -31,7 +31,7 @@ INPUTS = (
     "chapters/exercises/**/*.ipynb",
     "chapters/experiments/results/*.json",
     "chapters/*.py",
-    "chapters/checks/*.py",
+    "chapters/checks/**/*.py",
     "plm_core/**/*.py",
 )
 """What the pages are made from, as patterns in the repository."""
@@ -87,8 +87,10 @@ def run_sphinx(root: Path, output: Path) -> None:
     Raises:
         BookError: it did not succeed; the message holds what it said, and nothing else.
     """
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "_toc.yml").write_text(numbered_toc(root), encoding="utf-8")
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(root)]
-    command += ["--path-output", str(output), "--toc", str(root / "book/_toc.yml")]
+    command += ["--path-output", str(output), "--toc", str(output / "_toc.yml")]
     command += ["--warningiserror", "--nitpick", "--keep-going", "-q"]
     environment = {**os.environ, "PYTHONPATH": str(root), "NO_COLOR": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)

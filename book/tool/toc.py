@@ -53,6 +53,17 @@ def read_toc(root: Path) -> dict[str, str]:
     return pages
 
 
+def numbered_toc(root: Path) -> str:
+    """The table of contents whose chapters carry their numbers in the sidebar: the title from the map, behind it."""
+    toc: dict[str, Any] = yaml.safe_load((root / TOC).read_text(encoding="utf-8"))
+    titles = {f"chapters/{entry.name}": f"{entry.number} {entry.title}" for entry in read_map(root)}
+    for part in toc.get("parts", []):
+        for entry in part.get("chapters", []):
+            if entry["file"] in titles:
+                entry["title"] = titles[entry["file"]]
+    return yaml.safe_dump(toc, sort_keys=False, allow_unicode=True)
+
+
 def _files(entries: list[dict[str, Any]]) -> list[str]:
     found = []
     for entry in entries:

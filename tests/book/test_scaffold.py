@@ -1,17 +1,13 @@
-"""A new chapter runs, passes the check and stands in the table of contents as it is."""
+"""A new chapter takes its place in the table of contents and replaces nothing; `test_contributing` runs one."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
 
 import pytest
 import yaml
 
 from book.__main__ import main
 from book.tool.chapters import BookError
-from book.tool.execute import execute
-from book.tool.scaffold import new_chapter, with_chapter
+from book.tool.scaffold import new_chapter, with_chapter, with_entry, with_package
 from book.tool.toc import Entry
 
 TOC = """\
@@ -35,28 +31,6 @@ parts:
 PARTS = ["I", "II", "II", "III"]
 
 
-def test_a_new_chapter_runs_and_passes_the_check(tiny) -> None:
-    (tiny.root / "book" / "_toc.yml").write_text(TOC)
-    command = [sys.executable, "-m", "book", "new", "11_curriculum"]
-    done = subprocess.run(command, cwd=tiny.root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    for path in (
-        "chapters/11_curriculum.md",
-        "chapters/experiments/11_curriculum.py",
-        "chapters/experiments/results/11_curriculum.laptop.json",
-        "chapters/exercises/11_curriculum.md",
-        "chapters/exercises/wrong/11_curriculum.py",
-        "chapters/checks/curriculum/basics.py",
-    ):
-        assert tiny.path(path).is_file()
-        assert path in done.stdout
-        assert "[[" not in tiny.path(path).read_text() or path.endswith(".json")
-    execute(tiny.root, ["11"])
-    assert tiny.findings("11") == []
-    parts = yaml.safe_load(tiny.path("book/_toc.yml").read_text())["parts"]
-    assert {"caption": "III. Pretraining", "chapters": [{"file": "chapters/11_curriculum"}]} in parts
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -64,7 +38,7 @@ def test_a_new_chapter_runs_and_passes_the_check(tiny) -> None:
         ("11-Curriculum", "'11-Curriculum' is not a chapter's name"),
         ("../11_x", "'../11_x' is not a chapter's name"),
         ("11_curiculum", "11_curiculum is not on the map of the book. Did you mean 11_curriculum?"),
-        ("98_unheard_of", "98_unheard_of is not on the map of the book. Add its title"),
+        ("98_unheard_of", "98_unheard_of is not on the map of the book. Say what to add: --part, --title and --about"),
         ("01_lines", "chapter 01_lines is already there: edit chapters/01_lines.md"),
     ],
 )
@@ -73,6 +47,34 @@ def test_bad_names_are_refused_and_nothing_is_written(tiny, capsys, name, messag
     assert main(["new", name], tiny.root) == 2
     assert message in capsys.readouterr().err
     assert sorted(tiny.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "message"),
+    [
+        ("98_unheard_of", "VIII. Elsewhere", "there is no part 'VIII. Elsewhere'. Parts: I. Foundations, "),
+        ("11_curriculum", "III. Pretraining", "11_curriculum is on the map already"),
+    ],
+)
+def test_an_entry_of_the_map_is_neither_doubled_nor_lost(tiny, capsys, name, part, message) -> None:
+    before = tiny.path("book/map.yml").read_text()
+    assert main(["new", name, "--part", part, "--title", "T", "--about", "a"], tiny.root) == 2
+    assert message in capsys.readouterr().err
+    assert tiny.path("book/map.yml").read_text() == before
+
+
+def test_an_entry_is_added_to_the_map_in_order(root) -> None:
+    text = (root / "book" / "map.yml").read_text(encoding="utf-8")
+    lines = with_entry(text, Entry("08b_memory", 'Memory: "long"', "a, b", "II. The Transformer")).splitlines()
+    added = lines.index('    08b_memory: ["Memory: \\"long\\"", "a, b"]')
+    assert lines[added - 1].startswith("    08_")
+    assert lines[added + 1] == "- part: III. Pretraining"
+    assert lines[:added] + lines[added + 1 :] == text.splitlines()
+
+
+def test_a_list_of_packages_that_cannot_be_read_is_left_alone() -> None:
+    with pytest.raises(BookError, match="has no list `packages"):
+        with_package('packages = ["a"]\n', "b")
 
 
 def test_nothing_is_overwritten(tiny) -> None:
