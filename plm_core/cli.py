@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from plm_core.commands import compression, data, runs
+from plm_core.commands import compression, data, interchange, runs
 from plm_core.commands.app import App
 
 app = App()
@@ -31,6 +31,7 @@ app.command(runs.generate)
 app.command(name="fill-mask")(runs.fill_mask)
 app.command(compression.compress)
 app.command(compression.export)
+app.command(name="import")(interchange.import_model)
 app.command(compression.benchmark)
 
 

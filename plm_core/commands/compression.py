@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
@@ -31,21 +31,29 @@ def compress(
 def export(
     run: Annotated[Positional[Path], arg(metavar="MODEL")],
     output: Path,
-    format: str = "onnx",
+    format: Literal["onnx", "huggingface"] = "onnx",
     int8: bool = False,
     calibrate: int = 0,
 ) -> None:
-    """Write a trained or compressed model as an ONNX file.
+    """Write a trained or compressed model as an ONNX file, or as a folder that `transformers` opens.
 
     Args:
         run: the output folder of `plm train` or `plm compress`.
-        output: the file to write.
-        format: onnx, the only one.
-        int8: integer weights and activations; activations are rounded as they come.
+        output: the file or folder to write.
+        format: onnx, or huggingface: config.json, weights and tokenizer in a folder.
+        int8: for onnx: integer weights and activations; activations are rounded as they come.
         calibrate: with --int8, round activations in ranges that are chosen beforehand on that many training batches.
     """
     from plm_core.runs.export import export_run
+    from plm_core.runs.interchange import export_folder
 
+    if format == "huggingface":
+        if int8 or calibrate:
+            raise ValueError("--int8 and --calibrate belong to --format onnx: Hugging Face's layout holds floats")
+        for note in export_folder(run, output):
+            print(note)
+        print(f"transformers opens it by AutoModel.from_pretrained and AutoTokenizer.from_pretrained: {output}")
+        return
     print(f"{output}: {export_run(run, output, format=format, int8=int8, calibrate=calibrate):,} bytes")
 
 

@@ -19,6 +19,7 @@ from plm_core.compression.low_rank import LowRankLinear
 from plm_core.compression.quantize import QuantizeConfig, QuantizedEmbedding, QuantizedLinear, TiedOutput
 from plm_core.compression.structure import replace_modules
 from plm_core.models.attention import MultiHeadAttention
+from plm_core.models.bert import Bert
 from plm_core.weights import load_weights, save_weights
 
 STRUCTURE_FILE = "structure.json"
@@ -69,7 +70,9 @@ def rebuild(model: nn.Module, description: Description) -> None:
         try:
             old = model.get_submodule(name)
             check_sizes(old, values)
-            if kind == "attention" and isinstance(old, MultiHeadAttention):
+            if kind == "untrained" and isinstance(model, Bert):
+                model.untrained_heads = (*model.untrained_heads, name)
+            elif kind == "attention" and isinstance(old, MultiHeadAttention):
                 old.num_heads = int(values["num_heads"])
             elif kind == "linear":
                 made = nn.Linear(**values)
@@ -125,7 +128,9 @@ def save_compressed(model: nn.Module, folder: Path) -> None:
     """Write the structure and the weights of a compressed model into a folder, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
     save_weights(model, folder / WEIGHTS_FILE)
-    (folder / STRUCTURE_FILE).write_text(json.dumps(describe(model), indent=1), encoding="utf-8")
+    untrained = {name: {"kind": "untrained"} for name in getattr(model, "untrained_heads", ())}
+    structure = {**describe(model), **untrained}
+    (folder / STRUCTURE_FILE).write_text(json.dumps(structure, indent=1), encoding="utf-8")
 
 
 def load_compressed(model: nn.Module, folder: Path) -> None:

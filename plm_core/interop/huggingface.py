@@ -84,7 +84,8 @@ def load_pretrained(folder: str | Path) -> Model:
         missing = load_hugging_face(model, state)
     except ValueError as error:
         raise ValueError(str(error) if str(folder) in str(error) else f"{folder}: {error}") from error
-    model.untrained_heads = missing  # type: ignore[assignment]
+    if isinstance(model, Bert):
+        model.untrained_heads = missing
     return model.eval()
 
 

@@ -158,6 +158,9 @@ class Bert(nn.Module):
         position: a position scheme to use instead of the one that the configuration names.
     """
 
+    untrained_heads: tuple[str, ...] = ()
+    """Heads with initial weights in a model whose other weights were trained elsewhere, such as ``"mlm_head"``."""
+
     def __init__(self, config: BertConfig, *, position: PositionScheme | None = None) -> None:
         super().__init__()
         self.config = config
@@ -183,6 +186,20 @@ class Bert(nn.Module):
         ======================================  ===================================
         """
         initialise(self, std=self.config.initializer_range)
+
+    def require_trained(self, *heads: str) -> None:
+        """Refuse to use heads that still have their initial weights.
+
+        Raises:
+            ValueError: names the first of :attr:`untrained_heads` among them.
+        """
+        for head in heads:
+            if head in self.untrained_heads:
+                raise ValueError(
+                    f"this model came without its {head}: the published weights do not hold it, so that what it would "
+                    "predict is random. Train the model first (plm train, init_from=...), or use its hidden states "
+                    "(plm_core.interop.embed_texts)"
+                )
 
     def tied_weights(self) -> dict[str, str]:
         """Each alias and the parameter it shares: the MLM decoder, and what a position scheme shares over layers."""

@@ -10,20 +10,21 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from plm_core.compression.saved import STRUCTURE_FILE, load_compressed
-from plm_core.data.texts import read_blocks
 from plm_core.data.tokenizers import Tokenizer
-from plm_core.evaluation.perplexity import TextLoss, text_loss
+from plm_core.evaluation.perplexity import TextLoss
 from plm_core.evaluation.validation import validate
+from plm_core.interop import is_hugging_face_folder
 from plm_core.models.bert import Bert
 from plm_core.models.gpt import Gpt
-from plm_core.runs.batches import Sources, make_sources
+from plm_core.runs.batches import Sources, make_sources, text_sources
 from plm_core.runs.config import RunConfig
 from plm_core.runs.corpus import Texts, load_texts
 from plm_core.runs.entropy_floor import known_entropy
-from plm_core.runs.folder import CONFIG_FILE, check_run_files
+from plm_core.runs.folder import CONFIG_FILE, check_run_files, is_run
+from plm_core.runs.hugging_face import NO_CORPUS, opened_folder
+from plm_core.runs.text_report import TokenCounts
 from plm_core.storyworld_v1.entropy import Estimate
 from plm_core.training.checkpoints.directory import BEST, WEIGHTS, newest_checkpoint
 from plm_core.weights import load_weights
@@ -45,7 +46,8 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """Open the output folder of ``plm train``, finished or interrupted, or of ``plm compress``.
+        """Open the output folder of ``plm train``, finished or interrupted, of ``plm compress`` or ``plm import``, or a
+        folder in Hugging Face's layout.
 
         The best weights are loaded; those of the newest checkpoint, if the run was never evaluated.
 
@@ -54,6 +56,8 @@ class Run:
                 yet.
             ValueError: a part of it was changed or damaged since it was written, or the weights are not finite.
         """
+        if is_hugging_face_folder(folder) and not is_run(folder):
+            return cls(folder, *opened_folder(folder))
         files = check_run_files(folder)
         config = RunConfig.load(folder / CONFIG_FILE)
         tokenizer = Tokenizer.load(folder)
@@ -62,12 +66,15 @@ class Run:
             load_compressed(model, folder)
         else:
             load_weights(model, trained_weights(folder))
-        require_finite(model, folder)
         return cls(folder, config, tokenizer, model.eval())
 
     @cached_property
     def texts(self) -> Texts:
         """The documents of its corpus, for training and for validation."""
+        if self.config.corpus == NO_CORPUS:
+            raise ValueError(
+                f"{self.folder} comes from a Hugging Face folder, which names no corpus: give a text (--text)"
+            )
         return load_texts(self.config)
 
     @contextmanager
@@ -78,25 +85,53 @@ class Run:
 
     def validation(self) -> dict[str, float]:
         """Losses and metrics on the validation text: see :func:`~plm_core.evaluation.validation.validate`."""
+        return self.validation_metrics()[0]
+
+    def validation_metrics(self) -> tuple[dict[str, float], TokenCounts]:
+        """Losses and metrics on the validation text, and the size of that text."""
+        self._require_heads()
         with self.sources() as sources:
-            return validate(self.model, sources.objective, sources.valid)
+            return validate(self.model, sources.objective, sources.valid), sources.valid_tokens
+
+    def _require_heads(self) -> None:
+        if isinstance(self.model, Bert):
+            self.model.require_trained("mlm_head")
 
     @property
     def entropy(self) -> Estimate | None:
         """The lowest loss that any model could have on the validation text, in nats per token, where it is known."""
         return known_entropy(self.config, self.texts)
 
-    def text_loss(self, path: Path) -> TextLoss:
-        """The loss of a causal model on a text file, framed as one document, every character accounted for.
+    def text_metrics(self, path: Path) -> tuple[dict[str, float], TokenCounts]:
+        """Losses and metrics on a text, divided into documents as the run's own was, and the size of the text.
+
+        The same text has the same loss here as in the validation of a run.
+
+        Args:
+            path: a text file, a folder of text files, or a token file of the run's tokenizer.
 
         Raises:
-            ValueError: a masked model, or a file that is empty, binary or not UTF-8.
+            FileNotFoundError, ValueError: no such text, or none that fits.
+        """
+        self._require_heads()
+        with tempfile.TemporaryDirectory() as scratch:
+            sources = text_sources(self.config, path, self.tokenizer, Path(scratch))
+            return validate(self.model, sources.objective, sources.valid), sources.valid_tokens
+
+    def text_loss(self, path: Path) -> TextLoss:
+        """The loss of a causal model on a text.
+
+        The number of characters is left out where the tokenizer does not know some of them: the loss does not account
+        for those.
+
+        Raises:
+            ValueError: a masked model, or a text that cannot be read.
         """
         if not isinstance(self.model, Gpt):
-            raise ValueError("a masked model gives a text no probability: `plm evaluate` with a file needs causal_lm")
-        text = "".join(read_blocks(path))
-        ids = torch.tensor([self.tokenizer.bos_id, *self.tokenizer.encode(text), self.tokenizer.eos_id])
-        return text_loss(self.model, ids, context=self.config.context, characters=len(text) + 1)
+            raise ValueError("a masked model gives a text no probability: bits per character need causal_lm")
+        metrics, counts = self.text_metrics(path)
+        characters = None if counts.unknown else counts.characters
+        return TextLoss(metrics["causal_lm/loss"] * counts.tokens, counts.tokens, characters)
 
 
 def build_model(config: RunConfig, tokenizer: Tokenizer) -> Model:
@@ -122,14 +157,3 @@ def trained_weights(folder: Path) -> Path:
         if found is not None:
             return found / WEIGHTS
     raise FileNotFoundError(f"{folder} holds no complete checkpoint yet: run `plm train` to its first save")
-
-
-def require_finite(model: nn.Module, folder: Path) -> None:
-    """Refuse a model with weights that are infinite or no numbers.
-
-    Raises:
-        ValueError: names the first of them.
-    """
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise ValueError(f"{folder}: the weights are not finite ({name} holds nan or inf): the model is of no use")
