@@ -142,14 +142,19 @@ def stream(
     stop_token_id: int | None = None,
     suppressed_token_ids: Sequence[int] = (),
     seed: int | None = None,
+    first: int = 0,
 ) -> Iterator[list[tuple[int, int]]]:
     """Continue prompts token by token; arguments as of :func:`generate`.
 
     The cache makes a token cost one position instead of the whole text. When a sequence has filled the model's context,
     the older half of it is forgotten and the cache is filled again with what is left. Shorter sequences keep theirs.
 
+    Args:
+        first: the number of the first prompt, where these are a part of a larger set: the random numbers of a prompt
+            follow from the seed and its number.
+
     Yields:
-        After each step the new tokens, as pairs of a prompt's number and a token; sequences that have ended are left
+        After each step the new tokens, as pairs of a prompt's place and a token; sequences that have ended are left
         out. The model is in evaluation mode until the last step.
 
     Raises:
@@ -166,7 +171,7 @@ def stream(
     if len(set(suppressed_token_ids)) >= vocabulary:
         raise ValueError("all tokens of the vocabulary are suppressed: none is left to draw")
     device = next(iter(model.parameters())).device
-    uniform = None if sampling.is_greedy else uniform_numbers(seed, len(prompts), device=device)
+    uniform = None if sampling.is_greedy else uniform_numbers(seed, len(prompts), first=first, device=device)
     suppressed = torch.tensor(sorted(set(suppressed_token_ids)), device=device) if suppressed_token_ids else None
     state = Sequences(model, prompts, context, max_new_tokens, device)
     return _steps(model, state, max_new_tokens, sampling, stop_token_id, suppressed, uniform)

@@ -179,16 +179,17 @@ def check_finite(highest: Tensor) -> None:
         )
 
 
-def uniform_numbers(seed: int | None, sequences: int, *, device: torch.device) -> Iterator[Tensor]:
+def uniform_numbers(seed: int | None, sequences: int, *, device: torch.device, first: int = 0) -> Iterator[Tensor]:
     """Random numbers for draws, without end: at each step one in [0, 1) for each sequence, (B,) in fp64.
 
-    The numbers of a sequence are a pure function of the seed and its place in the batch. They depend neither on the
+    The numbers of a sequence are a pure function of the seed and the sequence's number. They depend neither on the
     number of sequences beside it nor on the device.
 
     Args:
         seed: from 0 to 2^64 - 1; None takes one from torch's global generator.
         sequences: B.
         device: where the numbers are needed.
+        first: the number of the first sequence.
 
     Raises:
         ValueError: a seed outside its range.
@@ -197,11 +198,12 @@ def uniform_numbers(seed: int | None, sequences: int, *, device: torch.device) -
     """
     if seed is not None and not 0 <= seed < 2**64:
         raise ValueError(f"the seed must lie between 0 and 2^64 - 1, got {seed}")
-    return _numbers(int(torch.randint(2**63 - 1, ())) if seed is None else seed, sequences, device)
+    seed = int(torch.randint(2**63 - 1, ())) if seed is None else seed
+    return _numbers(seed, range(first, first + sequences), device)
 
 
-def _numbers(seed: int, sequences: int, device: torch.device) -> Iterator[Tensor]:
-    generators = [np.random.Generator(np.random.Philox(key=[seed, row])) for row in range(sequences)]
+def _numbers(seed: int, sequences: range, device: torch.device) -> Iterator[Tensor]:
+    generators = [np.random.Generator(np.random.Philox(key=[seed, row])) for row in sequences]
     ahead = 1
     while True:
         numbers = np.stack([generator.random(ahead) for generator in generators], axis=1)
