@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
+
+if TYPE_CHECKING:
+    from plm_core.data.tokenizers import Tokenizer
 
 
 def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (), /, resume: bool = False) -> None:
@@ -70,10 +75,11 @@ def fill_mask(run: Positional[Path], text: Positional[str], top: int = 5) -> Non
         text: the text, with [MASK] where a token is missing.
         top: how many tokens to show.
     """
-    from plm_core.generation.text import fill
+    from plm_core.generation.text import MASK, fill
     from plm_core.runs.open import Run
 
     opened = Run.open(run)
+    report_unknown(opened.tokenizer, text.replace(MASK, " "), "the text")
     for number, guesses in enumerate(fill(opened.model, opened.tokenizer, text, top=top), start=1):
         print(f"[MASK] {number}")
         for token, probability in guesses:
@@ -82,37 +88,66 @@ def fill_mask(run: Positional[Path], text: Positional[str], top: int = 5) -> Non
 
 def generate(
     run: Positional[Path],
-    prompt: str = "",
+    prompt: str | None = None,
+    prompts: Path | None = None,
+    stream: bool = False,
     max_new_tokens: int = 100,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int | None = None,
 ) -> None:
-    """Continue a prompt with a causal model.
+    """Continue a prompt, or several, with a causal model.
 
     Args:
         run: the output folder of `plm train` with the objective causal_lm.
-        prompt: the beginning of the text; empty begins a document.
+        prompt: the beginning of the text; without one a document is begun.
+        prompts: a UTF-8 file with a prompt in each line that is not empty; they are continued side by side, and a line
+            of dashes stands between the texts.
+        stream: show the text while it is generated, one prompt after the other.
         max_new_tokens: how many tokens to add at most.
         temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token.
         top_k: choose among the k likeliest tokens.
         top_p: choose among the likeliest tokens that together have this probability.
         seed: seed of the draws; the same seed gives the same text.
     """
-    from plm_core.generation.text import continue_text
+    from plm_core.generation.sampling import Sampling
+    from plm_core.generation.text import continue_texts, read_prompts, stream_texts
     from plm_core.runs.open import Run
 
+    if prompt is not None and prompts is not None:
+        raise ValueError("--prompt and --prompts exclude each other: put all prompts into the file")
+    beginnings = [prompt or ""] if prompts is None else read_prompts(prompts)
     opened = Run.open(run)
-    print(
-        continue_text(
+    for number, beginning in enumerate(beginnings, start=1):
+        report_unknown(opened.tokenizer, beginning, "the prompt" if prompts is None else f"prompt {number}")
+    settings = Sampling(temperature, top_k, top_p)
+    if not stream:
+        texts = continue_texts(
+            opened.model, opened.tokenizer, beginnings, max_new_tokens=max_new_tokens, sampling=settings, seed=seed
+        )
+        print("\n-----\n".join(texts))
+        return
+    for number, beginning in enumerate(beginnings):
+        pieces = stream_texts(
             opened.model,
             opened.tokenizer,
-            prompt,
+            [beginning],
             max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
+            sampling=settings,
             seed=seed,
+            first=number,
         )
-    )
+        print("-----\n" * (number > 0) + beginning, end="", flush=True)
+        for _, piece in pieces:
+            print(piece, end="", flush=True)
+        print()
+
+
+def report_unknown(tokenizer: Tokenizer, text: str, name: str) -> None:
+    """Say on standard error which parts of a text are not in the vocabulary."""
+    from plm_core.generation.text import unknown_parts
+
+    if unknown := unknown_parts(tokenizer, text):
+        shown = ", ".join(map(repr, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
+        print(f"plm: {name} has parts that are not in the vocabulary and are read as [UNK]: {shown}", file=sys.stderr)
