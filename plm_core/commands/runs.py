@@ -46,24 +46,24 @@ def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (),
 
 
 def evaluate(run: Positional[Path], text: Path | None = None) -> None:
-    """Measure a trained model on the validation part of its corpus, or on a text file.
+    """Measure a trained model on the validation part of its corpus, or on a text of your own.
 
     Args:
         run: the output folder of `plm train`.
-        text: a UTF-8 text file; for causal models.
+        text: a UTF-8 text file, a folder of them, or a token file; its documents are found as the run's were.
     """
     from plm_core.runs.open import Run
     from plm_core.runs.report import shown
+    from plm_core.runs.text_report import causal_lines
 
     opened = Run.open(run)
-    if text is not None:
-        loss = opened.text_loss(text)
-        print(f"{loss.tokens:,} tokens: {loss.nats_per_token:.4f} nats per token, perplexity {loss.perplexity:.2f}")
-        print(f"{loss.bits_per_character:.4f} bits per character")
-        return
-    for key, value in opened.validation().items():
+    metrics, counts = opened.validation_metrics() if text is None else opened.text_metrics(text)
+    print(counts.shown())
+    for key, value in metrics.items():
         print(f"{key:<24} {value:.4f}")
-    if opened.entropy is not None:
+    for line in causal_lines(metrics, counts):
+        print(line)
+    if text is None and opened.entropy is not None:
         print(f"{'floor':<24} {shown(opened.entropy)}")
 
 

@@ -195,6 +195,7 @@ class TokenDocuments:
                 writer.end_document()
             # known of the whole file, not of each document
             writer.text_bytes, writer.unknown = round(source.text_bytes * share), round(source.unknown * share)
+            writer.characters = round(source.characters * share)
             writer.unknown_bytes = round(source.unknown_bytes * share)
         return TokenFile(path)
 

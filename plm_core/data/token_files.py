@@ -34,7 +34,7 @@ KIND = "tokens 2"
 METADATA = "metadata.json"
 TOKENIZER = "tokenizer"
 _BLOCK = 2**20
-_COUNTS = ("tokens", "documents", "lines", "vocab_size", "text_bytes", "unknown", "unknown_bytes")
+_COUNTS = ("tokens", "documents", "lines", "vocab_size", "text_bytes", "characters", "unknown", "unknown_bytes")
 
 
 class TokenFile:
@@ -57,6 +57,8 @@ class TokenFile:
         self.tokenizer_fingerprint: str = found["tokenizer"]
         self.text_bytes: int = found["text_bytes"]
         """UTF-8 bytes of the text, a line end counted as one; 0 where the file was made from ids."""
+        self.characters: int = found["characters"]
+        """Characters of the text, counted as its bytes are."""
         self.unknown: int = found["unknown"]
         """How many tokens are [UNK]."""
         self.unknown_bytes: int = found["unknown_bytes"]
@@ -182,7 +184,7 @@ class TokenFileWriter:
         self.tokenizer = tokenizer
         self.dtype = np.dtype("uint16" if vocab_size <= 2**16 else "uint32")
         self.num_tokens = self.num_documents = self.num_lines = 0
-        self.text_bytes = self.unknown = self.unknown_bytes = 0
+        self.text_bytes = self.characters = self.unknown = self.unknown_bytes = 0
         """What is known about the text; whoever writes it adds to them."""
         self._draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
 
@@ -249,6 +251,7 @@ class TokenFileWriter:
             vocab_size=self.vocab_size,
             tokenizer=self.tokenizer,
             text_bytes=self.text_bytes,
+            characters=self.characters,
             unknown=self.unknown,
             unknown_bytes=self.unknown_bytes,
         )

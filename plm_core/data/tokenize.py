@@ -104,6 +104,7 @@ def write_text(
                     writer.unknown += own.count(unknown)
                     writer.unknown_bytes += _unknown_bytes(tokenizer, part.text, unknown)
                 writer.text_bytes += len(part.text.encode())
+                writer.characters += len(part.text)
                 if part.begins_line:
                     if line is not None:
                         writer.add_line(*line)
@@ -125,6 +126,7 @@ def write_text(
                             "are longer than its context by itself"
                         )
                     writer.text_bytes += END_BYTES[rule]
+                    writer.characters += END_BYTES[rule]
                     writer.write(ids)
                     place, ids = place + len(ids), []
                     writer.end_document()

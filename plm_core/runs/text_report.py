@@ -18,6 +18,8 @@ class TokenCounts:
     text_bytes: int
     """UTF-8 bytes of the original text; a line end, and what ends a document, counted as it stands in a file with
     ``\\n``. 0 where it is not known."""
+    characters: int
+    """Characters of the original text, counted likewise."""
     unknown: int
     """How many of the tokens are [UNK]."""
     unknown_bytes: int
@@ -26,7 +28,7 @@ class TokenCounts:
     @classmethod
     def of(cls, file: TokenFile) -> TokenCounts:
         """The counts of a token file."""
-        return cls(len(file), file.predicted_tokens, file.text_bytes, file.unknown, file.unknown_bytes)
+        return cls(len(file), file.predicted_tokens, file.text_bytes, file.characters, file.unknown, file.unknown_bytes)
 
     @property
     def unknown_share(self) -> float:

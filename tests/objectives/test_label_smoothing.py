@@ -82,7 +82,7 @@ TASKS = [
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
 @pytest.mark.parametrize(("make_model", "task"), TASKS)
-def test_loss_and_gradients_are_torchs_summed_over_tokens_that_are_asked_for(make_model, task, smoothing):
+def test_loss_and_gradients_are_torchs_summed_over_labelled_tokens(make_model, task, smoothing):
     model, data, objective = make_model(), batch(), task(smoothing)
     expected = torch_loss(model, data, smoothing)
     expected.backward()
@@ -163,7 +163,7 @@ def test_the_trainer_logs_it_in_training_and_not_in_validation(make_model, task)
 
 @pytest.mark.parametrize("objective", [CausalLM, MaskedLM])
 @pytest.mark.parametrize("share", [-0.1, 1.0, 1.5])
-def test_impossible_shares(objective, share):
+def test_shares_outside_zero_to_one_are_refused(objective, share):
     with pytest.raises(ValueError, match="expected 0 <= it < 1"):
         objective(label_smoothing=share)
 
@@ -173,7 +173,7 @@ def run_config(folder, objective, **changes):
         "corpus": "storyworld-small-en",
         "output": folder,
         "objective": objective,
-        "documents": 40,
+        "max_documents": 40,
         "context": 64,
         "batch_size": 4,
         "model": DROPOUT_FREE,

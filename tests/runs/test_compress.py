@@ -16,6 +16,7 @@ from plm_core.compression.prune import sparsity
 from plm_core.runs.batches import causal_source
 from plm_core.runs.compare import characters
 from plm_core.runs.compression_steps import Prune, Quantize, parse_method
+from plm_core.runs.corpus import Texts
 from plm_core.runs.open import Run
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -25,7 +26,7 @@ def train(folder: Path, objective: str) -> Path:
     """A tiny run."""
     values = {
         "corpus": "storyworld-small-en",
-        "documents": 40,
+        "max_documents": 40,
         "context": 128,
         "batch_size": 4,
         "objective": objective,
@@ -125,9 +126,10 @@ def test_runs_and_files_are_compared_on_the_same_text(causal, tmp_path, capsys):
 def test_bits_per_character_are_those_of_the_text(causal, tmp_path):
     run = Run.open(causal)
     config, tokenizer = run.config, run.tokenizer
-    documents = [["He goes", "to the garden."], ["She takes the ball."]]
-    batches = causal_source(config.replace(batch_size=2), documents, tokenizer, tmp_path / "test.tokens").in_order()
-    read = [tokenizer.decode(tokenizer.encode("\n".join(document))) for document in documents]
+    documents = ["He goes\nto the garden.", "She takes the ball."]
+    file = Texts.of(documents, []).train.write(tokenizer, tmp_path / "test.tokens")
+    batches = causal_source(config.replace(batch_size=2), file, tokenizer).in_order()
+    read = [tokenizer.decode(tokenizer.encode(document)) for document in documents]
     assert characters(batches, tokenizer) == sum(len(text) + 1 for text in read)
 
 

@@ -1,6 +1,7 @@
 """The floor of a run: exact for causal models, a bound in expectation for masked ones."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -28,7 +29,7 @@ def stories():
 
 
 def run_config(**changes):
-    return RunConfig.from_dict({"corpus": "storyworld-small-en", "output": "unused", "documents": 2, **changes})
+    return RunConfig.from_dict({"corpus": "storyworld-small-en", "output": "unused", "max_documents": 2, **changes})
 
 
 @given(posteriors, st.integers(6, 500), st.floats(0, 1), st.floats(0, 1))
@@ -70,7 +71,9 @@ def test_is_a_pure_function_of_its_seed_and_lies_below_the_causal_floor(stories)
     assert entropy == masked_entropy(stories, ALL_MASKED, words_per_story=4, seed=1)
     assert entropy != masked_entropy(stories, ALL_MASKED, words_per_story=4, seed=2)
     assert entropy.units == 4 * len(stories)
-    causal = known_entropy(run_config(), Texts([], [], stories[0].world, tuple(stories)))
+    causal = known_entropy(
+        run_config(), replace(Texts.of([], []), world=stories[0].world, valid_stories=tuple(stories))
+    )
     assert causal.half_width == 0
     assert 0 < entropy.mean < causal.mean  # words after the gap can only help
 

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from plm_core.cli import main
-from plm_core.runs.batches import make_sources, text_blocks, word_starts
+from plm_core.data.documents import documents_as_text
+from plm_core.runs.batches import make_sources
 from plm_core.runs.config import RunConfig, read_run_config
-from plm_core.runs.corpus import Texts, load_texts, split_documents, train_tokenizer
+from plm_core.runs.corpus import Texts, load_texts, train_tokenizer
 from plm_core.runs.folder import only_user
 from plm_core.runs.open import Run, build_model
 from plm_core.runs.pretrain import pretrain
@@ -24,7 +25,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 TINY = {
     "corpus": "storyworld-small-en",
-    "documents": 40,
+    "max_documents": 40,
     "context": 128,
     "batch_size": 4,
     "model": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32},
@@ -96,7 +97,7 @@ def test_words_out(write, capsys, tmp_path):
     file = tmp_path / "text.txt"
     file.write_text("a boy called tom was in the kitchen .", encoding="utf-8")
     assert main(["evaluate", run, "--text", str(file)]) == 0
-    assert "bits per character" in capsys.readouterr().out
+    assert "bits per byte" in capsys.readouterr().out
     assert "filling blanks needs a masked objective" in refused(capsys, "fill-mask", run, "a [MASK]")
 
 
@@ -141,9 +142,9 @@ def test_overfits_32_sentences(objective, tmp_path):
         masking={"dynamic": False},
         train={"steps": 250, "learning_rate": 5e-3, "warmup_steps": 20, "log_every": 10, "weight_decay": 0.0},
     )
-    story = load_texts(config.replace(documents=4))
-    sentences = [sentence for document in story.train for sentence in document][:32]
-    texts = Texts([[sentence] for sentence in dict.fromkeys(sentences)], [[sentences[0]]])
+    stories = load_texts(config.replace(max_documents=4)).train
+    sentences = [line for story in documents_as_text(stories.parts()) for line in story.split("\n")][:32]
+    texts = Texts.of(list(dict.fromkeys(sentences)), [sentences[0]])
     tokenizer = train_tokenizer(config.replace(tokenizer="words"), texts)
     sources = make_sources(config, texts, tokenizer, tmp_path)
     trainer = Trainer(build_model(config, tokenizer), sources.objective, Whole(sources.train), config.train, quiet=True)
@@ -217,7 +218,7 @@ def test_mistakes_in_the_configuration(write, capsys, tmp_path, changes, overrid
     ("text", "changes", "message"),
     [
         ("", {}, "is empty"),
-        ("\n \n\n", {}, "the corpus is empty"),
+        ("\n \n\n", {}, "holds no text, only white space"),
         ("one short line", {"tokenizer": "characters"}, "shorter than the context"),
         ("a b c d\n" * 30, {"objective": "masked_lm+next_sentence", "tokenizer": "words"}, "only one document"),
         (
@@ -266,30 +267,3 @@ def test_opening_gives_the_best_weights(write, tmp_path):
     assert run.config.output == run.folder == tmp_path / "run"
     assert run.model.config.vocab_size == len(run.tokenizer)
     assert not run.model.training
-
-
-def test_held_out_text_is_not_trained_on():
-    texts = split_documents([[f"document {number}"] for number in range(40)])
-    assert len(texts.valid) == 4
-    assert not {d[0] for d in texts.train} & {d[0] for d in texts.valid}
-    one = split_documents([["x" * 1000]])
-    assert (len(one.train[0][0]), len(one.valid[0][0])) == (900, 100)
-
-
-def test_blocks_join_to_the_text():
-    document = ["word " * 300_000, "end", "x" * 3_000_000]
-    blocks = list(text_blocks(document))
-    assert "".join(blocks) == "\n".join(document)
-    assert max(map(len, blocks)) <= 2**20
-
-
-def test_word_starts_follow_the_tokenizer():
-    from plm_core.data.tokenizer_training import train_bpe, train_wordpiece
-
-    text = "the boy called tommy walked to the kitchen and the garden " * 3
-    for make in (train_wordpiece, train_bpe):
-        tokenizer = make([text], vocab_size=300)
-        encoding = tokenizer.encoding("the tommy garden")
-        starts = word_starts(encoding.ids, tokenizer)
-        words = [number == 0 or word != encoding.word_ids[number - 1] for number, word in enumerate(encoding.word_ids)]
-        assert starts[1:] == words[1:]

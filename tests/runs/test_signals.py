@@ -16,7 +16,7 @@ from plm_core.training.trainer import Trainer
 
 TINY = {
     "corpus": "storyworld-small-en",
-    "documents": 40,
+    "max_documents": 40,
     "context": 128,
     "batch_size": 2,
     "model": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32},
@@ -134,7 +134,7 @@ def test_stopped_and_continued_as_it_says(monkeypatch, write, whole, tmp_path, c
     assert remains(tmp_path / "cut") == whole
 
 
-def test_stopped_twice(monkeypatch, write, whole, tmp_path, capsys):
+def test_a_run_stopped_twice_ends_as_one_that_was_never_stopped(monkeypatch, write, whole, tmp_path, capsys):
     arguments = ["train", write("cut")]
     for _ in range(2):
         with monkeypatch.context() as patch:

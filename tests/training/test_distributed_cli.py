@@ -15,7 +15,7 @@ from plm_core.training.logs import read_metrics
 
 TINY = {
     "corpus": "storyworld-small-en",
-    "documents": 40,
+    "max_documents": 40,
     "context": 128,
     "batch_size": 2,
     "model": {
@@ -83,7 +83,7 @@ def test_two_processes_make_the_run_of_one(run_ranks, write, tmp_path, capsys):
         ({"corpus": "no-such-corpus"}, "no-such-corpus"),
     ],
 )
-def test_a_mistake_is_told_once(run_ranks, write, changes, message):
+def test_a_mistake_of_all_processes_is_reported_once(run_ranks, write, changes, message):
     outcomes = run_ranks("command", arguments=["train", write("run", **changes)])
     errors = [error for _, (_, _, error) in outcomes if error]
     assert len(errors) == 1
@@ -104,7 +104,7 @@ def test_a_mistake_is_told_once(run_ranks, write, changes, message):
         ),
     ],
 )
-def test_a_command_is_told_as_it_was_started(monkeypatch, environment, words):
+def test_messages_repeat_the_command_as_it_was_started(monkeypatch, environment, words):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():

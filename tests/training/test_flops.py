@@ -71,13 +71,13 @@ def test_known_hardware_has_its_data_sheets_number(named, name, fp32, half):
     ],
 )
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_unknown_hardware_has_none(named, name, precision):
+def test_the_peak_of_unknown_hardware_is_unknown(named, name, precision):
     named(name)
     assert peak_flops(GPU, precision) is None
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_cpu_has_none(precision):
+def test_the_peak_of_a_cpu_is_unknown(precision):
     assert peak_flops(CPU, precision) is None
 
 
@@ -85,7 +85,7 @@ def test_less_precision_is_never_slower():
     assert all(rate["fp32"] <= min(rate.values()) for rate in PEAK_FLOPS.values())
 
 
-def test_rates_are_of_one_piece():
+def test_rates_and_utilisation_follow_from_tokens_seconds_and_peak():
     rates = rates_of(600, 2.0, flops_per_token=1e6, peak=1e9)
     assert rates == {"tokens_per_second": 300.0, "seconds": 2.0, "flops_per_second": 3e8, "mfu": 0.3}
     assert "flops_per_second" not in rates_of(600, 2.0, peak=1e9), "the cost of a token is not known"
@@ -144,14 +144,14 @@ def timed_tokens(record):
 
 
 @pytest.mark.parametrize("peak", [None, 5e9])
-def test_the_log_is_consistent(monkeypatch, tmp_path, peak):
+def test_logged_rates_follow_from_the_logged_tokens_and_seconds(monkeypatch, tmp_path, peak):
     asked = []
 
     def known(device, precision):
         asked.append((device, precision))
         return peak
 
-    monkeypatch.setattr("plm_core.training.trainer.peak_flops", known)
+    monkeypatch.setattr("plm_core.training.hardware.peak_flops", known)
     make_trainer(tmp_path).fit()
     assert set(asked) == {(CPU, "fp32")}
     records = speeds(tmp_path)
@@ -167,7 +167,7 @@ def test_the_log_is_consistent(monkeypatch, tmp_path, peak):
 
 
 def test_without_the_cost_of_a_token_only_tokens_are_logged(monkeypatch, tmp_path):
-    monkeypatch.setattr("plm_core.training.trainer.peak_flops", lambda device, precision: 1e9)
+    monkeypatch.setattr("plm_core.training.hardware.peak_flops", lambda device, precision: 1e9)
     make_trainer(tmp_path, cost=None).fit()
     assert all(record.keys() == {"step", "tokens_per_second", "seconds"} for record in speeds(tmp_path))
 
@@ -263,7 +263,7 @@ def test_a_run_counts_three_forward_passes_a_token(monkeypatch, tmp_path):
         corpus="storyworld-small-en",
         output=tmp_path,
         objective="masked_lm",
-        documents=40,
+        max_documents=40,
         context=64,
         batch_size=4,
         model={"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32},
