@@ -78,7 +78,7 @@ def compare_models(
 
 def text_of(config: RunConfig) -> tuple[object, ...]:
     """What decides on the text that a run is measured on, and on what is predicted in it."""
-    return (config.objective, config.corpus, config.documents)
+    return (config.objective, config.corpus, config.documents, config.max_documents, config.validation)
 
 
 def open_file(path: Path, run: Run, threads: int) -> OnnxModel:

@@ -17,6 +17,7 @@ from pathlib import Path
 from plm_core.compression.saved import STRUCTURE_FILE
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.ownership import file_sha256, marker, read_marker, refuse_link, replace_file, sha256
+from plm_core.runs.batches import TRAIN, VALID
 from plm_core.runs.config import RunConfig
 from plm_core.training.checkpoints.directory import LAST, check_run_folder, complete
 from plm_core.training.logs import METRICS_FILE, SPEED_FILE
@@ -26,7 +27,7 @@ KIND = "run 1"
 CONFIG_FILE = "config.yaml"
 CURVE_FILE = "learning_curve.png"
 LOCK_FILE = "in_use.lock"
-TOKEN_FILES = ("train.tokens", "valid.tokens")
+TOKEN_FILES = (TRAIN, VALID)
 WRITTEN_IN_TRAINING = (METRICS_FILE, SPEED_FILE, CURVE_FILE, "tensorboard", *TOKEN_FILES)
 """What training writes besides checkpoints and the files that the marker lists."""
 
@@ -94,7 +95,7 @@ def write_run_files(folder: Path, contents: Mapping[str, bytes]) -> None:
     Raises:
         FileExistsError: a file is there that is not the program's own, or a link; nothing was written.
     """
-    old = require_run(folder) if is_run(folder) else {}
+    old = require_run(folder) if is_own_marker(folder / MARKER) else {}
     for name in (*contents, MARKER):
         refuse_foreign(folder / name, old.get(name, []))
     folder.mkdir(parents=True, exist_ok=True)
@@ -150,7 +151,7 @@ def check_new_run(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder: choose another output folder (output=...)")
-    old = require_run(folder) if is_run(folder) else {}
+    old = require_run(folder) if is_own_marker(folder / MARKER) else {}
     if old and complete(folder, LAST):
         raise FileExistsError(
             f"{folder} already holds a run: continue it with --resume, or choose another folder (output=...)"

@@ -65,17 +65,22 @@ def pretrain(
     with processes.main_first():
         texts = load_texts(config)
     with only_user(config.output) if processes.is_main else contextlib.nullcontext():
+        is_new = processes.is_main and not resume
         with processes.main_first():
-            tokenizer = prepare_tokenizer(config, texts, source, is_new=processes.is_main and not resume)
-            sources = prepare_sources(config, texts, tokenizer, may_write=processes.is_main, resume=resume)
-        if processes.is_main:
-            print("".join(f"{line}\n" for line in sources.lines()), end="", flush=True)
-        model = build_model(config, tokenizer) if source is None else start_model(config, tokenizer, source)
+            tokenizer = make_tokenizer(config, texts, source) if is_new else Tokenizer.load(config.output)
+            model = build_model(config, tokenizer) if source is None else start_model(config, tokenizer, source)
+            if is_new:
+                write_run_files(config.output, run_files(config, tokenizer))
+            sources = make_sources(
+                config, texts, tokenizer, config.output, write=is_new or must_write(config, processes)
+            )
         trainer = make_trainer(config, model, sources, processes, runtime, quiet=quiet)
         if resume:
             continue_run(config, tokenizer, trainer)
+        if processes.is_main:
+            print("".join(f"{line}\n" for line in sources.lines()), end="", flush=True)
         trainer.fit()
-        return make_report(config, texts, trainer) if processes.is_main else None
+        return make_report(config, texts, sources, trainer) if processes.is_main else None
 
 
 def check_start(config: RunConfig, *, resume: bool) -> tuple[RunConfig, bool]:
@@ -107,20 +112,14 @@ def notice(text: str) -> None:
     print(f"plm: {text}", file=sys.stderr)
 
 
-def prepare_tokenizer(config: RunConfig, texts: Texts, source: Run | None, *, is_new: bool) -> Tokenizer:
-    """The tokenizer of a run: made and saved with the configuration in a new run, else read from its folder."""
-    if not is_new:
-        return Tokenizer.load(config.output)
-    tokenizer = train_tokenizer(config, texts) if source is None else start_tokenizer(config, source)
-    config.model_config(tokenizer.vocab_size)
-    write_run_files(config.output, run_files(config, tokenizer))
-    return tokenizer
+def make_tokenizer(config: RunConfig, texts: Texts, source: Run | None) -> Tokenizer:
+    """The tokenizer of a new run: that of the weights that it starts from, else one made for its text."""
+    return train_tokenizer(config, texts) if source is None else start_tokenizer(config, source)
 
 
-def prepare_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, *, may_write: bool, resume: bool) -> Sources:
-    """The batches of a run. A resumed run reads the token files that it began with, and makes none anew."""
-    there = all((config.output / name).exists() for name in TOKEN_FILES)
-    return make_sources(config, texts, tokenizer, config.output, write=may_write and not (resume and there))
+def must_write(config: RunConfig, processes: Processes) -> bool:
+    """Whether the token files of a resumed run are missing; those that are there are read, and none is made anew."""
+    return processes.is_main and not all((config.output / name).exists() for name in TOKEN_FILES)
 
 
 def make_trainer(
@@ -150,10 +149,11 @@ def continue_run(config: RunConfig, tokenizer: Tokenizer, trainer: Trainer) -> N
         write_run_files(config.output, run_files(config, tokenizer))
 
 
-def make_report(config: RunConfig, texts: Texts, trainer: Trainer) -> Report:
+def make_report(config: RunConfig, texts: Texts, sources: Sources, trainer: Trainer) -> Report:
     """What a finished run reached; draws its learning curve."""
     records, entropy, progress = read_metrics(config.output), known_entropy(config, texts), trainer.progress
     plot_learning_curve(records, config.output / CURVE_FILE, entropy=None if entropy is None else entropy.mean)
     best = next((r for r in records if r["step"] == progress.best_step and "valid/loss" in r), {})
     metrics = {key.removeprefix("valid/"): value for key, value in best.items() if key.startswith("valid/")}
-    return Report(progress.step, progress.best_step, num_parameters(trainer.model), metrics, entropy)
+    parameters = num_parameters(trainer.model)
+    return Report(progress.step, progress.best_step, parameters, metrics, entropy, sources.valid_tokens)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from plm_core.runs.text_report import TokenCounts, perplexity
 from plm_core.storyworld_v1.entropy import Estimate
 
 
@@ -19,22 +19,26 @@ class Report:
     """Validation metrics of the best weights; empty if their record is lost."""
     entropy: Estimate | None = None
     """The best loss that any model could have, in nats per predicted token, where it is known."""
+    text: TokenCounts | None = None
+    """The size of the validation text, for the loss in bits per byte."""
 
     def lines(self) -> list[str]:
         """The report for people."""
         head = f"{self.parameters:,} parameters, best of {self.steps} steps after step {self.best_step}"
-        return [head, *metric_lines(self.metrics, self.entropy)]
+        return [head, *metric_lines(self.metrics, self.entropy, self.text)]
 
 
-def metric_lines(metrics: dict[str, float], entropy: Estimate | None) -> list[str]:
-    """Validation metrics for people: accuracies, the loss with its units, and the distance to the known entropy."""
+def metric_lines(metrics: dict[str, float], entropy: Estimate | None, text: TokenCounts | None) -> list[str]:
+    """Validation metrics for people: accuracies, the loss in its units, and the distance to the known entropy."""
     lines = [
         f"{key.removesuffix('/accuracy')} accuracy: {value:.1%} on validation text"
         for key, value in metrics.items()
         if key.endswith("/accuracy")
     ]
     if "causal_lm/loss" in metrics:
-        loss, unit, more = metrics["causal_lm/loss"], "nats per token", f" (perplexity {perplexity(metrics):.2f})"
+        loss, unit = metrics["causal_lm/loss"], "nats per token"
+        bits = f", {text.bits_per_byte(loss):.3f} bits per byte" if text is not None and text.text_bytes else ""
+        more = f" (perplexity {perplexity(loss):.2f}{bits})"
         meaning = "the text's own entropy"
     elif "masked_lm/loss" in metrics:
         loss, unit, more = metrics["masked_lm/loss"], "nats per masked token", ""
@@ -49,14 +53,6 @@ def metric_lines(metrics: dict[str, float], entropy: Estimate | None) -> list[st
         share = f" ({loss / entropy.mean - 1:.0%})" if entropy.mean else ""
         lines.append(f"the floor, {meaning}: {shown(entropy)} {unit}; {above}{share} above it")
     return lines
-
-
-def perplexity(metrics: dict[str, float]) -> float:
-    """exp of the causal loss; infinite where no float can hold it."""
-    try:
-        return math.exp(metrics["causal_lm/loss"])
-    except OverflowError:
-        return math.inf
 
 
 def shown(entropy: Estimate) -> str:

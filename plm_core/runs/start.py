@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from plm_core.compression.saved import describe
 from plm_core.data.tokenizers import Tokenizer
-from plm_core.runs.config import RunConfig
+from plm_core.runs.config import TOKENIZER_KINDS, RunConfig
+from plm_core.runs.corpus import ready_tokenizer
 from plm_core.runs.open import Model, Run, build_model
 from plm_core.weights import load_stripped, stripped_state_dict
 
@@ -26,8 +27,21 @@ def with_initial_shape(config: RunConfig) -> RunConfig:
 
 
 def start_tokenizer(config: RunConfig, source: Run) -> Tokenizer:
-    """The tokenizer of a run that starts from another's weights: the ids must mean the same, so it is that one's."""
-    return source.tokenizer
+    """The tokenizer of a run that starts from another's weights: that one's, or a ready one with the same vocabulary.
+
+    Raises:
+        FileNotFoundError: the tokenizer that the configuration names is not there.
+        ValueError: its ids mean something else than those that the weights were trained on.
+    """
+    if config.tokenizer in TOKENIZER_KINDS:
+        return source.tokenizer
+    ready = ready_tokenizer(config.tokenizer)
+    if ready.backend.get_vocab() != source.tokenizer.backend.get_vocab():
+        raise ValueError(
+            f"the tokenizer {config.tokenizer} has another vocabulary than the weights of {config.init_from}: its ids "
+            "would mean something else to them. Leave `tokenizer` out to use theirs"
+        )
+    return ready
 
 
 def start_model(config: RunConfig, tokenizer: Tokenizer, source: Run) -> Model:

@@ -13,6 +13,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from plm_core.ownership import replace_file
+
 METRICS_FILE = "metrics.jsonl"
 SPEED_FILE = "speed.jsonl"
 
@@ -115,34 +117,53 @@ def rates_of(
 
 
 def read_metrics(folder: Path | str) -> list[dict[str, Any]]:
-    """The metric records of a run, in order.
+    """The metric records of a run, in order. The half-written last line of a killed run is left out.
 
     Raises:
         FileNotFoundError: the folder holds no metrics.
+        ValueError: a line that is no record.
     """
     path = Path(folder) / METRICS_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: is {folder} the output folder of a training run?")
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return read_records(path)
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a file of metrics or speeds.
+
+    Raises:
+        ValueError: a line that is no record; only the last one may be cut short.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            is_record = isinstance(record, dict) and type(record.get("step")) is int
+        except (ValueError, RecursionError):
+            is_record = False
+        if is_record:
+            records.append(record)
+        elif number < len(lines):
+            raise ValueError(
+                f'{path}, line {number}: expected a record such as {{"step": 20, ...}}. The file was not written by a '
+                "training run, or was changed since: restore it, or move it away"
+            )
+    return records
 
 
 def drop_after(folder: Path, step: int) -> None:
-    """Forget the records later than a step: a run that resumes there will write them again."""
-    for name in (METRICS_FILE, SPEED_FILE):
-        path = folder / name
-        if path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if _step_of(line) <= step]
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-            temporary.replace(path)
+    """Forget the records later than a step: a run that resumes there will write them again.
 
-
-def _step_of(line: str) -> float:
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError):  # the half-written last line of a killed run
-        return float("inf")
+    Raises:
+        FileExistsError: a link is in the place of a file.
+        ValueError: a file that holds something else.
+    """
+    files = [folder / name for name in (METRICS_FILE, SPEED_FILE)]
+    kept = {path: [r for r in read_records(path) if r["step"] <= step] for path in files if path.is_file()}
+    for path, records in kept.items():
+        replace_file(path, "".join(json.dumps(record) + "\n" for record in records).encode())
 
 
 def plot_learning_curve(

@@ -1,4 +1,4 @@
-"""What a checkpoint holds besides weights: plain values and tensors, the random generators, and a digest of the data."""
+"""What a checkpoint holds besides weights: plain values and tensors, the random generators, a digest of the data."""
 
 from __future__ import annotations
 
