@@ -48,7 +48,7 @@ def sources(tokenizer):
 
 
 @pytest.mark.parametrize("name", ["windows", "packed", "padded", "masked", "pairs"])
-def test_a_pure_function_of_the_number(tokenizer, name):
+def test_a_batch_is_a_pure_function_of_its_number(tokenizer, name):
     forward, backward = sources(tokenizer)[name], sources(tokenizer)[name]
     numbers = [0, 1, 7, 30, 31, 64]
     there = {number: forward.batch(number) for number in numbers}
@@ -81,7 +81,7 @@ def test_packed_rows_keep_documents_apart(tokenizer):
     assert tokens == sum(len(row) - 1 for row in ragged())
 
 
-def test_padded_rows_are_asked_for_every_token_but_the_first(tokenizer):
+def test_padded_rows_have_every_token_but_the_first_as_label(tokenizer):
     source = sources(tokenizer)["padded"]
     labels = [row[row != IGNORE].tolist() for batch in source.in_order() for row in batch["labels"]]
     assert labels == [row[1:] for row in ragged()]
@@ -113,7 +113,7 @@ def test_epochs_mask_anew_and_validation_never_does(tokenizer):
     assert epochs[0] != epochs[1]
 
 
-def test_whole_words(tokenizer):
+def test_whole_words_are_masked_as_a_whole(tokenizer):
     starts = [[t % 2 == 0 for t in range(len(row))] for row in ragged()]
     masker = make_masker(tokenizer, unit="word", rate=0.4)
     source = MaskedBatches(
@@ -140,7 +140,7 @@ def test_pairs_have_types_and_labels(tokenizer):
         assert set(batch["pair_labels"].tolist()) <= {0, 1}
 
 
-def test_too_little_text_is_said(tokenizer):
+def test_too_little_text_is_refused_with_what_is_missing(tokenizer):
     with pytest.raises(ValueError, match="a context of 20 needs at least 21"):
         WindowBatches(np.arange(20), context=20, batch_size=1, seed=0)
     with pytest.raises(ValueError, match="corpus is empty"):

@@ -37,7 +37,7 @@ def within(share, expected, n, z=5.0):
     return abs(share - expected) <= z * math.sqrt(expected * (1 - expected) / n)
 
 
-def test_80_10_10_and_the_rate():
+def test_15_percent_are_chosen_and_replaced_80_10_10():
     ids = sentences(4000, 130)
     corrupted, labels = masker(rate=0.15)(ids, range(4000))
     chosen = labels != IGNORE
@@ -88,7 +88,7 @@ def test_special_tokens_and_padding_stay(unit):
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31), epoch=st.integers(0, 1000), order=st.permutations(range(6)))
-def test_a_pure_function_of_seed_epoch_and_example(seed, epoch, order):
+def test_corruption_is_a_pure_function_of_seed_epoch_and_example(seed, epoch, order):
     ids = sentences(6, 20)
     make = masker(seed=seed)
     together = make(ids, range(6), epoch=epoch)
@@ -112,7 +112,7 @@ def test_dynamic_masks_change_with_the_epoch_and_static_ones_do_not():
     assert torch.equal(static(ids, range(20), epoch=0)[1], static(ids, range(20), epoch=1)[1])
 
 
-def test_exact_count_per_batch():
+def test_an_exact_count_chooses_that_many_tokens_of_every_batch():
     ids = sentences(7, 33)
     for rate in (0.0, 0.15, 0.4):
         labels = masker(rate=rate, exact=True)(ids, range(7))[1]
@@ -155,18 +155,18 @@ def test_span_lengths_are_those_of_the_paper():
         ({"unit": "letter"}, "expected one of"),
     ],
 )
-def test_impossible_settings(arguments, message):
+def test_impossible_settings_are_refused_by_name(arguments, message):
     with pytest.raises(ValueError, match=message):
         MaskingConfig(**arguments)
 
 
-def test_impossible_vocabularies():
+def test_a_vocabulary_without_the_needed_tokens_is_refused():
     with pytest.raises(ValueError, match="must be one of the special ids"):
         Masker(vocab_size=9, mask_token_id=3, special_ids=[0, 1])
     with pytest.raises(ValueError, match="no ordinary one"):
         Masker(vocab_size=2, mask_token_id=1, special_ids=[0, 1])
 
 
-def test_whole_words_need_their_starts():
+def test_whole_word_masking_without_word_starts_is_refused():
     with pytest.raises(ValueError, match="word_starts"):
         masker(unit="word")(sentences(1, 5), [0])

@@ -56,7 +56,7 @@ def test_cutting_keeps_every_token_once_and_makes_no_small_pieces(case, min_piec
     assert all(len(piece) >= min_piece for piece in cut if piece not in remainders)
 
 
-def test_a_row_and_a_piece_need_room():
+def test_rows_and_pieces_without_room_are_refused():
     with pytest.raises(ValueError, match="row_length"):
         pack([1], 0)
     with pytest.raises(ValueError, match="min_piece"):
@@ -72,7 +72,7 @@ def test_packing_storyworld_is_more_than_97_percent_efficient(row_length, min_pi
     assert sum(lengths) / (len(lengths) * max(lengths)) < 0.5, "one padded batch of all is more than half padding"
 
 
-def test_masks_labels_and_positions_by_hand():
+def test_masks_labels_and_positions_are_those_worked_out_by_hand():
     documents = [torch.tensor([11, 12, 13]), torch.tensor([21, 22])]
     [row] = pack([3, 2], 6)
     batch = collate_packed(documents, [row], row_length=6, pad_id=0)

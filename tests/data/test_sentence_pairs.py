@@ -66,7 +66,7 @@ def test_length_gives_no_hint():
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**31), epoch=st.integers(0, 99), example=st.integers(0, 79))
-def test_a_pure_function_of_seed_epoch_and_example(seed, epoch, example):
+def test_a_pair_is_a_pure_function_of_seed_epoch_and_example(seed, epoch, example):
     first, second = SentencePairs(corpus(), max_tokens=30, seed=seed), SentencePairs(corpus(), max_tokens=30, seed=seed)
     second.pair(3, epoch=epoch)
     second.pair(example, epoch=epoch + 1)
@@ -99,6 +99,6 @@ def test_trim_fits_and_shortens_the_longer(first, second, limit):
         ([[[1], []], [[2], [3]]], "document 0 is empty or has an empty sentence"),
     ],
 )
-def test_corpora_that_cannot_work(documents, message):
+def test_corpora_without_enough_documents_or_sentences_are_refused(documents, message):
     with pytest.raises(ValueError, match=message):
         SentencePairs(documents, max_tokens=10)

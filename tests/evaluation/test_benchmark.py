@@ -60,7 +60,7 @@ def test_rates_and_ratios_follow_from_the_times(seconds, tokens, factor):
     assert slower.speedup_over(slower) == 1.0
 
 
-def test_sizes(tmp_path):
+def test_stored_numbers_and_bytes_count_every_tensor_and_file_once(tmp_path):
     model = Gpt(GptConfig(vocab_size=11, hidden_size=8, num_attention_heads=2, intermediate_size=8))
     assert stored_numbers(model) == sum(parameter.numel() for parameter in model.parameters())
     (tmp_path / "m").mkdir()

@@ -23,7 +23,7 @@ class Bigram(nn.Module):
         return self.table(input_ids)
 
 
-def test_units():
+def test_bits_perplexity_and_bits_per_character_are_the_same_loss_in_other_units():
     loss = TextLoss(nats=math.log(2) * 300, tokens=100, characters=150)
     assert loss.bits_per_token == pytest.approx(3)
     assert loss.perplexity == pytest.approx(8)
@@ -55,7 +55,7 @@ def test_one_window_equals_one_forward_pass():
     assert model.training
 
 
-def test_texts_and_strides_that_cannot_work():
+def test_texts_and_strides_that_leave_tokens_unscored_are_refused():
     with pytest.raises(ValueError, match="nothing to predict"):
         text_loss(Bigram(), torch.tensor([1]), context=4)
     with pytest.raises(ValueError, match="between 1 and the context"):

@@ -95,7 +95,7 @@ def test_fused_equals_explicit_forward_and_backward(T, masked, is_causal, biased
 
 @BOTH
 @pytest.mark.parametrize("biased", [False, True])
-def test_gradcheck(implementation, biased):
+def test_gradients_agree_with_finite_differences(implementation, biased):
     tensors = list(qkv(1, 2, 3, 4, 2, dtype=torch.float64, requires_grad=True))
     mask = torch.tensor([[True, True, False, True], [False] * 4, [True, False, True, True]])
     if biased:
@@ -150,7 +150,7 @@ def test_more_queries_than_keys_leaves_the_first_ones_nothing_to_see(implementat
 
 
 @BOTH
-def test_causality_a_later_key_changes_nothing_before_it(implementation):
+def test_a_later_key_changes_nothing_before_it(implementation):
     q, k, v = qkv(T=7, S=7)
     before, _ = attend(q, k, v, is_causal=True, implementation=implementation)
     k[:, :, 4], v[:, :, 4] = 100.0, -100.0
@@ -175,7 +175,7 @@ def test_padding_changes_nothing(implementation):
 
 
 @BOTH
-def test_bool_masks_broadcast(implementation):
+def test_a_mask_that_broadcasts_equals_the_whole_mask(implementation):
     q, k, v = qkv()
     full = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(0)) < 0.6
     for mask in (full[0, 0], full[:1, :1], full[:, :1, :1], full[:, :1], full[:1], full[0, 0, 0], full[0, 0, :, :1]):
@@ -225,7 +225,7 @@ def test_half_precision_explicit_softmax_runs_in_fp32():
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), implementation=st.sampled_from(["fused", "explicit"]))
-def test_properties_of_random_shapes_and_masks(data, implementation):
+def test_outputs_are_weighted_means_of_the_visible_values_for_any_shape_and_mask(data, implementation):
     B, H, T, S, K = (data.draw(st.integers(1, n), label=name) for name, n in zip("BHTSK", (3, 3, 5, 6, 4), strict=True))
     seed = data.draw(st.integers(0, 10_000), label="seed")
     is_causal = data.draw(st.booleans(), label="is_causal")
@@ -286,7 +286,7 @@ def test_shapes_that_do_not_fit_are_named(change, message):
         attend(tensors.pop("q"), tensors.pop("k"), tensors.pop("v"), **tensors)
 
 
-def test_impossible_wishes_are_refused():
+def test_options_that_exclude_each_other_are_refused():
     with pytest.raises(ValueError, match="never holds the weights"):
         attend(*qkv(), need_weights=True, implementation="fused")
     with pytest.raises(ValueError, match="unknown implementation 'flash'"):

@@ -87,7 +87,7 @@ def test_without_mask_it_is_permutation_equivariant():
     assert not torch.allclose(ours(x, is_causal=True)[:, order], ours(x[:, order], is_causal=True))
 
 
-def test_causality():
+def test_a_later_token_changes_nothing_before_it():
     ours, x = module(), tokens()
     before = ours(x, is_causal=True)
     x[:, 4] += 1

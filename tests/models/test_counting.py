@@ -51,12 +51,12 @@ def test_the_ledger_is_exact_for_every_shape(kind, shape) -> None:
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("tie", [True, False])
-def test_recurrent_counts(cell: str, tie: bool) -> None:
+def test_the_ledger_of_a_recurrent_model_is_exact(cell: str, tie: bool) -> None:
     config = RecurrentConfig(vocab_size=11, hidden_size=8, num_hidden_layers=2, cell=cell, tie_word_embeddings=tie)
     assert num_parameters(config) == num_parameters(RecurrentLM(config))
 
 
-def test_something_else_has_no_count() -> None:
+def test_other_modules_are_refused() -> None:
     with pytest.raises(TypeError, match="a model or its configuration, got str"):
         num_parameters("bert")
 

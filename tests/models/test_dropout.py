@@ -10,7 +10,7 @@ from plm_core.models.dropout import Dropout, dropout
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_share_and_scale(probability, dtype) -> None:
+def test_the_stated_share_is_dropped_and_the_rest_scaled_up(probability, dtype) -> None:
     torch.manual_seed(0)
     count = 200_003  # not a multiple of four
     x = torch.ones(count, dtype=dtype)
@@ -38,7 +38,7 @@ def test_gradient_goes_where_the_value_went() -> None:
     torch.testing.assert_close(x.grad * x.detach(), y.detach())
 
 
-def test_follows_the_seed_and_the_mode() -> None:
+def test_the_seed_decides_what_is_dropped_and_evaluation_drops_nothing() -> None:
     x = torch.randn(9, 5)
     drawn = []
     for seed in (3, 3, 4):
@@ -52,11 +52,11 @@ def test_follows_the_seed_and_the_mode() -> None:
     assert torch.equal(dropout(x, 1.0), torch.zeros_like(x))
 
 
-def test_shape_without_elements() -> None:
+def test_a_tensor_without_elements_is_returned_as_it_is() -> None:
     assert dropout(torch.zeros(0, 3), 0.5).shape == (0, 3)
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.5])
-def test_refuses_what_is_no_probability(probability) -> None:
+def test_a_number_that_is_no_probability_is_refused(probability) -> None:
     with pytest.raises(ValueError, match="lies in"):
         dropout(torch.zeros(2), probability)

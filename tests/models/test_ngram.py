@@ -39,7 +39,7 @@ def test_surprisals_are_those_of_the_next_token_distribution():
     assert model.nats(document) == pytest.approx(expected)
 
 
-def test_a_bigram_model_by_hand():
+def test_a_bigram_model_has_the_probabilities_computed_by_hand():
     """The formula of the paper, written out over plain dictionaries, for a corpus with counts of 1, 2, 3 and more."""
     document = [int(c) for c in "0120130120301230120012331"]
     size, start = 4, 4
@@ -65,7 +65,7 @@ def test_a_bigram_model_by_hand():
         assert model.next_token([context]) == pytest.approx([bigram(context, token) for token in range(size)])
 
 
-def test_discounts_of_chen_and_goodman():
+def test_discounts_are_those_of_chen_and_goodman():
     counts = np.repeat([1, 2, 3, 4], [10, 5, 3, 2])
     y = 10 / 20
     assert modified_discounts(counts) == pytest.approx([0, 1 - 2 * y * 5 / 10, 2 - 3 * y * 3 / 5, 3 - 4 * y * 2 / 3])
@@ -77,7 +77,7 @@ def test_contexts_end_at_documents():
     assert joined.next_token([1])[2] > separate.next_token([1])[2]
 
 
-def test_user_errors_say_what_to_do():
+def test_impossible_settings_and_texts_are_refused_with_what_to_do():
     with pytest.raises(ValueError, match="63 bits"):
         KneserNey(50_000, order=5)
     with pytest.raises(ValueError, match=r"0\.\.3"):

@@ -54,7 +54,7 @@ def run(attention: MultiHeadAttention, x: torch.Tensor, cache: KVCache | None = 
 
 @pytest.mark.parametrize("name", SCHEMES)
 @pytest.mark.parametrize("pieces", [[1] * 9, [4, 1, 4], [8, 1], [3, 6]], ids=str)
-def test_cache_equals_full_pass(name, pieces):
+def test_a_cache_gives_the_output_of_the_full_pass(name, pieces):
     attention = layer(name)
     x = torch.randn(2, 9, WIDTH)
     with torch.no_grad():

@@ -23,7 +23,7 @@ def test_it_is_causal_and_its_state_continues_the_text(model: RecurrentLM) -> No
     torch.testing.assert_close(model.lm_head(torch.cat([first, second], 1)), model(ids))
 
 
-def test_initialisation_and_ties(model: RecurrentLM) -> None:
+def test_recurrent_weights_start_orthogonal_forget_gates_open_and_the_output_is_tied(model: RecurrentLM) -> None:
     weight = model.trunk.weight_hh_l1[:12]
     torch.testing.assert_close(weight @ weight.T, torch.eye(12), atol=1e-5, rtol=0)
     ones = sum(int((p == 1).sum()) for name, p in model.trunk.named_parameters() if name.startswith("bias"))

@@ -205,7 +205,7 @@ def test_the_mlm_head_sees_masked_positions_only() -> None:
     assert none_masked.shape == (0, 50)
 
 
-def test_a_trace_holds_what_it_says() -> None:
+def test_a_trace_holds_every_state_and_every_attention_weight() -> None:
     ids = torch.randint(50, (2, 6))
     trace = Trace(keep_attentions=True)
     model = gpt()
@@ -371,7 +371,7 @@ def test_model_shapes_travel_through_yaml(config) -> None:
     assert type(config).from_yaml(config.to_yaml()) == config
 
 
-def test_any_length_where_the_scheme_has_no_table() -> None:
+def test_schemes_without_a_table_take_texts_of_any_length() -> None:
     model = gpt(position="rope", max_position_embeddings=None).eval()
     assert model(torch.zeros(1, 40, dtype=torch.long)).shape == (1, 40, 50)
 

@@ -209,7 +209,7 @@ def test_a_pair_without_a_label_is_left_out():
     assert part.total < whole.total
 
 
-def test_joint_refuses_nonsense():
+def test_a_joint_objective_refuses_equal_names_and_wrong_weights():
     with pytest.raises(ValueError, match="distinct names"):
         Joint([MaskedLM(), MaskedLM()])
     with pytest.raises(ValueError, match="at least one"):

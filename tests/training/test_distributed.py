@@ -1,6 +1,5 @@
-"""Several processes train what one would: the same gradients, losses and weights; and they fail with one voice."""
+"""Several processes train what one would: the same gradients, losses and weights; and a failure is reported once."""
 
-import math
 import pickle
 import runpy
 import shutil
@@ -10,12 +9,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from plm_core.distributed import Processes, start_processes
+from plm_core.objectives.causal_lm import CausalLM
 from plm_core.training.checkpoints.directory import LAST, WEIGHTS, complete, newest_checkpoint
 from plm_core.training.checkpoints.sharded import OPTIMIZER
 from plm_core.training.config import TrainConfig
 from plm_core.training.logs import METRICS_FILE
+from plm_core.training.trainer import Trainer
 
 ranks = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("ranks.py"))))
 
@@ -167,7 +169,7 @@ def test_split_checkpoints_execute_nothing(returned, split_run, tmp_path):
     assert not witness.exists()
 
 
-def test_one_process_speaks_when_one_fails(run_ranks):
+def test_exactly_one_process_reports_a_failure(run_ranks):
     outcomes = run_ranks("unreadable")
     assert outcomes[1] == ("ProcessError", "process 1 of 2: the disk is gone")
     assert outcomes[0] == ("SystemExit", "1")
@@ -181,9 +183,9 @@ def test_one_process_speaks_when_one_fails(run_ranks):
         ("ddp", "gradient", "step 3, rank 1: the gradient is not finite in pooler.dense.weight;"),
     ],
 )
-def test_not_a_number_in_one_process_stops_all_and_is_named(run_ranks, strategy, where, named):
+def test_a_value_that_is_not_finite_in_one_process_stops_all_and_names_its_rank(run_ranks, strategy, where, named):
     outcomes = run_ranks("poisoned", strategy=strategy, where=where)
-    assert sorted(kind for kind, _ in outcomes) == ["SystemExit", "ProcessError"]
+    assert sorted(kind for kind, _ in outcomes) == ["ProcessError", "SystemExit"]
     message = next(message for kind, message in outcomes if kind == "ProcessError")
     assert named in message
     assert "nothing was stepped" in message
@@ -201,12 +203,12 @@ def test_not_a_number_in_one_process_stops_all_and_is_named(run_ranks, strategy,
         (Processes(strategy="fsdp"), {"optimizer": "sgd"}, "'sgd' cannot be split among processes"),
     ],
 )
-def test_steps_that_cannot_be_shared(processes, changes, message):
+def test_a_step_that_the_processes_cannot_share_is_refused(processes, changes, message):
     with pytest.raises(ValueError, match=message):
         ranks.make_trainer(processes, **changes)
 
 
-def test_worlds_that_cannot_be(monkeypatch):
+def test_impossible_sets_of_processes_are_refused(monkeypatch):
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ValueError, match=r"splits a model among processes.*torchrun"):
@@ -220,7 +222,7 @@ def test_worlds_that_cannot_be(monkeypatch):
         start_processes(device="cpu", backend="nccl")
 
 
-def test_more_processes_than_gpus(monkeypatch):
+def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
@@ -229,14 +231,19 @@ def test_more_processes_than_gpus(monkeypatch):
         start_processes(device="cuda")
 
 
-def test_micro_batches_are_dealt_completely():
+def test_every_micro_batch_goes_to_exactly_one_process():
     for size in (1, 2, 3, 4):
         dealt = [Processes(rank=rank, size=size).shard(range(12)) for rank in range(size)]
         assert sorted(number for numbers in dealt for number in numbers) == list(range(12))
         assert {len(numbers) for numbers in dealt} == {12 // size}
 
 
-def test_switches_are_in_the_configuration():
-    config = TrainConfig(activation_checkpointing=True, compile=True)
+@pytest.mark.parametrize("option", ["activation_checkpointing", "compile"])
+def test_the_trainer_applies_the_options_that_act_on_blocks(option, monkeypatch):
+    applied = []
+    for name, switch in {"activation_checkpointing": "checkpoint_activations", "compile": "compile_blocks"}.items():
+        monkeypatch.setattr(f"plm_core.training.trainer.{switch}", lambda model, name=name, **_: applied.append(name))
+    config = TrainConfig(**{option: True})
     assert TrainConfig.from_dict(config.to_dict()) == config
-    assert math.isfinite(config.learning_rate)
+    Trainer(nn.Linear(1, 1), CausalLM(), ranks.Pairs(), config, quiet=True)
+    assert applied == [option]

@@ -122,7 +122,7 @@ def snapshot(trainer):
 @pytest.mark.parametrize("later", [False, True], ids=["at once", "asked later"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("poison", POISONS)
-def test_stops_before_the_step(poison, value, later):
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_change(poison, value, later):
     """Asked at once, as on a CPU, or only at the log record, as on a GPU: the fused kernel skips by itself."""
     good = make_trainer()
     for _ in range(BAD_STEP - 1):
@@ -143,7 +143,7 @@ def test_stops_before_the_step(poison, value, later):
 
 
 @pytest.mark.parametrize("poison", [poison_data, poison_loss, poison_gradient])
-def test_fp16_skips_instead(poison):
+def test_fp16_skips_a_gradient_that_is_not_finite(poison):
     trainer = make_trainer(precision="fp16")
     trainer.scaler.load_state_dict({**trainer.scaler.state_dict(), "scale": 64.0})
     poison(trainer, math.inf)

@@ -88,7 +88,7 @@ def assert_epochs(seen, count):
 
 @given(count=st.integers(1, 13), batch_size=st.integers(1, 6), micro_batches=st.integers(1, 5))
 @settings(max_examples=15)
-def test_every_example_once_per_epoch_for_any_window(count, batch_size, micro_batches):
+def test_every_example_is_seen_once_per_epoch_for_any_number_of_micro_batches(count, batch_size, micro_batches):
     source = padded(count, batch_size)
     batches = math.ceil(count / batch_size)
     steps = max(2, math.ceil(2 * batches / micro_batches))  # two epochs at least
@@ -171,7 +171,7 @@ def mean_loss(model, task, data):
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
 @pytest.mark.parametrize("make", [causal, masked])
-def test_a_windows_loss_and_gradients_are_the_means_over_all_its_tokens(make, number):
+def test_loss_and_gradients_of_a_group_are_the_means_over_all_its_tokens(make, number):
     model, task, source = make()
     batches = [source.batch(number * MICRO + part) for part in range(MICRO)]
     epochs = {(number * MICRO + part) // EPOCH_BATCHES for part in range(MICRO)}

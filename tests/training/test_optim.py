@@ -41,7 +41,7 @@ REFERENCES = {
 
 
 @pytest.mark.parametrize("name", REFERENCES)
-def test_equals_torch_unfused(name):
+def test_every_optimiser_makes_the_steps_of_torchs_unfused_one(name):
     model, reference = gpt().double().eval(), gpt().double().eval()
     optimizer = REFERENCES[name](decay_groups(reference, 0.1))
     config = TrainConfig(
@@ -58,12 +58,12 @@ def test_equals_torch_unfused(name):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
 
 
-def test_momentum_is_taken():
+def test_momentum_is_the_configured_one_or_the_default_of_the_rule():
     rates = [make_optimizer(gpt(), TrainConfig(optimizer="sgd", momentum=m)).defaults["momentum"] for m in (None, 0.5)]
     assert rates == [0.9, 0.5]
 
 
-def test_depths_follow_the_stack():
+def test_embeddings_lie_below_all_layers_and_heads_above():
     depths = layer_depths(gpt(layers=2))
     assert depths["embeddings.word_embeddings.weight"] == 0
     assert {depth for name, depth in depths.items() if ".1." in name} == {2}
@@ -156,7 +156,7 @@ def test_a_torch_without_muon_is_named(monkeypatch):
         ({"momentum": 1.0}, "momentum is a probability"),
     ],
 )
-def test_impossible_settings(config, message):
+def test_impossible_settings_are_refused_by_name(config, message):
     with pytest.raises(ValueError, match=message):
         TrainConfig(**config)
 

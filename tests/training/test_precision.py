@@ -197,6 +197,6 @@ def test_resumed_fp16_keeps_scale_and_place(tmp_path, stop):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_two_systems_at_once_are_refused(dtype):
+def test_weights_in_half_precision_are_refused_under_autocast(dtype):
     with pytest.raises(ValueError, match=r"low already: hidden\.weight, hidden\.bias, out\.weight and 1 more"):
         make_trainer(model=Network().to(dtype), precision="bf16")

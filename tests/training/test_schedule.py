@@ -11,7 +11,7 @@ from plm_core.training.schedule import learning_rate
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
-def test_landmarks(schedule):
+def test_the_rate_at_the_start_the_peak_and_the_end_is_the_stated_one(schedule):
     def rate(step):
         return learning_rate(step, peak=2.0, total_steps=101, warmup_steps=10, schedule=schedule, final=0.5)
 
@@ -67,6 +67,6 @@ def test_rises_then_never_rises_again_and_stays_in_bounds(total, warmup, schedul
         ({"step": 0, "peak": 1.0, "total_steps": 5, "schedule": "cubic"}, "unknown schedule 'cubic'"),
     ],
 )
-def test_user_errors(arguments, message):
+def test_impossible_schedules_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         learning_rate(arguments.pop("step"), **arguments)

@@ -157,7 +157,7 @@ def test_nothing_to_evaluate_is_said():
         validate(make_model(), Tokens(), [batch])
 
 
-def test_learns_and_logs(tmp_path):
+def test_the_loss_falls_and_every_record_is_logged(tmp_path):
     trainer = make_trainer(tmp_path, steps=200, learning_rate=0.03, eval_every=50, log_every=20)
     progress = trainer.fit()
     assert progress.best_loss < 0.1
@@ -169,7 +169,7 @@ def test_learns_and_logs(tmp_path):
     assert (tmp_path / "curve.png").stat().st_size > 1000
 
 
-def test_same_seed_same_bits():
+def test_equal_seeds_give_equal_bits():
     first, second = (make_trainer(model=make_model(0.2)) for _ in range(2))
     for trainer in (first, second):
         torch.manual_seed(3)
@@ -224,7 +224,7 @@ def test_damaged_checkpoints_are_named_and_passed_over(tmp_path):
     assert STATE in problems[1]
 
 
-def test_resuming_another_model_or_nothing(tmp_path):
+def test_resuming_another_model_or_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no complete checkpoint"):
         make_trainer(tmp_path).resume()
     make_trainer(tmp_path).fit()
@@ -234,7 +234,7 @@ def test_resuming_another_model_or_nothing(tmp_path):
         make_trainer(tmp_path, model=other).resume()
 
 
-def test_keeps_the_newest_and_the_best(tmp_path):
+def test_the_newest_checkpoints_and_the_best_one_are_kept(tmp_path):
     trainer = make_trainer(tmp_path, save_every=2, keep_last=3, eval_every=3)
     progress = trainer.fit()
     assert [int(path.name.removeprefix(LAST)) for path in complete(tmp_path, LAST)] == [8, 10, 12]
@@ -280,12 +280,12 @@ def test_no_trainable_parameter_is_said():
         make_trainer(model=model)
 
 
-def test_tensorboard_events(tmp_path):
+def test_tensorboard_gets_the_metrics_of_the_log(tmp_path):
     make_trainer(tmp_path, tensorboard=True).fit()
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
-def test_checkpoint_state_is_plain(tmp_path):
+def test_the_state_of_a_checkpoint_loads_without_executing_code(tmp_path):
     make_trainer(tmp_path).fit()
     state = torch.load(newest_checkpoint(tmp_path)[0] / STATE, weights_only=True)
     assert state["progress"]["step"] == 12
@@ -302,6 +302,6 @@ def test_checkpoint_state_is_plain(tmp_path):
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
     ],
 )
-def test_impossible_settings(config, message):
+def test_impossible_settings_are_refused_by_name(config, message):
     with pytest.raises(ValueError, match=message):
         TrainConfig(**config)

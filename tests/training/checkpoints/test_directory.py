@@ -73,7 +73,7 @@ DAMAGES = [truncate, flip_a_bit, Path.unlink]
 
 @pytest.mark.parametrize("name", [WEIGHTS, STATE, MANIFEST])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_is_named_passed_over_and_replaced(tmp_path, damage, name):
+def test_a_damaged_checkpoint_is_named_passed_over_and_replaced(tmp_path, damage, name):
     make_trainer(tmp_path).fit()
     whole = {path.name: file_sha256(path) for path in (checkpoint_folder(tmp_path, 6) / WEIGHTS,)}
     damage(checkpoint_folder(tmp_path, 6) / name)
@@ -88,7 +88,7 @@ def test_damaged_is_named_passed_over_and_replaced(tmp_path, damage, name):
     assert file_sha256(path / WEIGHTS) == whole[WEIGHTS]
 
 
-def test_half_written_and_everything_damaged(tmp_path):
+def test_half_written_checkpoints_are_passed_over_and_a_folder_of_damaged_ones_is_refused(tmp_path):
     make_trainer(tmp_path).fit()
     for path in complete(tmp_path, LAST):
         (path / MANIFEST).unlink()
@@ -163,7 +163,7 @@ def test_a_full_disk_stops_the_run_and_harms_no_checkpoint(tmp_path, monkeypatch
     assert again.progress.step == 4
 
 
-def test_other_data_are_noticed(tmp_path):
+def test_a_run_resumed_on_other_data_is_refused(tmp_path):
     make_trainer(tmp_path).fit()
     with pytest.raises(ValueError, match="the saved run saw other data at step 6: resume it with the same corpus"):
         make_trainer(tmp_path, seed=1).resume()
