@@ -64,6 +64,9 @@ def canonical(model: Model) -> Canonical:
             f"({entry.get('kind')}): export it as ONNX, or export the model that it was made from"
         )
     state = {name: tensor.detach().clone() for name, tensor in stripped_state_dict(model).items()}
+    untrained = tuple(f"{head}." for head in getattr(model, "untrained_heads", ()))
+    if untrained:
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(untrained)}
     notes: list[str] = []
     prefix = "encoder.embeddings." if family.is_encoder else "embeddings."
     if config.position in ("none", "sinusoidal") and family.model_type in ("bert", "gpt2"):

@@ -40,6 +40,8 @@ class Family:
     """The class that holds the pretrained model."""
     classifier: str = ""
     """The class that holds a classifier; empty if there is none."""
+    headless: str = ""
+    """The class of an encoder without heads."""
 
     def obstacles(self, config: TransformerConfig) -> list[str]:
         """What keeps a shape of ours from being computed by this family; empty if nothing does."""
@@ -61,6 +63,7 @@ FAMILIES = (
         {"position": _TABLE, "norm": ("layernorm",), "norm_position": ("post",), "hidden_act": _PLAIN},
         "BertForPreTraining",
         "BertForSequenceClassification",
+        "BertModel",
     ),
     Family(
         "esm",
@@ -69,6 +72,7 @@ FAMILIES = (
         {"position": ("rope",), "norm": ("layernorm",), "norm_position": ("pre",), "hidden_act": ("gelu",)},
         "EsmForMaskedLM",
         "EsmForSequenceClassification",
+        "EsmModel",
     ),
     Family(
         "gpt2",

@@ -21,7 +21,7 @@ from plm_core.data.tokenizers import Tokenizer
 from plm_core.files import read_json_object
 from plm_core.interop.canonical import Model, canonical
 from plm_core.interop.configurations import config_from_hugging_face, config_to_hugging_face
-from plm_core.interop.families import AnyConfig
+from plm_core.interop.families import AnyConfig, family_of
 from plm_core.interop.tokenizer_files import as_tokenizer, load_tokenizer, write_tokenizer
 from plm_core.interop.translation import constants, from_hugging_face, to_hugging_face
 from plm_core.interop.weight_files import read_weights
@@ -106,7 +106,8 @@ def save_pretrained(
     """Write a folder in Hugging Face's layout, weights stripped of their ties.
 
     Args:
-        model: a Bert, BertClassifier or Gpt whose shape one of Hugging Face's families computes.
+        model: a Bert, BertClassifier or Gpt whose shape one of Hugging Face's families computes. Heads that nobody has
+            trained (``untrained_heads``) are left out.
         folder: created if it does not exist.
         tokenizer: one of ours, one of the ``tokenizers`` library, or the path of a JSON file of the latter.
         special_tokens: role -> token, for example ``{"mask_token": "[MASK]"}``, for a tokenizer that is not ours.
@@ -123,10 +124,12 @@ def save_pretrained(
     stored = canonical(model)
     values = config_to_hugging_face(stored.config)
     state = {**to_hugging_face(stored.state, stored.config), **constants(stored.config)}
+    if isinstance(model, Bert) and "mlm_head" in model.untrained_heads:
+        values["architectures"] = [family_of(stored.config).headless]
     given = None if tokenizer is None else as_tokenizer(tokenizer, special_tokens)
     if given is not None:
         check_vocabulary(given, model.config)
-        for role in ("pad", "bos", "eos", "mask"):
+        for role in ("pad", "bos", "eos", *(["mask"] if values["model_type"] == "esm" else [])):
             if f"{role}_token" in given.settings.special_tokens:
                 values[f"{role}_token_id"] = given.token_id(f"{role}_token")
     if values["model_type"] == "esm" and values["pad_token_id"] is None:
@@ -134,13 +137,12 @@ def save_pretrained(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", values)
-    save_file(
-        {name: tensor.contiguous() for name, tensor in state.items()}, folder / "model.safetensors", {"format": "pt"}
-    )
+    tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     if given is not None:
-        write_tokenizer(
-            given, folder, is_causal=isinstance(model, Gpt), max_length=model.config.max_position_embeddings
-        )
+        is_causal, has_types = isinstance(model, Gpt), values["model_type"] == "bert"
+        longest = model.config.max_position_embeddings
+        write_tokenizer(given, folder, is_causal=is_causal, has_types=has_types, max_length=longest)
         if isinstance(model, Gpt):
             write_json(folder / "generation_config.json", generation_config(given))
     return list(stored.notes)

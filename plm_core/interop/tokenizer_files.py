@@ -113,7 +113,9 @@ def as_tokenizer(
     return Tokenizer(copied, TokenizerSettings(special_tokens or usual_special_tokens(copied)))
 
 
-def write_tokenizer(tokenizer: Tokenizer, folder: Path, *, is_causal: bool, max_length: int | None) -> None:
+def write_tokenizer(
+    tokenizer: Tokenizer, folder: Path, *, is_causal: bool, has_types: bool, max_length: int | None
+) -> None:
     """Write ``tokenizer.json`` and its settings, so that Hugging Face frames texts as the model was trained.
 
     A causal model of ours has read ``[BOS] text``, an encoder ``[CLS] text [SEP]`` with token types. "[MASK]" in a text
@@ -124,6 +126,7 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path, *, is_causal: bool, max_
         tokenizer: any tokenizer.
         folder: where to write.
         is_causal: whether the model is a Gpt.
+        has_types: whether the model takes token types.
         max_length: the longest sequence of the model, in tokens; None for no limit.
     """
     tokenizer.save(folder)
@@ -136,8 +139,7 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path, *, is_causal: bool, max_
             backend.post_processor = _frame("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", backend)
         backend.save(str(folder / "tokenizer.json"))
         settings["split_special_tokens"] = is_causal
-    if is_causal:
-        settings["model_input_names"] = ["input_ids", "attention_mask"]
+    settings["model_input_names"] = ["input_ids", *(["token_type_ids"] if has_types else []), "attention_mask"]
     settings["clean_up_tokenization_spaces"] = False
     if max_length is not None:
         settings["model_max_length"] = max_length
