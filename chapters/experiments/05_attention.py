@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plm_core.data.corpora import python_documentation
-from plm_core.models.attention import MultiHeadAttention, visible_keys
+from plm_core.models.attention import visible_keys
+from plm_core.models.multi_head import MultiHeadAttention
 from plm_core.models.positions import Rope
 from plm_core.runtime import Runtime, seed_everything, setup
 

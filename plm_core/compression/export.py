@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from plm_core.compression.quantize import plain_weights
 from plm_core.files import require_file
-from plm_core.models.attention import MultiHeadAttention
 from plm_core.models.bert import Bert
 from plm_core.models.classifier import BertClassifier
 from plm_core.models.gpt import Gpt
 from plm_core.models.kv_cache import Cache, KVCache
+from plm_core.models.multi_head import MultiHeadAttention
 from plm_core.runtime import check_threads
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plm_core.models.attention import MultiHeadAttention
 from plm_core.models.dropout import Dropout
 from plm_core.models.kv_cache import KVCache
+from plm_core.models.multi_head import MultiHeadAttention
 
 if TYPE_CHECKING:
     from plm_core.models.positions import PositionScheme

@@ -23,6 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plm_core.models.attention import Implementation, attend
+
 SHORTEST_MEAN = 48
 """Mean length in tokens below which sequences stay padded on a CPU: each sequence costs some calls of its own, which
 take longer than what shorter sequences save."""
@@ -180,6 +182,39 @@ def attend_varlen(
     options = {"scale": scale, "window_size": (-1, 0 if is_causal else -1)}
     out_NHK = kernel(q_NHK, k_NHK, v_NHK, query_cu_seqlens, cu_seqlens, longest, longest, **options)
     return out_NHK.transpose(0, 1)[None]
+
+
+def attend_packed(
+    q_1HQK: Tensor,
+    k_1HNK: Tensor,
+    v_1HNK: Tensor,
+    sequences: PackedSequences,
+    *,
+    is_causal: bool = False,
+    dropout: float = 0.0,
+    scale: float | None = None,
+    implementation: Implementation = "auto",
+) -> Tensor:
+    """Scaled dot-product attention of sequences laid end to end in one row; each attends to itself only.
+
+    Args:
+        q_1HQK: queries of all sequences, (1, H, Q, K); Q = N unless only some tokens are queries.
+        k_1HNK, v_1HNK: keys and values of all sequences, (1, H, N, K).
+        sequences: where each sequence begins and ends.
+        is_causal, dropout, scale, implementation: as for :func:`attend`.
+
+    Returns:
+        The output, (1, H, Q, K).
+    """
+    if varlen_available(q_1HQK, head_size=q_1HQK.shape[-1], dropout=dropout):
+        return attend_varlen(q_1HQK, k_1HNK, v_1HNK, sequences, is_causal=is_causal, scale=scale)
+    triples = zip(sequences.split(q_1HQK, queries=True), sequences.split(k_1HNK), sequences.split(v_1HNK), strict=True)
+    return sequences.join(
+        [
+            attend(q, k, v, is_causal=is_causal, dropout=dropout, scale=scale, implementation=implementation)[0]
+            for q, k, v in triples
+        ]
+    )
 
 
 def _starts_of_rows(mask_B11T: Tensor) -> tuple[Tensor, Tensor]:

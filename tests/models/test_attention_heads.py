@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from plm_core.models.attention import MultiHeadAttention, attend
+from plm_core.models.attention import attend
 from plm_core.models.kv_cache import KVCache
+from plm_core.models.multi_head import MultiHeadAttention
 
 D, H = 12, 3
 

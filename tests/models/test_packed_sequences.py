@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from plm_core.data.packing import same_document
 from plm_core.models import varlen
-from plm_core.models.attention import attend, attend_packed
+from plm_core.models.attention import attend
 from plm_core.models.bert import Bert, BertConfig, positions_of_heads
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.inputs import expand_mask
-from plm_core.models.varlen import PackedSequences, find_sequences
+from plm_core.models.varlen import PackedSequences, attend_packed, find_sequences
 
 SHAPE = {
     "vocab_size": 40,

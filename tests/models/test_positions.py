@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from plm_core.models.attention import MultiHeadAttention
 from plm_core.models.kv_cache import KVCache
+from plm_core.models.multi_head import MultiHeadAttention
 from plm_core.models.positions import Learned, PositionScheme, Rope, Sinusoidal, sinusoids
 from plm_core.models.relative_positions import Alibi, Shaw, T5Bias, TransformerXL
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from plm_core.models.attention import MultiHeadAttention
+from plm_core.models.multi_head import MultiHeadAttention
 from plm_core.models.positions import sinusoids
 from plm_core.models.relative_positions import (
     Alibi,

@@ -19,12 +19,19 @@ from plm_core.data.masking import Masker
 from plm_core.data.packing import same_document
 from plm_core.data.sentence_pairs import SentencePairs
 from plm_core.data.tokenizer_training import train_words
-from plm_core.models import attention, transformer, varlen
-from plm_core.models.attention import attend, attend_packed
+from plm_core.models import transformer, varlen
+from plm_core.models.attention import attend
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.inputs import expand_mask
-from plm_core.models.varlen import PackedSequences, attend_varlen, find_sequences, varlen_available, varlen_kernel
+from plm_core.models.varlen import (
+    PackedSequences,
+    attend_packed,
+    attend_varlen,
+    find_sequences,
+    varlen_available,
+    varlen_kernel,
+)
 from plm_core.objectives import inputs as inputs_of_objectives
 from plm_core.objectives.base import Joint
 from plm_core.objectives.causal_lm import CausalLM
@@ -63,8 +70,7 @@ def written_out(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale=No
 
 def use_kernel(monkeypatch, kernel) -> None:
     monkeypatch.setattr(varlen, "varlen_kernel", lambda: kernel)
-    for module in (varlen, attention):
-        monkeypatch.setattr(module, "varlen_available", lambda x, *, head_size, dropout: dropout == 0)
+    monkeypatch.setattr(varlen, "varlen_available", lambda x, *, head_size, dropout: dropout == 0)
 
 
 @pytest.fixture

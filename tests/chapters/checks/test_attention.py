@@ -16,7 +16,8 @@ from plm_chapters.checks.attention import basics as checks
 from plm_chapters.checks.attention.kernels import LargestTensor, backward_by_hand, hard_attention, multi_head, streaming
 from plm_chapters.checks.attention.masks import allowed_keys, masked_softmax
 from plm_chapters.checks.feedback import Check
-from plm_core.models.attention import MultiHeadAttention, attend
+from plm_core.models.attention import attend
+from plm_core.models.multi_head import MultiHeadAttention
 
 SEEDS = range(20)
 
