@@ -26,9 +26,6 @@ DEFAULT_RULE: DocumentRule = "blank_line"
 END_BYTES: dict[DocumentRule, int] = {"stream": 0, "file": 0, "line": 1, "blank_line": 2}
 """The bytes of what ends a document in the text: nothing, a line end, or a line end and an empty line."""
 
-_LINE_ENDS = re.compile(r"(?<![^\S\n])[^\S\n]*\n(?:[^\S\n]*\n)*")
-"""The white space from the end of a line's text to the beginning of the next line that holds more than white space."""
-
 
 class Part(NamedTuple):
     """Some text of a document; the parts of a document, joined, are its text.
@@ -85,13 +82,21 @@ def document_parts(
 
 def _lines(piece: str) -> Iterator[tuple[str, str]]:
     """The lines of a piece, each with the white space after it, which has a line end unless the line goes on."""
-    start = 0
-    for match in _LINE_ENDS.finditer(piece):
-        yield piece[start : match.start()], match.group()
-        start = match.end()
-    if start < len(piece):
-        text = piece[start:].rstrip()
-        yield text, piece[start + len(text) :]
+    *lines, rest = piece.split("\n")
+    text = white_space = ""
+    for line in lines:
+        stripped = line.rstrip()
+        if not stripped:
+            white_space += line + "\n"
+            continue
+        if white_space:
+            yield text, white_space
+        text, white_space = stripped, line[len(stripped) :] + "\n"
+    if white_space:
+        yield text, white_space
+    if rest:
+        text = rest.rstrip()
+        yield text, rest[len(text) :]
 
 
 def _separates(rule: DocumentRule, white_space: str) -> bool:
