@@ -1,4 +1,4 @@
-"""Labels: what each position of a batch is asked to predict."""
+"""Labels: the token that is to be predicted at each position of a batch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 IGNORE = -100
-"""The label of a position that is asked nothing; ``torch.nn.functional.cross_entropy`` skips it by default."""
+"""The label of a position without a prediction; ``torch.nn.functional.cross_entropy`` skips it by default."""
 
 
 def next_token_labels(
@@ -24,7 +24,7 @@ def next_token_labels(
 
     Returns:
         Labels, (B, T): ``labels[:, t]`` is ``input_ids[:, t + 1]`` or IGNORE. The logits at t are scored against it, so
-        nobody shifts again.
+        that labels are not shifted again.
 
     >>> next_token_labels(torch.tensor([[5, 6, 7]]))
     tensor([[   6,    7, -100]])

@@ -1,7 +1,7 @@
 """Corruption for masked language modelling, as a pure function of (seed, epoch, example).
 
-Every position of every example gets its own random numbers from a counter-based generator. Which worker draws them, in
-which order, and whether the run was resumed in between, cannot change them.
+Every position of every example gets its own random numbers from a counter-based generator. They are the same whichever
+worker draws them, in whatever order, and whether or not the run was resumed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPAN_MAX = 10  # among lengths up to this, which makes 3.8 tokens on average
 
 @dataclass(frozen=True)
 class MaskingConfig(Config):
-    """How tokens are chosen and what becomes of them (Devlin et al. 2019, section 3.1)."""
+    """How tokens are chosen and by what they are replaced (Devlin et al. 2019, section 3.1)."""
 
     rate: float = 0.15
     """Share of the ordinary tokens that is chosen for prediction."""
@@ -37,7 +37,7 @@ class MaskingConfig(Config):
     unit: Unit = "token"
     """What is chosen as a whole: single tokens, whole words, or spans of geometric length (Joshi et al. 2020)."""
     exact: bool = False
-    """Choose exactly round(rate x tokens) tokens of each batch instead of tossing a coin for each: static shapes."""
+    """Choose exactly round(rate x tokens) tokens of each batch instead of drawing for each: static shapes."""
     dynamic: bool = True
     """Draw a new mask in every epoch (Liu et al. 2019); otherwise every epoch repeats that of epoch 0."""
 
@@ -103,7 +103,7 @@ class Masker:
             The corrupted ids and the labels, (B, T) each: the original id where a token was chosen, else IGNORE.
 
         Raises:
-            ValueError: whole words are wanted and ``word_starts`` is missing.
+            ValueError: the unit is a whole word and ``word_starts`` is missing.
         """
         choose, act, draw = self._uniforms(examples, input_ids.shape[1], epoch)
         may_choose = ~torch.isin(input_ids, self.special)
@@ -145,8 +145,9 @@ class Masker:
 def choose_spans(uniform: Tensor, may_choose: Tensor, *, rate: float) -> Tensor:
     """Choose spans of ordinary tokens until the rate is reached in each row (Joshi et al. 2020, section 3.1).
 
-    The random order of the positions says where spans start, and a position's own number, used again, how long its span
-    is (:func:`span_length`). A span ends early before a special token, a chosen token or at the budget.
+    The random order of the positions decides where spans start, and the low bits of a position's random number decide
+    how long its span is (:func:`span_length`). A span ends early before a special token, before a chosen token, and
+    where the rate is reached.
     """
     chosen = torch.zeros_like(may_choose)
     order = uniform.argsort(dim=1, stable=True)

@@ -1,4 +1,4 @@
-"""Rows of a fixed length out of documents of any length: packed without waste, or padded with little of it.
+"""Rows of a fixed length made of documents of any length: packed, or padded with little waste.
 
 Shapes: B rows, T tokens. Masks are bool, True = may be attended.
 """

@@ -1,7 +1,7 @@
 """Sentence pairs for next-sentence and sentence-order prediction, as a pure function of (seed, epoch, example).
 
 Label 0 means that the second segment follows the first, label 1 that it does not, as in Devlin et al. (2019) and in
-Hugging Face's heads. Examples come in couples of opposite labels, so that the labels are balanced exactly.
+Hugging Face's heads. Examples come in pairs of opposite labels, so that the labels are balanced exactly.
 """
 
 from __future__ import annotations
@@ -92,12 +92,12 @@ class SentencePairs:
         return SentencePair(*trim(join(first), join(second), self.max_tokens), label, (number, other))
 
     def label(self, example: int, epoch: int) -> int:
-        """The label: a coin for each couple of neighbouring examples, the two sides of it for the two."""
+        """The label of an example. Two neighbouring examples have opposite labels, drawn at random for the two."""
         coin = int(example_generator(self.seed + 1, epoch, example // 2).integers(2))
         return coin ^ (example % 2)
 
     def _elsewhere(self, number: int, sentences: int, generator: np.random.Generator) -> tuple[int, Sequence[Sentence]]:
-        """As many consecutive sentences as wanted, or as there are, from another document."""
+        """That many consecutive sentences of another document, or all that it has; with the number of the document."""
         other = int(generator.integers(len(self.documents) - 1))
         other += other >= number
         document = self.documents[other]

@@ -97,7 +97,7 @@ def explicit_attention(
     dropout: float,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    """Attention in the open: scores, softmax, weighted mean; ``allowed`` and ``live`` are of :func:`visible_keys`."""
+    """Attention written out: scores, softmax, weighted mean; :func:`visible_keys` gives ``allowed`` and ``live``."""
     scores_BHTS = (q_BHTK * scale) @ k_BHSK.transpose(-2, -1)  # the scale first: fp16 products overflow later
     if bias is not None:
         scores_BHTS = scores_BHTS + bias
@@ -114,10 +114,10 @@ def explicit_attention(
 def visible_keys(
     mask: Tensor | None, is_causal: bool, T: int, S: int, device: torch.device
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Combine padding and causal masks, and rescue the rows that see nothing.
+    """Combine padding and causal masks, and treat the rows that see no key.
 
     The softmax of a row of -inf is NaN, and so is its gradient, even if the result is overwritten afterwards. Such a
-    dead row is therefore allowed to see every key, and ``live`` tells the caller to set its result to zero.
+    row is therefore allowed to see every key, and ``live`` is False for it, so that the caller sets its result to zero.
 
     Returns:
         ``allowed``, broadcastable to (B, H, T, S), and ``live``, broadcastable to (B, H, T, 1), both bool; either is
@@ -164,4 +164,5 @@ def check_shapes(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Ten
 
 
 def shapes(*tensors: Tensor) -> str:
+    """The shapes of tensors as text, for an error message."""
     return ", ".join(str(tuple(tensor.shape)) for tensor in tensors)

@@ -29,8 +29,8 @@ GATED = ("swiglu", "geglu")
 class FeedForward(nn.Module):
     """A network of one hidden layer, applied to every token on its own: down(activation(up(x))).
 
-    Read as a memory, row i of ``up.weight`` is a key, column i of ``down.weight`` is the value that is added to the
-    stream as far as the token matches the key (Geva et al. 2021).
+    It can be read as a memory: row i of ``up.weight`` is a key, and column i of ``down.weight`` is the value that is
+    added to the stream in proportion to how well the token matches the key (Geva et al. 2021).
 
     Args:
         hidden_size: model width D of input and output.
@@ -53,7 +53,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(intermediate_size, hidden_size, bias=bias)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, D); no token sees another."""
+        """(B, T, D) -> (B, T, D); every token is transformed on its own."""
         up_BTF = self.up(x_BTD)
         if self.gate is None:
             return self.down(activate(up_BTF, self.activation))
@@ -92,7 +92,7 @@ def make_norm(hidden_size: int, *, norm: Norm = "layernorm", eps: float = 1e-5) 
 
 
 class Block(nn.Module):
-    """Self-attention, cross attention where asked for, and a feed-forward network, each on a residual branch.
+    """Self-attention, optional cross attention, and a feed-forward network, each on a residual branch.
 
     With ``norm_position="pre"`` a branch is x + f(norm(x)): the stream x itself is never normalised, so a gradient
     reaches every layer undiminished (GPT-2). With ``"post"`` it is norm(x + f(x)) (Vaswani et al. 2017, BERT).

@@ -19,7 +19,7 @@ LIMITS = {
     "intermediate_size": 2**18,
     "max_position_embeddings": 2**22,
 }
-"""The largest sizes that are accepted: several times those of any published model, so that a slip of the keyboard is
+"""The largest sizes that are accepted: several times those of any published model, so that a typing error is
 refused before memory is allocated."""
 
 
@@ -40,13 +40,13 @@ class TransformerConfig(Config):
     max_position_embeddings: int | None = 128
     """Longest sequence, in tokens; longer ones are refused. None: any length, for a scheme that has no table."""
     position: Position = "learned"
-    """How tokens know where they stand: see :mod:`plm_core.models.positions`."""
+    """How the order of the tokens enters the model: see :mod:`plm_core.models.positions`."""
     hidden_act: Activation = "gelu"
     """Nonlinearity of the feed-forward networks."""
     norm: Norm = "layernorm"
     """Kind of normalisation."""
     norm_position: NormPosition = "pre"
-    """Normalise what a branch reads (``"pre"``) or the sum it is added to (``"post"``)."""
+    """Normalise the input of each branch (``"pre"``) or the sum after it (``"post"``)."""
     layer_norm_eps: float = 1e-5
     """Epsilon of every norm."""
     use_bias: bool = True
@@ -56,7 +56,7 @@ class TransformerConfig(Config):
     attention_probs_dropout_prob: float = 0.1
     """Dropout of attention weights."""
     initializer_range: float = 0.02
-    """Standard deviation of initial weights, where the model's table of initialisation says so."""
+    """Standard deviation of initial weights, where the model's table of initialisation names it."""
     tie_word_embeddings: bool = True
     """Whether the output layer uses the word embeddings as its weight."""
 

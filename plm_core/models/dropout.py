@@ -1,7 +1,8 @@
-"""Dropout whose random numbers are cheap on a CPU (Srivastava et al. 2014).
+"""Dropout whose random numbers are cheap to draw on a CPU (Srivastava et al. 2014).
 
 torch draws a floating-point number for every element, which on a CPU takes an eighth of the time of a training step of
-a small Transformer. Whether an element is kept is a coin of 16 bits; one draw of 64 bits gives four of them.
+a small Transformer. Here 16 random bits decide whether an element is kept, so that one draw of 64 bits serves four
+elements.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LEVELS = 2**16
-"""The probability is rounded to a multiple of 1/LEVELS; the scale belongs to the rounded one, so the mean is exact."""
+"""The probability is rounded to a multiple of 1/LEVELS. The scale is that of the rounded probability, so the mean of
+the output is exact."""
 
 
 def dropout(x: Tensor, probability: float, *, training: bool = True) -> Tensor:
-    """Zero each element with a probability and scale the rest so that the mean stays.
+    """Set each element to zero with a given probability, and scale the rest so that the mean is unchanged.
 
     Args:
         x: any shape.
@@ -47,9 +49,9 @@ class Dropout(nn.Module):
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape, which is kept."""
+        """Apply dropout to a tensor of any shape; the result has the same shape."""
         return dropout(x, self.probability, training=self.training)
 
     def extra_repr(self) -> str:
-        """The probability."""
+        """What ``print(model)`` shows of the module."""
         return f"probability={self.probability}"

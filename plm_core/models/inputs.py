@@ -1,4 +1,4 @@
-"""What enters a Transformer: token ids become the stream's first state, masks become what attention broadcasts.
+"""The inputs of a Transformer: embeddings of token ids, and masks in the shape that attention broadcasts.
 
 Shapes are written into names: B batch, T tokens, S key tokens, D model width, P positions.
 """
@@ -97,7 +97,7 @@ class Embeddings(nn.Module):
 def check_ids(ids: Tensor, size: int, name: str) -> None:
     """Raise ValueError if an id lies outside [0, size).
 
-    Only tensors on the CPU are looked at: on a GPU the look would make every step wait for the device.
+    Only tensors on the CPU are checked: on a GPU every step would have to wait for the device.
     """
     if ids.device.type != "cpu" or ids.numel() == 0 or torch.compiler.is_compiling():
         return

@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Order:
-    """What one order of the model knows: its n-grams as sorted numbers, their counts, and sums per context."""
+    """The counts of one order of the model: its n-grams as sorted numbers, their counts, and sums per context."""
 
     keys: Ints
     counts: Ints

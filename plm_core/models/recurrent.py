@@ -1,4 +1,4 @@
-"""A recurrent language model: the state of an LSTM or GRU carries all that it remembers of the text."""
+"""A recurrent language model: the state of an LSTM or GRU summarises all earlier tokens of the text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,11 @@ class RecurrentConfig(Config):
 
 
 class RecurrentLM(nn.Module):
-    """A causal language model with a recurrent trunk."""
+    """A causal language model of word embeddings, recurrent layers and an output layer.
+
+    Args:
+        config: its shape.
+    """
 
     def __init__(self, config: RecurrentConfig) -> None:
         super().__init__()

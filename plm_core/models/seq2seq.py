@@ -1,4 +1,4 @@
-"""The encoder-decoder Transformer: reads one sequence, writes another (Vaswani et al. 2017)."""
+"""The encoder-decoder Transformer, which maps one sequence to another (Vaswani et al. 2017)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Seq2SeqConfig(TransformerConfig):
     num_decoder_layers: int = 2
     """Number of the decoder's blocks."""
     position: Position = "sinusoidal"
-    """How tokens know where they stand; the paper's choice is sinusoidal."""
+    """How the order of the tokens enters the model; the paper's choice is sinusoidal."""
 
     def validate(self) -> None:
         super().validate()
@@ -77,7 +77,7 @@ class Seq2Seq(nn.Module):
 
     @torch.no_grad()
     def init_weights(self) -> None:
-        """Draw all weights anew. (The paper does not say how; this is what its published code did.)
+        """Draw all weights anew. (The paper does not state the initialisation; this is that of its published code.)
 
         ======================================  ==========================================================
         linear layers of the blocks             uniform, variance 2/(inputs + outputs) (Glorot and Bengio)

@@ -1,4 +1,4 @@
-"""What every Transformer here shares: the stack of blocks, its trace, and the initialisation.
+"""The parts that all Transformers here have in common: the stack of blocks, its trace, and the initialisation.
 
 An encoder, a decoder and the two halves of an encoder-decoder are the same :class:`Stack`; they differ in the mask
 (``is_causal``) and in whether the blocks attend to a context (``cross_attention``).
@@ -175,7 +175,7 @@ class Stack(nn.Module):
 
 @torch.no_grad()
 def initialise(model: nn.Module, *, std: float, residual_std: float | None = None) -> None:
-    """Draw the weights of a model anew; each model's ``init_weights`` tabulates what this comes to.
+    """Draw the weights of a model anew; each model's ``init_weights`` has a table of the result.
 
     Args:
         model: linear and embedding weights become N(0, std²), biases 0, norms scale 1 and shift 0. Inside a position
