@@ -74,7 +74,7 @@ def read_settings(folder: Path, backend: tokenizers.Tokenizer) -> TokenizerSetti
     """The settings of a tokenizer from ``tokenizer_config.json`` and ``special_tokens_map.json``.
 
     Args:
-        folder: a folder in Hugging Face's layout. Without both files, roles follow from the usual spellings.
+        folder: a folder in Hugging Face's layout. A role that neither file names follows from the usual spellings.
         backend: the tokenizer of the folder; a role whose token is not in its vocabulary is left out.
 
     Raises:
@@ -83,12 +83,10 @@ def read_settings(folder: Path, backend: tokenizers.Tokenizer) -> TokenizerSetti
     config_file, map_file = folder / "tokenizer_config.json", folder / "special_tokens_map.json"
     config = read_json_object(config_file) if config_file.is_file() else {}
     tokens = read_json_object(map_file) if map_file.is_file() else {}
-    if not config and not tokens:
-        return TokenizerSettings(usual_special_tokens(backend))
-    roles = {}
+    roles, usual = {}, usual_special_tokens(backend)
     for role in ROLES:
         where, values = (config_file, config) if role in config else (map_file, tokens)
-        token = _content(values.get(role), f"{where}: {role}")
+        token = _content(values[role], f"{where}: {role}") if role in values else usual.get(role)
         if token is not None and backend.token_to_id(token) is not None:
             roles[role] = token
     length = config.get("model_max_length")

@@ -294,11 +294,11 @@ class Tokenizer:
         if self.truncation is not None:  # as it came with a tokenizer of somebody else
             stored.enable_truncation(**self.truncation)
         stored.save(str(folder / "tokenizer.json"))
-        config = {
+        config: dict[str, object] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "split_special_tokens": self.settings.split_special_tokens,
             "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
-            **self.settings.special_tokens,
+            **{role: self.settings.special_tokens.get(role) for role in ROLES},
         }
         if self.settings.max_length is not None:
             config["model_max_length"] = self.settings.max_length
