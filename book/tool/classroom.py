@@ -66,6 +66,7 @@ from book.tool.exercise_rules import (
     master_hash,
     student_path,
 )
+from book.tool.machine import in_kernel_environment
 from book.tool.modules import changed_modules, module_file, module_hash
 from book.tool.stamp import KEY, changed_files, file_hash
 
@@ -230,7 +231,6 @@ def _build(root: Path, name: str) -> str:
     """Build one set of exercises and grade its solutions; returns a line for people."""
     from otter.api import grade_submission
 
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the kernel of this environment, whatever else is registered
     where = f"chapters/exercises/{name}.md"
     target = root / "_build" / "classroom" / name
     with tempfile.TemporaryDirectory() as temporary:
@@ -239,7 +239,8 @@ def _build(root: Path, name: str) -> str:
         submission.cells.append(nbformat.v4.new_code_cell(LIST_MODULES))
         handed_in = Path(temporary) / f"{name}_submission.ipynb"
         nbformat.write(submission, handed_in)
-        results = grade_submission(str(handed_in), str(made.autograder), quiet=True)
+        with in_kernel_environment(root, threads=1):
+            results = grade_submission(str(handed_in), str(made.autograder), quiet=True)
         if results.total != results.possible:
             raise ChapterFailed(f"{where}: the solution does not get full marks\n{results.summary()}")
         target.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from book.tool.chapters import BookError
@@ -31,3 +33,15 @@ def kernel_environment(root: Path, *, threads: int, preset: str | None = None) -
     if preset:
         env["PLM_PRESET"] = preset
     return env
+
+
+@contextmanager
+def in_kernel_environment(root: Path, *, threads: int) -> Iterator[None]:
+    """Let kernels that this process starts use this repository's library and the kernel of this environment."""
+    before = dict(os.environ)
+    os.environ.update(kernel_environment(root, threads=threads) | {"JUPYTER_PREFER_ENV_PATH": "1"})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

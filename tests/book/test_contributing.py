@@ -21,6 +21,7 @@ parts:
   - caption: Reference
     chapters:
       - file: book/glossary
+      - file: book/status
 """
 
 
