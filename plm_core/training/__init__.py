@@ -1,1 +1,1 @@
-"""The trainer and its parts. Nothing here knows a model: it sees parameters, objectives and batches."""
+"""The trainer and its parts, which work with parameters, objectives and batches of any model."""

@@ -20,27 +20,27 @@ class TrainConfig(Config):
     micro_batches: int = 1
     """Batches whose gradients are accumulated for one step."""
     optimizer: OptimizerName = "adamw"
-    """Rule of the update; "muon" takes the matrices of the hidden layers and leaves the rest to AdamW."""
+    """Optimiser; "muon" updates the matrices of the hidden layers, and AdamW the rest."""
     learning_rate: float = 1e-3
     """Peak of the learning rate."""
     schedule: Schedule = "cosine"
-    """Shape of the decay after the warm-up."""
+    """Shape of the fall of the learning rate after the warm-up."""
     warmup_steps: int = 100
     """Length of the linear warm-up, in steps."""
     final_fraction: float = 0.1
     """Learning rate at the end, as a fraction of the peak."""
     weight_decay: float = 0.1
-    """Decay of the matrices; decoupled from the gradient under "adamw" and "muon", part of it under the others."""
+    """Weight decay of the matrices; decoupled from the gradient under "adamw" and "muon", added to it otherwise."""
     layer_decay: float = 1.0
-    """Factor by which each layer learns slower than the one above it; 1 is off."""
+    """Factor of the learning rate of each layer, relative to the layer above it; 1 is off."""
     beta1: float = 0.9
-    """Adam's and AdamW's decay of the mean gradient."""
+    """Coefficient of the moving average of the gradient under "adam" and "adamw"."""
     beta2: float = 0.98
-    """Adam's and AdamW's decay of the mean squared gradient."""
+    """Coefficient of the moving average of the squared gradient under "adam" and "adamw"."""
     momentum: float | None = None
     """Momentum of "sgd" and "muon"; None is 0.9 for the first and 0.95 for the second."""
     max_grad_norm: float = 1.0
-    """Gradients longer than this are shortened to it; 0 switches clipping off."""
+    """Greatest gradient norm: gradients with a greater one are scaled down to it; 0 switches clipping off."""
     eval_every: int = 200
     """Steps between evaluations; the last step is always evaluated."""
     patience: int | None = None

@@ -1,8 +1,9 @@
 """Gradients before the optimiser uses them: measured, clipped, and watched for values that are not finite.
 
-Asking a GPU whether a gradient is finite makes the host wait for it, at every step. So on a GPU the answer stays there:
-a flag that the fused optimisers read themselves makes them leave the weights alone from the first bad step on, and the
-host looks at it when it reads other values anyway, at the next log record, evaluation or checkpoint.
+If the host read from a GPU whether a gradient is finite, it would have to wait for the device at every step. So on a
+GPU the answer stays on the device, as a flag: from the first step that is not finite on, the fused optimisers, which
+read the flag themselves, leave the weights unchanged. The host reads the flag when it reads other values anyway, at the
+next log record, evaluation or checkpoint.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from plm_core.distributed import Processes
 
 
 class DivergedError(ValueError):
-    """The loss or a gradient is not a number; the weights are those before the step."""
+    """The loss or a gradient is not finite; the weights are those before the step."""
 
     def __init__(self, message: str, step: int) -> None:
         super().__init__(message)
@@ -56,14 +57,14 @@ class Gradients:
         return norms_P
 
     def clip(self, norms_P: Tensor, max_norm: float) -> Tensor:
-        """Shorten the whole gradient to a length, if it is longer (Pascanu et al. 2013).
+        """Scale the gradient of all parameters together down to a norm, if it is greater (Pascanu et al. 2013).
 
         Args:
-            norms_P: what :meth:`norms` returned.
-            max_norm: the length; 0 leaves the gradient as it is.
+            norms_P: the result of :meth:`norms`.
+            max_norm: the greatest norm; 0 leaves the gradient as it is.
 
         Returns:
-            The length before.
+            The norm before.
         """
         norm = torch.linalg.vector_norm(norms_P)
         if max_norm > 0:
@@ -71,15 +72,15 @@ class Gradients:
         return norm
 
     def watch(self, step: int, loss: Tensor, norms_P: Tensor) -> Tensor:
-        """Note on the device whether this step is the first bad one.
+        """Record on the device whether this step is the first whose loss or gradient is not finite.
 
         Args:
             step: its number, from 1.
             loss: the loss of the group.
-            norms_P: what :meth:`norms` returned.
+            norms_P: the result of :meth:`norms`.
 
         Returns:
-            1.0 if this step or one before it was bad, else 0.0: what a fused optimiser calls ``found_inf``.
+            1.0 if this step or an earlier one was not finite, else 0.0.
         """
         finite_P = norms_P.isfinite()
         first = ~(finite_P.all() & loss.isfinite()) & (self.bad_step == 0)
@@ -89,11 +90,11 @@ class Gradients:
         return (self.bad_step > 0).float()
 
     def first_bad_step(self) -> int:
-        """The number of the first bad step, from 1; 0 if there was none. This waits for the device."""
+        """The number of the first step that was not finite, from 1; 0 if there was none. This waits for the device."""
         return int(self.bad_step)
 
     def diverged(self, where: str) -> DivergedError:
-        """The error that says what was not finite in the first bad step; all processes must ask for it together.
+        """The error that names what was not finite; all processes must call this together.
 
         Args:
             where: the ranks that caused it.

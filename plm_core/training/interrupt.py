@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, put off until the step under way has ended and the state is saved."""
+"""Ctrl-C and SIGTERM, deferred until the step under way has ended and the state is saved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run was asked to stop and has saved its state.
+    """The run was stopped by a signal and has saved its state.
 
     Attributes:
         number: the signal, SIGINT or SIGTERM; a program that leaves because of it has the exit code 128 + number.
@@ -26,13 +26,16 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def deferred_interrupt(*, insist: bool = True) -> Iterator[Callable[[], int | None]]:
-    """Turn the first SIGINT or SIGTERM into a note that can be asked for.
+    """Record the first SIGINT or SIGTERM instead of acting on it.
 
-    Only the main thread receives signals; in another thread nothing is put off, and nothing is ever noted.
+    Only the main thread receives signals; in another thread nothing is deferred and nothing recorded.
 
     Args:
-        insist: whether the second one acts at once. Under torchrun it must not: a Ctrl-C reaches every process twice,
+        insist: whether a second signal acts at once. Under torchrun it must not: a Ctrl-C reaches every process twice,
             from the terminal and from torchrun, which kills those that take longer than half a minute.
+
+    Yields:
+        A function that returns the number of the signal that was received, or None.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None

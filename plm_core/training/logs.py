@@ -1,4 +1,4 @@
-"""What a run leaves for people: a progress bar, metrics as JSON lines, TensorBoard events, a learning curve.
+"""The logs of a run: a progress bar, metrics as JSON lines, TensorBoard events, a learning curve.
 
 Metrics and speed go to two files on purpose. ``metrics.jsonl`` holds only what the computation determines, so two equal
 runs leave equal files; ``speed.jsonl`` holds times, which never repeat.
@@ -31,7 +31,7 @@ class RunLog:
         quiet: show no progress bar.
 
     Raises:
-        ValueError: TensorBoard was asked for and is not installed, or there is no folder for it.
+        ValueError: ``tensorboard`` is set and TensorBoard is not installed, or there is no folder for it.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class RunLog:
             self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step or None)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Record values that the computation determines."""
+        """Record values that follow from the computation, which are equal in two equal runs."""
         record = {"step": step, **values}
         self.records.append(record)
         self._append(METRICS_FILE, record)
@@ -68,7 +68,7 @@ class RunLog:
                 self._writer.add_scalar(key, value, step)
 
     def speed(self, step: int, values: Mapping[str, float]) -> None:
-        """Record times and rates."""
+        """Record times and speeds, which differ from run to run."""
         self._append(SPEED_FILE, {"step": step, **values})
 
     def advance(self, **shown: str) -> None:
@@ -97,7 +97,7 @@ class RunLog:
 def rates_of(
     tokens: int, seconds: float, *, flops_per_token: float | None = None, peak: float | None = None
 ) -> dict[str, float]:
-    """Tokens a second; where the cost of a token is known, operations a second; on known hardware, its use (MFU).
+    """Tokens per second; operations per second if the cost of a token is known; utilisation (MFU) if the peak is.
 
     The model FLOP utilisation counts the operations that the model needs, not those that were spent, for example on
     padding (Chowdhery et al. 2022, appendix B).
@@ -154,7 +154,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def drop_after(folder: Path, step: int) -> None:
-    """Forget the records later than a step: a run that resumes there will write them again.
+    """Delete the records of later steps: a run that resumes at this step will write them again.
 
     Raises:
         FileExistsError: a link is in the place of a file.
@@ -169,12 +169,12 @@ def drop_after(folder: Path, step: int) -> None:
 def plot_learning_curve(
     records: list[dict[str, Any]], path: Path | str | None = None, *, entropy: float | None = None
 ) -> Any:
-    """Plot training and validation loss in nats against steps, with the known entropy floor where there is one.
+    """Plot training and validation loss in nats against steps, with the entropy of the text where it is known.
 
     Args:
         records: the records of :func:`read_metrics` or :class:`RunLog`.
         path: where to save the figure; None only returns it.
-        floor: the loss that no model can beat, in nats.
+        entropy: the entropy of the text, the lowest possible loss, in nats; None where it is not known.
 
     Returns:
         The matplotlib figure.
@@ -187,7 +187,7 @@ def plot_learning_curve(
         if points:
             axes.plot(*zip(*points, strict=True), label=label, marker="o" if key == "valid/loss" else None)
     if entropy is not None:
-        axes.axhline(entropy, color="black", linestyle="--", label="entropy floor")
+        axes.axhline(entropy, color="black", linestyle="--", label="entropy")
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats)")
     axes.legend()

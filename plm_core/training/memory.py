@@ -1,8 +1,8 @@
-"""Where the memory of a training step goes: predicted from counts, and measured on the real tensors.
+"""The memory of a training step: predicted from counts, and measured on the real tensors.
 
 Mixed precision does not shrink what is counted per parameter: weights, gradients and the two means of AdamW stay in
 fp32, 16 bytes together, and autocast adds a copy of the matrices in two bytes. It shrinks the activations, which grow
-with the batch and are what usually fills the device.
+with the batch and usually take most of the memory.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class MemoryLedger:
     weights: int
     """Parameters, each once."""
     gradients: int
-    """One number for each trainable parameter."""
+    """Gradients, one number for each trainable parameter."""
     optimizer: int
-    """What the optimiser remembers between steps."""
+    """State that the optimiser keeps between steps."""
     activations: int
-    """What the forward pass keeps for the backward pass, low-precision copies of weights included."""
+    """Tensors that the forward pass keeps for the backward pass, low-precision copies of weights included."""
 
     @property
     def total(self) -> int:
-        """All rows together."""
+        """The sum of all rows."""
         return self.weights + self.gradients + self.optimizer + self.activations
 
 
@@ -48,7 +48,7 @@ def memory_ledger(num_parameters: int, *, optimizer: OptimizerName = "adamw", ac
     Args:
         num_parameters: trainable parameters, tied ones once.
         optimizer: ``"adamw"`` and ``"adam"`` keep two numbers for each parameter, ``"sgd"`` with momentum one. Muon
-            keeps one for a matrix of a hidden layer and two for all else, which a count alone does not tell.
+            keeps one for a matrix of a hidden layer and two for all else, which does not follow from a count alone.
         activations: their bytes, for example from :func:`block_activation_bytes`.
 
     Raises:
@@ -80,15 +80,15 @@ def block_activation_bytes(
     Under autocast all but the first are in two bytes, and the first branch's input is kept three times, converted for
     each projection. Fused attention keeps no weights, only one sum for each token and head.
 
-    Dropout keeps its coins for both branches, on a GPU in one byte each, on a CPU in the bytes of what they multiply.
-    Attention that drops weights is fused on a GPU, where coins can be tossed again. On a CPU it is not: it keeps the
-    weights in fp32, their coins, and what is left of them.
+    Dropout keeps its masks for both branches, on a GPU in one byte an element, on a CPU in the type of what they
+    multiply. Attention with dropout of weights is fused on a GPU, where the mask can be drawn again. On a CPU it is
+    not: it keeps the weights in fp32, their dropout mask, and their product.
 
     Args:
         tokens: tokens of a batch, B·T.
         hidden_size, intermediate_size, num_heads: the block's shape.
         precision: arithmetic of the forward pass.
-        activation: of the feed-forward network. ReLU keeps its result alone, which tells the sign of what it was given;
+        activation: of the feed-forward network. ReLU keeps its result alone, from which the sign of its input follows;
             a gated network keeps its gate before and after as well.
         dropout: whether the branches drop elements.
         attended: tokens of a row T, if attention drops weights.
@@ -118,7 +118,7 @@ def measured_ledger(
     precision: Precision = "fp32",
     device: torch.device | str = "cpu",
 ) -> MemoryLedger:
-    """Measure the bytes of a training step by making one: the weights move.
+    """Measure the bytes of a training step by making one, which changes the weights.
 
     Args:
         model: on its device.
@@ -142,7 +142,7 @@ def measured_ledger(
 
 
 class SavedTensors:
-    """Counts the storages that a forward pass keeps for the backward pass, each once, the model's own left out."""
+    """Counts the bytes that a forward pass keeps for the backward pass, each storage once, without parameters."""
 
     def __init__(self, model: nn.Module) -> None:
         self.seen = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
@@ -150,7 +150,7 @@ class SavedTensors:
         self.bytes = 0
 
     def hooks(self) -> torch.autograd.graph.saved_tensors_hooks:
-        """The context for the forward pass."""
+        """The context in which to run the forward pass."""
         return torch.autograd.graph.saved_tensors_hooks(self.note, lambda tensor: tensor)
 
     def note(self, tensor: Tensor) -> Tensor:
@@ -164,10 +164,10 @@ class SavedTensors:
 
 
 def nbytes(tensor: Tensor) -> int:
-    """The bytes of a tensor's numbers."""
+    """The number of bytes of a tensor's elements."""
     return tensor.numel() * tensor.element_size()
 
 
 def is_large(value: Any) -> bool:
-    """Whether a value of an optimiser's state is more than a step count."""
+    """Whether a value of an optimiser's state is a tensor with elements, not a step count."""
     return isinstance(value, Tensor) and value.dim() > 0

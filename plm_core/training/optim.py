@@ -15,7 +15,7 @@ Groups = list[dict[str, Any]]
 
 
 def trainable(model: nn.Module) -> Iterator[nn.Parameter]:
-    """The parameters that require a gradient, each once however often it is tied."""
+    """The parameters that require a gradient, each once even if it is tied."""
     return (parameter for parameter in model.parameters() if parameter.requires_grad)
 
 
@@ -29,7 +29,7 @@ def decay_groups(model: nn.Module, weight_decay: float, *, layer_decay: float = 
         model: its trainable parameters are grouped.
         weight_decay: the decay of the first kind.
         layer_decay: below 1, each layer learns slower than the one above it by this factor: its groups carry
-            ``lr_scale``, layer_decay to the power of the number of layers above (Clark et al. 2020, section 3.1).
+            ``lr_scale``, the factor to the power of the number of layers above (Clark et al. 2020, section 3.1).
 
     Raises:
         ValueError: no trainable parameter, or layer-wise decay of a model without one stack of layers.
@@ -49,7 +49,7 @@ def decay_groups(model: nn.Module, weight_decay: float, *, layer_decay: float = 
 
 
 def layer_depths(model: nn.Module) -> dict[str, int]:
-    """How deep each parameter lies: 0 before the stack of layers, 1 for its first layer, ..., one more after the last.
+    """The depth of each parameter: 0 below the stack of layers, 1 for its first layer, ..., one more above the last.
 
     The stack is the model's only outermost ``nn.ModuleList``; what is registered before it lies at the bottom
     (embeddings), what is registered after it at the top (heads).
@@ -131,7 +131,7 @@ def step_unless(optimizer: torch.optim.Optimizer, skip: Tensor) -> None:
 
 
 def hidden_matrices(model: nn.Module) -> set[nn.Parameter]:
-    """The weights of the linear layers inside the model's stack: what Muon is made for.
+    """The weights of the linear layers inside the model's stack, which Muon optimises.
 
     Raises:
         ValueError: the model has no stack of layers, or several.
@@ -177,17 +177,17 @@ class MuonAdamW(torch.optim.Optimizer):
         super().__init__([group for part in self.parts.values() for group in part.param_groups], {})
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Step both."""
+        """Make a step of both optimisers."""
         assert closure is None
         for part in self.parts.values():
             part.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of both, by name."""
+        """The states of both optimisers, by name."""
         return {name: part.state_dict() for name, part in self.parts.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Put back what :meth:`state_dict` returned."""
+        """Restore a state that :meth:`state_dict` returned."""
         for name, part in self.parts.items():
             part.load_state_dict(state_dict[name])
         self.param_groups = [group for part in self.parts.values() for group in part.param_groups]

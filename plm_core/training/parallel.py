@@ -26,7 +26,7 @@ from plm_core.weights import shared_parameters, tied_weights
 
 
 class Terms(nn.Module):
-    """A model and its objective as one module from batch to losses, for DDP only sees calls of what it wraps."""
+    """A model and its objective as one module from batch to losses, because DDP wraps the calls of one module."""
 
     def __init__(self, model: nn.Module, objective: TermsObjective) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ def wrap(model: nn.Module, objective: TermsObjective, processes: Processes, exam
         model: the same in every process; where it differs, the main process's weights count.
         objective: what is computed from its outputs; it must reach the same parameters for every batch.
         processes: the processes.
-        example: gives some batch, on the device; asked for only if there are copies to be kept equal.
+        example: returns some batch, on the device; called only for DDP.
 
     Returns:
         A module from batch to :class:`~plm_core.objectives.base.LossParts` by name, whose backward pass leaves the
@@ -111,8 +111,8 @@ def shard(model: nn.Module, processes: Processes) -> None:
 
 
 def local_gradients(module: nn.Module) -> AbstractContextManager[Any]:
-    """A context for the forward and backward passes of all but the last micro-batch: DDP then adds gradients up in the
-    process and sends them once. FSDP sends each time, for what it would add up is the whole gradient that it avoids.
+    """A context for the forward and backward passes of all but the last micro-batch: DDP then adds the gradients up in
+    each process and communicates them once. FSDP communicates each time, because no process holds a whole gradient.
     """
     return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
 
@@ -128,8 +128,8 @@ def whole(tensor: Tensor) -> Tensor:
 def nonfinite_ranks(model: nn.Module, objective: TermsObjective, batches: Iterable[Batch], processes: Processes) -> str:
     """The ranks whose own batches give a loss or gradient that is not finite, in words.
 
-    The batches are computed once more, each process on its own, because gradients that have been added up do not say
-    whose they were. Of a model that is split among the processes, only the losses can be.
+    The batches are computed once more, each process on its own, because the contributions of the processes cannot be
+    told from their sum. For a model that is split among the processes, only the losses can be computed.
 
     Args:
         model: the model, not what :func:`wrap` made of it.

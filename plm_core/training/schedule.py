@@ -1,7 +1,7 @@
 """The learning rate as a pure function of the number of successful steps.
 
-No object holds a position, so nothing can run out of step: a resumed run, and a run that skipped a step because of an
-overflow, compute the rate from the count of steps that changed the weights.
+There is no scheduler object whose position could get out of step: a resumed run, and a run that skipped a step because
+of an overflow, compute the learning rate from the count of steps that changed the weights.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def learning_rate(
 ) -> float:
     """The learning rate of a step: linear warm-up to the peak, then decay.
 
-    The rate of step ``warmup_steps`` is the peak; the first step already moves, by ``peak / (warmup_steps + 1)``.
-    ``"cosine"`` and ``"linear"`` end at ``final`` on the last step; ``"inverse_sqrt"`` falls as the root of the
-    step and knows no end (Vaswani et al. 2017, equation 3).
+    The rate of step ``warmup_steps`` is the peak; that of the first step is ``peak / (warmup_steps + 1)``, not zero.
+    ``"cosine"`` and ``"linear"`` reach ``final`` at the last step; ``"inverse_sqrt"`` falls with the inverse square
+    root of the step, however long the run (Vaswani et al. 2017, equation 3).
 
     Args:
         step: number of successful steps before this one, from 0.
