@@ -8,15 +8,24 @@ with help (``grateful``), given up (``sad``), or refused (``angry``), each in a 
   ``world.tokens(...)``, ``world.write`` and ``world.split`` (words to text and back), ``world.vocabulary``.
 - :class:`Story` holds ``words``, ``text``, ``sentences`` (each with its ``event``, ``pattern`` and ``words``), the
   latents ``goal`` and ``fate``, ``told``, ``replay()`` (the state before each sentence) and ``final_state``.
-- :class:`IdealReader` reads words: ``surprisals(words)``, ``next_word(words)``, ``read(words)`` (the skill of every
-  word and the distance to its evidence), ``posterior(words, position)`` for a masked word. ``cursor(words)`` gives a
-  :class:`Cursor` whose ``push(word)`` reads on and whose ``goals()`` and ``moods()`` are the exact posterior, word by
+- :class:`IdealReader` reads words: ``surprisals(words)``, ``next_word(words)``, ``posterior(words, position)`` for a
+  masked word. ``cursor(words)`` gives a :class:`Cursor` whose ``push(word)`` reads on and whose ``goals()`` and ``moods()`` are the exact posterior, word by
   word.
 
-The parts of the package: :mod:`state` (the world and every mind), :mod:`events` (what each kind of event changes),
-:mod:`happenings` (what happens anyway), :mod:`goals` and :mod:`plans` (the latents, and the policy they determine),
-:mod:`sentences` (how each event is told, in both languages), :mod:`patterns` (their compiled form), :mod:`world` and
-:mod:`reader`.
+Measuring: :mod:`entropy` (``entropy_rate``, ``bits_per_character``, ``read_sample`` with ``floor_by_skill``, and
+``composition``, the shares of introductions, names and plans); :mod:`skill_reading` (``read(reader, words)`` gives a
+``ReadWord`` for every word, with its surprisal, skill and distance); :mod:`skills` (the list ``SKILLS``).
+
+Tasks, each with exact labels and the ideal reader's distribution of labels (``tasks.ceiling`` makes scores of it):
+:mod:`tasks` (``moods``, ``tags``, ``relations``, ``summaries``), :mod:`questions` (about the world, beliefs, reasons),
+:mod:`pairs` (``parallel`` stories in both languages, ``next_sentences``, ``sentence_orders``), :mod:`entailment`,
+:mod:`probes` and :mod:`causal_probes` (one word is right, others are wrong), :mod:`baselines` (trivial guesses).
+
+The parts of the world: :mod:`state` (the world and every mind), :mod:`kinds`, :mod:`openings`, :mod:`actions` and
+:mod:`events` (what each kind of event changes), :mod:`happenings` (what happens anyway), :mod:`goals` and
+:mod:`plans` (the latents, and the policy that they determine), ``sentences*`` (how events are told, in both
+languages side by side), :mod:`patterns` and :mod:`steps` (their compiled form), :mod:`world` (the teller),
+:mod:`mixture` and :mod:`reader` (the ideal reader).
 """
 
 from plm_core.storyworld.reader import Cursor, IdealReader, NotOfThisWorld

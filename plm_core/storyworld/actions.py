@@ -47,6 +47,12 @@ def _drop(state: State, person: int, thing: int) -> None:
     state.put(thing, state.at[person], state.at[person])
 
 
+def _stow(state: State, person: int, thing: int, place: int) -> None:
+    _take(state, person, thing)
+    state.travel(person, place)
+    _drop(state, person, thing)
+
+
 def _hand(state: State, giver: int, receiver: int, thing: int) -> None:
     state.put(thing, -1 - receiver, state.at[giver])
     state.helped |= receiver == 0
@@ -128,6 +134,7 @@ add_kind("shelter", "p h", lambda s, p, h: s.travel(p, h))
 add_kind("give_away", "p q k", _give_away)
 add_kind("take", "p t", _take)
 add_kind("drop", "p t", _drop)
+add_kind("stow", "p t h", _stow)
 add_kind("hand", "p q t", _hand)
 add_kind("carry", "t h", _carry)
 add_kind("tell", "p q t", _tell)
@@ -187,7 +194,7 @@ add_kind("answer", "p q t", _answer)
 add_kind("answer_held", "p q t", _answer)
 add_kind("answer_mine", "p q t", _answer)
 add_kind("answer_person", "p q r", _tell_person)
-for _name in ("unknown", "wont", "later"):
+for _name in ("unknown", "wont", "later", "later_kind", "later_rude"):
     add_kind(_name, "p q", _nothing)
 add_kind("win", "p q t", _win)
 add_kind("accept", "p q t", _accept)

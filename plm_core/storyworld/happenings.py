@@ -61,6 +61,12 @@ def _take(state: State) -> list[Event]:
     ]
 
 
+def _stow(state: State) -> list[Event]:
+    """Somebody takes a thing to another place and leaves it there."""
+    places = range(len(state.places))
+    return [("stow", (*event[1], h)) for event in _take(state) for h in places if h != state.at[event[1][0]]]
+
+
 def _drop(state: State) -> list[Event]:
     return [("drop", (-1 - where, thing)) for thing, where in enumerate(state.location[:-1]) if where < -1]
 
@@ -115,6 +121,15 @@ def _think(state: State) -> list[Event]:
     ]
 
 
+def _wrong(group: Callable[[State], list[Event]]) -> Callable[[State], list[Event]]:
+    """Those events of a group in which a person acts on, or thinks of, a thing that is no longer there."""
+
+    def wrong(state: State) -> list[Event]:
+        return [e for e in group(state) if state.believed_place(*e[1]) != state.place_of(e[1][1])]
+
+    return wrong
+
+
 def _pick(state: State) -> list[Event]:
     return [
         ("pick", (q, k))
@@ -157,8 +172,9 @@ def _sheltering(state: State) -> list[Event]:
 
 
 GROUPS: tuple[tuple[int, Callable[[State], list[Event]]], ...] = (
-    (4, _go), (2, _wander), (9, _seek), (6, _visit), (3, _take), (4, _drop), (6, _beg), (6, _ask), (6, _tell),
-    (4, _think), (2, _pick), (3, _hungry), (2, _eat), (1, _carry), (2, _rain),
+    (4, _go), (2, _wander), (7, _seek), (6, _visit), (3, _take), (10, _stow), (5, _drop), (6, _beg), (6, _ask),
+    (6, _tell), (3, _think), (16, _wrong(_think)), (12, _wrong(_seek)), (2, _pick), (3, _hungry), (2, _eat),
+    (2, _carry), (2, _rain),
 )  # fmt: skip
 _CUMULATIVE = list(accumulate(weight for weight, _ in GROUPS))
 
@@ -179,7 +195,7 @@ def distribution(state: State) -> dict[Event, float]:
     for weight, events in possible:
         share = weight / total / len(events)
         for event in events:
-            found[event] = share
+            found[event] = found.get(event, 0.0) + share
     return found
 
 

@@ -182,9 +182,6 @@ def build_tellings(lexicons: Lexicons, language: str) -> dict[str, Telling]:
     """The tellings of every kind of event in a language."""
     found = {}
     for name, kind in KINDS.items():
-        if name.startswith("open_"):
-            rows = introductions(kind)
-        else:
-            rows = rows_of(name, lexicons.size)
+        rows = introductions(kind) if name.startswith("open_") else rows_of(name, lexicons.size)
         found[name] = Telling(kind, rows, lexicons, language)
     return found

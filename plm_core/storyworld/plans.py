@@ -152,10 +152,11 @@ def _hide_away(state: State, thing: int, besides: int) -> Options:
     """Somebody takes a lying thing, or an animal carries it off, or at least somebody comes near it."""
     where = state.location[thing]
     takers = [q for q, at in enumerate(state.at) if at == where and q not in (0, besides)]
-    options: Options = [(2.0 / len(takers), ("take", (q, thing))) for q in takers]
+    options: Options = [(1.0 / len(takers), ("take", (q, thing))) for q in takers]
+    away = [h for h in range(len(state.places)) if h != where]
+    options += [(2.0 / len(takers) / len(away), ("stow", (q, thing, h))) for q in takers for h in away]
     if state.carries < MOST_CARRIES:
-        places = [h for h in range(len(state.places)) if h != where]
-        options += [(0.5 / len(places), ("carry", (thing, h))) for h in places]
+        options += [(0.5 / len(away), ("carry", (thing, h))) for h in away]
     if not takers:
         others = _others(state, besides)
         options += [(1.5 / len(others), ("go", (q, where))) for q in others]
@@ -307,6 +308,14 @@ _NEXT = {
 
 # Answers to requests.
 
+_PUTTING_OFF = {
+    "proud": (("later", 2.0), ("later_kind", 1.0), ("later_rude", 1.0)),
+    "grateful": (("later", 1.0), ("later_kind", 3.0), ("later_rude", 0.2)),
+    "sad": (("later", 3.0), ("later_kind", 1.0), ("later_rude", 0.5)),
+    "angry": (("later", 1.0), ("later_kind", 0.2), ("later_rude", 3.0)),
+}
+"""How a request is put off: the friendlier, the more likely there will be help; this is the first sign of the fate."""
+
 
 def _respond(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
     assert state.pending is not None
@@ -319,9 +328,12 @@ def _respond(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
     if what in ("ask", "ask_person"):
         if fate == "angry" and what == "ask" and state.sentence > limits.latest:
             return [(1.0, ("deny", (q, 0)))]
-        return [(1.0, _reply(state, what, q, rest[0], fate, early))]
+        reply = _reply(state, what, q, rest[0], fate, early)
+        if reply[0] == "later":
+            return [(weight, (kind, (q, 0))) for kind, weight in _PUTTING_OFF[fate]]
+        return [(1.0, reply)]
     if early or fate == "sad" or (fate == "grateful" and not state.helped and what != "beg"):
-        return [(1.0, ("later", (q, 0)))]
+        return [(weight, (kind, (q, 0))) for kind, weight in _PUTTING_OFF[fate]]
     refusals = {"beg": "refuse", "offer": "decline", "invite": "stay_away"}
     if fate == "angry" and (goal[0] != "bring" or what == "offer"):
         return [(1.0, (refusals[what], (q, 0, rest[0])))]

@@ -37,6 +37,13 @@ ACTIONS: dict[str, list[Row]] = {
          "{p} 不 再 需要 {t} ， 就 把 它 留 在 了 {at} {at:loc} 。"),
         (1, "{p} laid the {t} aside {at:in} the {at} .", "{p} 把 {t} 搁 在 了 {at} {at:loc} 。"),
     ],
+    "stow": [
+        (2, "{p} took the {t} to the {h} and left it there .", "{p} 把 {t} 拿 到 {h} ， 留 在 了 那里 。"),
+        (1, "{p} tidied up and put the {t} {h:in} the {h} .", "{p} 收拾 东西 ， 把 {t} 放 到 了 {h} {h:loc} 。"),
+        (1, "{p} thought that the {t} was safer {h:in} the {h} and brought it there .",
+         "{p} 觉得 {t} 在 {h} {h:loc} 更 安全 ， 就 拿 到 了 那里 。"),
+        (2, "meanwhile {p} moved the {t} to the {h} .", "这时候 ， {p} 把 {t} 搬 到 了 {h} 。", "apart"),
+    ],
     "hand": [
         (3, "{p} gave the {t} to {q} .", "{p} 把 {t} 给 了 {q} 。"),
         (1, "{p} let {q} have the {t} .", "{p} 把 {t} 让 给 了 {q} 。"),

@@ -59,6 +59,16 @@ TALK: dict[str, list[Row]] = {
         (1, "{p} had no time just then .", "{p} 这会儿 没有 空 。"),
         (1, "but {p} was busy .", "可是 {p} 正 忙 着 。"),
     ],
+    "later_kind": [
+        (2, "{p} promised to help later .", "{p} 答应 晚 点 帮忙 。"),
+        (1, "{p} was sorry and asked {q:him} to come back soon .", "{p} 觉得 抱歉 ， 请 {q:him} 过 会儿 再 来 。"),
+        (1, "{p} smiled and said : maybe later .", "{p} 笑 着 说 ： 等 会儿 吧 。"),
+    ],
+    "later_rude": [
+        (2, "{p} told {q:him} not to bother {p:him} .", "{p} 叫 {q:him} 别 来 烦 人 。"),
+        (1, "{p} pretended not to hear .", "{p} 假装 没 听见 。"),
+        (1, "{p} only yawned .", "{p} 只 是 打 了 个 哈欠 。"),
+    ],
     "win": [
         (1, "{q} wanted a race for it , and {p} won the {t} .", "{q} 要 赛跑 决定 ， 结果 {p} 赢得 了 {t} 。"),
         (1, "{q} set a riddle , {p} solved it and got the {t} .",

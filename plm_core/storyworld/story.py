@@ -68,13 +68,17 @@ class Story:
             yield state, sentence
             advance(state, sentence.event)
 
+    def state_after(self, sentences: int) -> State:
+        """The state after so many sentences."""
+        state = State()
+        for sentence in self.sentences[:sentences]:
+            advance(state, sentence.event)
+        return state
+
     @cached_property
     def final_state(self) -> State:
         """The state after the last sentence."""
-        state = State()
-        for sentence in self.sentences:
-            advance(state, sentence.event)
-        return state
+        return self.state_after(len(self.sentences))
 
 
 def mix(*numbers: int) -> int:

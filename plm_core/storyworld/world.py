@@ -15,7 +15,7 @@ from plm_core.storyworld.lexicon import Entry, Lexicon, Lexicons
 from plm_core.storyworld.openings import compositions
 from plm_core.storyworld.patterns import Choices, Pattern, build_tellings
 from plm_core.storyworld.plans import Limits, policy, wanting
-from plm_core.storyworld.state import Args, Event, State
+from plm_core.storyworld.state import Args, Event, Goal, State
 from plm_core.storyworld.steps import Step, words_of
 from plm_core.storyworld.story import EOS, Latent, Sentence, Story, mix
 
@@ -85,6 +85,7 @@ class StoryWorld:
         self.size, self.language, self.people, self.things = lexicon, language, people, things
         self.hidden_goals, self.names_part, self.combinations = hidden_goals, names, combinations
         self.limits = Limits(sentences[0], sentences[1], distractors, obstacles, delay)
+        self.dials = (lexicon, self.limits, people, things, hidden_goals, names, combinations)
         self.lexicons = Lexicons(lexicon, names, combinations)
         self._tongue = english if language == "en" else chinese
         self.full_stop = self._tongue.FULL_STOP
@@ -152,6 +153,10 @@ class StoryWorld:
         return self.lexicons.things(setting, place, secret=slot == "s")
 
     # What happens next.
+
+    def goals(self, state: State) -> list[Goal]:
+        """All goals that a protagonist may have after the introduction."""
+        return list(prior(state))
 
     def latents(self, state: State) -> dict[Latent, float]:
         """The probabilities of the latents at the beginning of a story, given what its first sentences told."""

@@ -1,0 +1,162 @@
+"""Causal probes: pairs of beginnings that differ in one sentence, because of which the same words go on differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+from plm_core.storyworld.reader import Cursor, IdealReader, NotOfThisWorld
+from plm_core.storyworld.state import Event, State
+from plm_core.storyworld.story import mix
+from plm_core.storyworld.world import StoryWorld
+
+
+@dataclass(frozen=True)
+class CausalProbe:
+    """Two beginnings of a story that differ in where somebody goes.
+
+    Attributes:
+        words, other: the beginnings, each up to the probed word.
+        right, other_right: the word that must follow each, with probability 1; after the other beginning it is wrong.
+        about: ``"location"`` (where somebody is, although both beginnings go on in the same way) or ``"belief"``
+            (where somebody believes a thing to be, who saw it moved in one beginning but not in the other).
+        distance: how many words lie between the sentences that differ and the probed word.
+    """
+
+    words: list[str]
+    other: list[str]
+    right: str
+    other_right: str
+    about: str
+    distance: int
+
+
+def causal_probes(
+    world: StoryWorld, count: int, *, seed: int = 0, split: str = "train", about: str = "location"
+) -> Iterator[CausalProbe]:
+    """One probe for each of the first stories in which there is one.
+
+    Args:
+        world: the world.
+        count: number of probes.
+        seed, split: of the stories.
+        about: ``"location"``: somebody goes to one place or another, something else happens, and then "then Ann left
+            the ...". ``"belief"``: somebody goes to one place or another, to which an animal carries a thing; then he
+            or she goes to a third place and remembers the thing "in the ...": where it was, or where it is.
+
+    Raises:
+        ValueError: an unknown ``about``.
+    """
+    if about not in _BUILD:
+        raise ValueError(f"about must be 'location' or 'belief', not {about!r}")
+    reader = IdealReader(world)
+    found = 0
+    for number, story in enumerate(world.stories(seed, split)):
+        if found == count:
+            return
+        random = Random(mix(seed, number, 19))
+        for index in random.sample(range(4, len(story.sentences) - 2), len(story.sentences) - 6):
+            state = story.state_after(index)
+            if state.pending is not None or state.missed or not _eligible(state, about):
+                continue
+            cursor = reader.cursor(word for s in story.sentences[:index] for word in s.words)
+            probe = _BUILD[about](cursor, random)
+            if probe is not None:
+                found += 1
+                yield probe
+                break
+
+
+def _eligible(state: State, about: str) -> list[tuple[int, int]]:
+    """The people who may be asked about, each with a thing whose removal he or she may miss."""
+    people = range(1, len(state.people))
+    if about == "location":
+        return [(person, 0) for person in people if len(state.places) > 2]
+    lying = list(enumerate(state.location[:-1]))
+    return [(p, t) for p in people for t, where in lying if where == state.at[p] and len(state.places) > 3]
+
+
+def _tell(cursor: Cursor, event: Event) -> list[str]:
+    """An event told by its first pattern, which names its subject; the cursor reads on.
+
+    Raises:
+        NotOfThisWorld: the event cannot happen now.
+    """
+    state = cursor.state
+    pattern = cursor.world.tellings[event[0]].choices(state, event[1]).patterns[0]
+    words = [step if isinstance(step, str) else step.say(state, event[1]) for step in pattern.steps]
+    for word in words:
+        cursor.push(word)
+    return words
+
+
+def _build(
+    cursor: Cursor, pair: tuple[Event, Event], shared: list[Event], person: int, stem: list[str], about: str
+) -> CausalProbe | None:  # fmt: skip
+    """Two beginnings that tell one event of a pair each, then the same events, then the beginning of a sentence."""
+    beginnings: list[list[str]] = []
+    expected: list[str] = []
+    after = 0
+    for event in pair:
+        branch = cursor.copy()
+        words = [word for sentence in cursor.sentences for word in sentence.words]
+        try:
+            words += _tell(branch, event)
+            told = [word for then in shared for word in _tell(branch, then)]
+            for word in stem:
+                branch.push(word)
+            following = branch.next_word()
+        except NotOfThisWorld:
+            return None
+        if len(following) != 1:
+            return None
+        after = len(told) + len(stem)
+        beginnings.append(words + told + stem)
+        expected += following
+    if expected[0] == expected[1]:
+        return None
+    return CausalProbe(beginnings[0], beginnings[1], expected[0], expected[1], about, after)
+
+
+def _location(cursor: Cursor, random: Random) -> CausalProbe | None:
+    state = cursor.state
+    person, _ = random.choice(_eligible(state, "location"))
+    away = [h for h in range(len(state.places)) if h != state.at[person]]
+    one, other = random.sample(away, 2)
+    bystanders = [q for q in range(1, len(state.people)) if q != person]
+    shared: list[Event] = [("hungry", (random.choice(bystanders),))] if random.random() < 0.5 else []
+    if shared:
+        shared.append(_after_hunger(state, shared[0][1][0]))
+    stem = _named(cursor, person, ["then", "{name}", "left", "the"], ["接着", "{name}", "离开"])
+    return _build(cursor, (("go", (person, one)), ("go", (person, other))), shared, person, stem, "location")
+
+
+def _after_hunger(state: State, person: int) -> Event:
+    if state.count[person] > 1:
+        return ("eat", (person, 1))
+    return ("pick", (person, 2)) if state.at[person] == state.fruit_at else ("fetch", (person,))
+
+
+def _belief(cursor: Cursor, random: Random) -> CausalProbe | None:
+    state = cursor.state
+    person, thing = random.choice(_eligible(state, "belief"))
+    here = state.at[person]
+    away = [h for h in range(len(state.places)) if h != here]
+    one, other, third = random.sample(away, 3)
+    noun = state.things[thing].forms[cursor.world.language]["noun"]
+    prep = {state.places[h].forms["en"]["in"] for h in (here, other)}
+    if cursor.world.language == "en" and len(prep) > 1:
+        return None
+    stem = _named(cursor, person, ["{name}", "remembered", "the", noun, *prep, "the"], ["{name}", "想起", "了"])
+    shared: list[Event] = [("carry", (thing, other)), ("go", (person, third))]
+    return _build(cursor, (("go", (person, one)), ("go", (person, other))), shared, person, stem, "belief")
+
+
+def _named(cursor: Cursor, person: int, english: list[str], chinese: list[str]) -> list[str]:
+    language = cursor.world.language
+    name = cursor.state.people[person].forms[language]["name"]
+    return [word.format(name=name) for word in (english if language == "en" else chinese)]
+
+
+_BUILD = {"location": _location, "belief": _belief}
