@@ -1,7 +1,7 @@
-"""Configurations: frozen dataclasses that check themselves and travel to YAML and back.
+"""Configurations: frozen dataclasses that are checked when they are made, and can be written to YAML and read back.
 
-A configuration says everything about a model or a run that a file must remember. It is checked when it is made, so a
-mistake is found before the first tensor exists, and it never changes afterwards.
+A configuration holds everything about a model or a run that has to be stored. It is checked when it is made, so that an
+error is found before the first tensor exists, and it never changes afterwards.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LARGEST = 2**63 - 1
 class Config:
     """Base of every configuration. A subclass is a frozen dataclass with a docstring under each field.
 
-    Values are checked against the field's type, then :meth:`validate` checks what types cannot say.
+    Values are checked against the field's type, then :meth:`validate` checks what types cannot express.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The processes that train together: rank and size, collectives, and how a failure is reported exactly once.
 
-``torchrun`` starts the processes and tells each its rank by environment variables; without it there is one process
-and every function here is the identity. The collectives are torch's: gloo between CPUs, NCCL between GPUs.
+``torchrun`` starts the processes and passes each its rank in environment variables; without it there is one process,
+and every function here returns its argument. The collectives are torch's: gloo between CPUs, NCCL between GPUs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LOST_PEER = re.compile(r"gloo|nccl|connection|socket|broken pipe", re.IGNORECASE
 
 
 class ProcessError(ValueError):
-    """One process of several has failed; the message says which."""
+    """One process of several has failed; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Processes:
     strategy: Strategy = "ddp"
     """How the model is shared: ``"ddp"``, every process has all of it; ``"fsdp"``, every process has a part."""
     store: Store | None = field(default=None, repr=False, compare=False)
-    """A table that all processes can write to, also when collectives no longer work."""
+    """A key-value store that all processes can write to, even when collectives no longer work."""
 
     @property
     def is_main(self) -> bool:
@@ -80,11 +80,11 @@ class Processes:
         return dict(zip(names, totals.tolist(), strict=True))
 
     def all_reduce_max(self, number: int) -> int:
-        """The largest of the processes' numbers."""
+        """The largest of the numbers of all processes, in every process."""
         return max(self.gather(number))
 
     def gather(self, value: T) -> list[T]:
-        """The values of all processes, by rank; they travel between the processes and through no file."""
+        """The values of all processes, by rank, in every process."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -105,12 +105,12 @@ class Processes:
             self.sum(torch.zeros(()))
 
     def shard(self, items: Sequence[T]) -> list[T]:
-        """The items dealt to this process: number rank, rank + size, rank + 2 size, and so on."""
+        """This process's share of items: those with index rank, rank + size, rank + 2 size, and so on."""
         return list(items[self.rank :: self.size])
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """Run the block in the main process first: what it downloads or writes, the others find."""
+        """Run the block in the main process first, so that the others find what it downloads or writes."""
         if not self.is_main:
             self.barrier()
         yield
@@ -160,9 +160,9 @@ def start_processes(
 
 
 def launcher() -> list[str]:
-    """The words that start ``plm`` as this process was started: alone, or by torchrun on as many processes.
+    """The beginning of a command line that starts ``plm`` as this process was started: alone, or by torchrun.
 
-    What several machines need to find each other (``--rdzv-endpoint`` and so on) is not known here.
+    The options by which several machines find each other (``--rdzv-endpoint`` and so on) are not included.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return ["plm"]
@@ -174,7 +174,7 @@ def launcher() -> list[str]:
 
 @contextmanager
 def report_once_per_node() -> Iterator[None]:
-    """Report a mistake that all processes make, such as a wrong option, once for each machine.
+    """Report an error that occurs in all processes, such as a wrong option, once for each machine.
 
     To be used before the process group exists; afterwards :func:`report_failure_once` does this.
 
@@ -197,12 +197,12 @@ def report_failure_once(processes: Processes) -> Iterator[None]:
     they exit without a message. For a process that was killed, the first process to lose contact with it reports.
 
     Raises:
-        ProcessError: for the user's mistakes and for a lost process, in the one process that reports.
+        ProcessError: for errors of the user and for a lost process, in the one process that reports.
         SystemExit: in the other processes.
     """
     try:
         yield
-    except KeyboardInterrupt as error:  # they agreed to stop, and did so together
+    except KeyboardInterrupt as error:  # all processes stop together, after the same step
         if processes.is_main:
             raise
         raise SystemExit(128 + getattr(error, "number", signal.SIGINT)) from None
@@ -230,12 +230,12 @@ def claim_failure(processes: Processes) -> bool:
         return True
     try:
         return processes.store.add("failures", 1) == 1
-    except RuntimeError:  # the store went down with the process that kept it
+    except RuntimeError:  # the process that held the store has ended
         return True
 
 
 def seed_per_rank(processes: Processes) -> None:
-    """Give every process random numbers of its own, or all would drop the same activations; rank 0 keeps its own."""
+    """Seed every process differently, or dropout would drop the same activations in all; rank 0 keeps its seed."""
     if processes.rank > 0:
         seed = torch.initial_seed() + processes.rank
         random.seed(seed)

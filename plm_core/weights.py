@@ -1,7 +1,7 @@
 """Weights on disk: declared ties are stripped at save and tied again at load.
 
 A tie is one parameter under two names. A file that stores it twice wastes space, and a program that loads the two
-copies into two parameters has silently made another model: the copies drift apart in training.
+copies into two parameters has silently made another model, whose copies become different in training.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from plm_core.files import require_file
 
 
 class DeclaresTies(Protocol):
-    """A model that says which of its parameters are one and the same."""
+    """A model that declares which of its parameters are shared."""
 
     def tied_weights(self) -> dict[str, str]:
         """Each alias and the name of the parameter that it shares."""

@@ -1,1 +1,1 @@
-"""How good a model is, in units that can be compared."""
+"""Evaluation of models: losses and their units, metrics, speed and memory."""

@@ -1,8 +1,8 @@
-"""How much memory a model needs to answer: measured in a process of its own, whatever engine computes.
+"""The memory that a model needs for inference, measured in a process of its own, with any engine.
 
-Counted is resident memory: the most that the process held while it read the model and answered one batch, less what it
-held before, with its libraries loaded. So weights, states and the engine's own buffers are in it, the interpreter and
-torch are not. Repeated measurements differ by about a MiB.
+The measure is resident memory: the peak while the process loads the model and runs one batch, less what it held before,
+with its libraries loaded. It includes weights, hidden states and the engine's own buffers, but neither the interpreter
+nor torch. Repeated measurements differ by about a MiB.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from plm_core.runtime import peak_memory_mib
 
 ENGINES = ("onnxruntime",)
-"""Libraries that are loaded before anything is counted, if this process has loaded them."""
+"""Libraries that the fresh process loads before the measurement, if this process has loaded them."""
 STATUS = Path("/proc/self/status")
 
 
 def peak_memory(model: nn.Module, inputs: Mapping[str, Tensor], *, threads: int | None = None) -> int:
-    """Bytes that a fresh process needs to hold a model and to answer one batch.
+    """Bytes that a fresh process needs to hold a model and to run one batch.
 
     Args:
         model: a module whose class can be imported, on the CPU; it is sent to the process.
@@ -55,7 +55,7 @@ def peak_memory(model: nn.Module, inputs: Mapping[str, Tensor], *, threads: int 
 
 
 def answer_once(task: str, threads: str, *engines: str) -> int:
-    """What :func:`peak_memory` asks the fresh process: read the model, run it, and say what that took."""
+    """Load the model and run it, in the fresh process of :func:`peak_memory`; return the bytes that this took."""
     torch.set_num_threads(int(threads))
     for name in engines:
         importlib.import_module(name)
@@ -68,10 +68,10 @@ def answer_once(task: str, threads: str, *engines: str) -> int:
 
 
 def highest_resident() -> int:
-    """The most bytes that this process has held.
+    """The peak of this process's resident memory, in bytes.
 
-    Linux's own counter is read where there is one: what ``getrusage`` says begins, after an ``exec``, with the size of
-    the process that started this one.
+    On Linux this is the kernel's own counter, because the value of ``getrusage`` starts, after an ``exec``, with the
+    size of the process that started this one.
     """
     if STATUS.is_file():
         fields: dict[str, Any] = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())

@@ -71,8 +71,8 @@ def text_loss(
     """The loss of a causal language model on one long text, each token but the first scored exactly once.
 
     Windows of ``context`` tokens move by ``stride``; a window scores only the tokens that the one before it did not
-    reach. A small stride gives every token a long past and costs more; stride = context is the cheapest, and makes the
-    first tokens of every window look harder than they are.
+    reach. A small stride gives every token a long context and costs more; stride = context is the cheapest, and
+    overestimates the loss of the first tokens of every window, which have little context.
 
     Args:
         model: returns logits (B, T, V) for ids (B, T).

@@ -1,4 +1,4 @@
-"""Linear probes: what can be read off frozen features by a linear classifier, and by nothing cleverer.
+"""Linear probes: what a linear classifier can predict from frozen features.
 
 A probe that succeeds shows that the information is there and is easy to reach, not that the model uses it. Compare it
 with the same probe on an untrained network and on counts of words.
@@ -64,7 +64,7 @@ def fit_linear_probe(
             f"a probe needs features (N, D) and labels (N,), got {tuple(features_ND.shape)} and {tuple(labels_N.shape)}"
         )
     if len(labels_N) < 2 or len(labels_N.unique()) < 2:
-        raise ValueError("a probe needs examples of two classes at least: there is nothing to tell apart")
+        raise ValueError("a probe needs examples of at least two classes")
     features_ND = features_ND.float()
     mean_D, std_D = features_ND.mean(dim=0), features_ND.std(dim=0).clamp_min(SMALLEST_DEVIATION)
     standard_ND = (features_ND - mean_D) / std_D

@@ -16,7 +16,7 @@ from plm_core.objectives.base import LossParts
 
 
 class TermsObjective(Protocol):
-    """What trainer and evaluation ask of an objective, plain or joint."""
+    """The part of an objective, plain or joint, that trainer and evaluation use."""
 
     @property
     def weights(self) -> Mapping[str, float]: ...

@@ -1,4 +1,4 @@
-"""What a Transformer costs per token: floating-point operations, and bytes to read and keep.
+"""The cost of a Transformer per token: floating-point operations, and bytes to read and to keep.
 
 A product of an (m, k) and a (k, n) matrix costs 2·m·k·n operations: a multiplication and an addition each. Norms,
 softmax, activations and additions are left out; they are below 2 % of the work at any useful width. A backward pass

@@ -1,6 +1,6 @@
-"""How many parameters a Transformer has, row by row, from its shape alone.
+"""The number of parameters of a Transformer, row by row, from its shape alone.
 
-No row holds the length of a text: the same weights are applied at every position.
+No row depends on the length of a text: the same weights are applied at every position.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Ledger = dict[str, int]
 
 @dataclass(frozen=True)
 class Architecture(Config):
-    """What the parameter count of a published Transformer depends on."""
+    """The sizes on which the parameter count of a published Transformer depends."""
 
     vocab_size: int
     """Number of token ids V."""
@@ -98,7 +98,7 @@ def ledger(shape: Architecture) -> Ledger:
 
 
 def architecture(config: TransformerConfig) -> Architecture:
-    """What the count of one of our models depends on."""
+    """The sizes on which the parameter count of one of our models depends."""
     pre = config.norm_position == "pre"
     shape = Architecture(
         vocab_size=config.vocab_size,
@@ -128,7 +128,7 @@ def architecture(config: TransformerConfig) -> Architecture:
 
 
 def _position_parameters(config: TransformerConfig, layers: int, bidirectional: bool) -> int:
-    """Parameters of the schemes of one stack: counted on tensors without memory, as each class shares as it likes."""
+    """Parameters of the schemes of one stack, counted on tensors without memory, because classes share differently."""
     with torch.device("meta"):
         schemes = make_position(config, bidirectional=bidirectional).per_layer(layers)
     return sum(parameter.numel() for parameter in nn.ModuleList(schemes).parameters())
@@ -136,7 +136,7 @@ def _position_parameters(config: TransformerConfig, layers: int, bidirectional: 
 
 @singledispatch
 def num_parameters(thing: object) -> int:
-    """Number of parameters of a model (each counted once however many names it has) or of a configuration.
+    """Number of parameters of a model (a shared one counts once) or of a configuration.
 
     Raises:
         TypeError: something that is neither.

@@ -1,9 +1,8 @@
-"""Position schemes: how attention, which is blind to order, learns where a token stands.
+"""Position schemes: how the order of the tokens enters attention, which by itself ignores it.
 
-Every scheme is a :class:`PositionScheme`; attention and trunks use it through four methods and never ask which one it
-is. This module holds the interface and the schemes that act on embeddings, queries and keys (sinusoidal, learned,
-RoPE); :mod:`plm_core.models.relative_positions` holds those that act on attention scores (Shaw, T5, Transformer-XL,
-ALiBi).
+Every scheme is a :class:`PositionScheme`; attention and models use it through four methods, whichever it is. This module
+holds the interface and the schemes that act on embeddings, queries and keys (sinusoidal, learned, RoPE);
+:mod:`plm_core.models.relative_positions` holds those that act on attention scores (Shaw, T5, Transformer-XL, ALiBi).
 
 Shapes: B batch, T query tokens, S key tokens, D model width, H heads, K head width. Row t of a score matrix is the
 query at position ``q_offset + t``; column s is the key at position s. With a cache, ``q_offset`` is its length.
@@ -23,8 +22,8 @@ from torch import Tensor, nn
 class PositionScheme(nn.Module):
     """The interface of all schemes; used as it stands it is the scheme "none", which gives no information on order.
 
-    A decoder with "none" is not blind to order all the same: a causal mask lets token t see exactly t + 1 tokens, and
-    later layers can count them (Haviv et al., 2022; Kazemnejad et al., 2023, "NoPE"). An encoder is blind.
+    A decoder with "none" still depends on the order: a causal mask lets token t attend to exactly t + 1 tokens, and
+    later layers can count them (Haviv et al., 2022; Kazemnejad et al., 2023, "NoPE"). An encoder does not.
 
     Attributes:
         needs_weights: whether :meth:`add_values` must be called with the attention weights, which rules out fused
@@ -34,7 +33,7 @@ class PositionScheme(nn.Module):
     needs_weights: bool = False
 
     def embed(self, x_BTD: Tensor, *, offset: int = 0) -> Tensor:
-        """Add positions to token embeddings; called once by the trunk. ``offset`` is the first token's position."""
+        """Add positions to token embeddings; called once by the model. ``offset`` is the first token's position."""
         return x_BTD
 
     def rotate(self, q_BHTK: Tensor, k_BHTK: Tensor, *, q_offset: int) -> tuple[Tensor, Tensor]:
@@ -100,7 +99,8 @@ class Sinusoidal(PositionScheme):
     Where implementations differ: the paper's formula interleaves sines and cosines; tensor2tensor and fairseq put all
     sines before all cosines and divide the exponents by ``width / 2 - 1`` instead of ``width / 2``. The first is a
     permutation of columns and harmless to a model trained from scratch, but neither can be exchanged in a trained one.
-    The paper multiplies token embeddings by sqrt(D) before it adds positions; that is the trunk's business, not ours.
+    The paper multiplies token embeddings by sqrt(D) before it adds positions; that is done in
+    :class:`~plm_core.models.inputs.Embeddings`, not here.
 
     Args:
         hidden_size: the model width D, even.
@@ -127,7 +127,7 @@ class Sinusoidal(PositionScheme):
 class Learned(PositionScheme):
     """One learned vector for each position, added to the token embeddings (Gehring et al., 2017; BERT; GPT-2).
 
-    The table ends where it ends: there is no vector for position ``max_length``, and none can be made up.
+    There is no vector for positions from ``max_length`` on, so longer sequences are refused.
 
     Where implementations differ: fairseq and Hugging Face's RoBERTa and OPT start at row 2 (``padding_idx + 1``), so
     that their tables have two rows more than the model has positions.
@@ -168,7 +168,7 @@ class Rope(PositionScheme):
     Where implementations differ: the RoFormer paper, GPT-J and Meta's Llama code pair neighbouring columns (2i, 2i+1):
     ``pairing="interleaved"``. GPT-NeoX and Hugging Face's Llama pair column i with column i + K/2:
     ``pairing="half"``. The two differ by a permutation of the columns of the query and key projections, so either
-    learns equally well, but weights trained with one are garbage under the other. GPT-J and GPT-NeoX rotate only
+    learns equally well, but weights trained with one do not work with the other. GPT-J and GPT-NeoX rotate only
     the first columns of each head; this class rotates them all.
 
     Args:

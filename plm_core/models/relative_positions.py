@@ -1,7 +1,8 @@
 """Position schemes that act on attention scores: Shaw, T5, Transformer-XL and ALiBi.
 
-They see the distance between query and key, never an absolute position. Papers disagree on its sign; here
-``relative = key position - query position``, negative for keys in the past, and each class says how its paper counts.
+They depend on the distance between query and key, never on an absolute position. Papers disagree on its sign; here
+``relative = key position - query position``, negative for keys in the past, and each class states the convention of its
+paper.
 
 Shapes: B batch, T query tokens, S key tokens, D model width, H heads, K head width; see
 :mod:`plm_core.models.positions`.
@@ -38,7 +39,7 @@ class Shaw(PositionScheme):
     No tensor of shape (T, S, K) is formed. Queries meet the 2c + 1 vectors once and the result is spread out by
     distance; weights are summed by distance before they meet the value vectors.
 
-    Where implementations differ: the paper shares the vectors between heads where it speaks of efficiency (section
+    Where implementations differ: the paper shares the vectors between heads where it discusses efficiency (section
     3.3) and reports experiments with vectors for each layer and head; tensor2tensor shares between heads. Layers do not
     share. Later work often drops the value term, which the paper's Table 3 found to add little in translation.
 

@@ -42,7 +42,7 @@ class LossParts:
 
 
 class Objective(ABC):
-    """One training task. A subclass says which inputs of the batch the model needs and how its output is scored.
+    """One training task. A subclass defines which entries of the batch the model needs and how its output is scored.
 
     Splitting the forward pass from the score lets :class:`Joint` run a shared trunk once for several tasks.
     """
@@ -50,9 +50,9 @@ class Objective(ABC):
     name: str
 
     def prepare(self, batch: Batch) -> Batch:
-        """Add to a batch what has to be looked up in its values, while it is on the host; by default nothing.
+        """Add to a batch, while it is on the host, entries whose size depends on its values; by default none.
 
-        A lookup whose result has a size that depends on values makes the host wait for a GPU; done here it does not.
+        Computed on a GPU, such entries would make the host wait for the device.
         """
         return batch
 
