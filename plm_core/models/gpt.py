@@ -14,7 +14,7 @@ from plm_core.models.kv_cache import Cache
 from plm_core.models.positions import PositionScheme
 from plm_core.models.transformer import Stack, Trace, initialise
 from plm_core.models.varlen import PackedSequences
-from plm_core.models.vocabulary_loss import TokenLosses, vocabulary_loss
+from plm_core.models.vocabulary_loss import TokenLosses, vocabulary_logits, vocabulary_loss
 from plm_core.weights import shared_parameters
 
 
@@ -160,7 +160,7 @@ class Gpt(nn.Module):
         if labels is not None:
             flat = x_BTD.flatten(0, 1), self.lm_head.weight, labels.flatten()
             return vocabulary_loss(*flat, label_smoothing=label_smoothing)
-        return self.lm_head(x_BTD[:, -logits_to_keep:])
+        return vocabulary_logits(self.lm_head, x_BTD[:, -logits_to_keep:])
 
     def new_cache(self) -> Cache:
         """An empty key-value cache for this model."""

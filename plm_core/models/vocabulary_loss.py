@@ -1,8 +1,8 @@
-"""The cross-entropy over a large vocabulary, computed a few tokens at a time.
+"""Logits of a large vocabulary, and the cross-entropy over it, computed a few tokens at a time.
 
 The logits of a batch are its largest tensor: with 8,192 tokens in the vocabulary they take 16 times the memory of a
-state of width 512, and a loss reads and writes them several times. Here a slice of them lives at a time. Loss and
-gradients of the slice are finished before the next one is begun, so nothing is computed twice.
+state of width 512, and a loss reads and writes them several times. Here only a slice of them exists at a time. Loss and
+gradients of a slice are finished before the next slice is begun, so nothing is computed twice.
 
 Shapes are written into names: N tokens, D model width, V vocabulary, C tokens of a slice.
 """
@@ -13,17 +13,45 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from plm_core.data.labels import IGNORE
 
 SLICE = {"cpu": 2**21, "cuda": 2**27}
-"""Logits of a slice: about 8 MB on a CPU, whose caches hold them, half a gigabyte on a GPU, which likes large ones."""
+"""Logits of a slice: about 8 MB on a CPU, whose caches hold them, half a gigabyte on a GPU, whose
+kernels need large slices to be efficient."""
+
+FEW_TOKENS = range(2, 17)
+"""For so many tokens at once the product with the vocabulary is faster on a CPU with the matrix on the left."""
+
+
+def vocabulary_logits(lm_head: nn.Module, x_BTD: Tensor) -> Tensor:
+    """The logits of the whole vocabulary: the output layer, applied to states.
+
+    In generation a few states meet a large matrix. MKL's product (T x D) (D x V) then copies the matrix first, into
+    blocks that suit its kernel. The transposed product (V x D) (D x T) takes about half the time.
+
+    Args:
+        lm_head: the output layer, a linear layer or what a compression has put in its place.
+        x_BTD: (B, T, D).
+
+    Returns:
+        Logits, (B, T, V).
+    """
+    tokens = x_BTD.shape[:-1].numel()
+    if torch.compiler.is_compiling() or torch.is_grad_enabled() or tokens not in FEW_TOKENS:
+        return lm_head(x_BTD)
+    is_plain = type(lm_head) is nn.Linear and lm_head.bias is None and x_BTD.device.type == "cpu"
+    if not is_plain or lm_head._forward_hooks or lm_head._forward_pre_hooks:
+        return lm_head(x_BTD)
+    weight_VD: Tensor = lm_head.weight  # type: ignore[assignment]
+    logits_VN = weight_VD @ x_BTD.flatten(0, -2).t()
+    return logits_VN.t().contiguous().view(*x_BTD.shape[:-1], -1)
 
 
 @dataclass(frozen=True)
 class TokenLosses:
-    """What token predictions cost, and how many were right."""
+    """The summed loss of token predictions, and how many of them were right."""
 
     total: Tensor
     """The sum of the losses in nats, a scalar that carries the gradient."""
@@ -37,8 +65,8 @@ def vocabulary_loss(x_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, *, label_
     Args:
         x_ND: last states, (N, D).
         weight_VD: the output layer, (V, D).
-        labels_N: integers, (N,). Tokens labelled :data:`~plm_core.data.labels.IGNORE` cost nothing; on a CPU they take
-            no time either (on a GPU the host would have to wait to learn how many are left).
+        labels_N: integers, (N,). Tokens labelled :data:`~plm_core.data.labels.IGNORE` add nothing to the loss; on a CPU
+            they take no time either (on a GPU the host would have to wait for the number of the others).
         label_smoothing: share of the target's probability that is spread over the whole vocabulary.
     """
     if labels_N.device.type == "cpu":
@@ -70,7 +98,7 @@ class _SlicedLoss(torch.autograd.Function):
             size = max(1, SLICE.get(device, SLICE["cuda"]) // len(weight))
             for first in range(0, len(x_ND), size):
                 x_CD, labels_C1 = x_ND[first : first + size].to(dtype), labels_N[first : first + size, None]
-                live_C1 = (labels_C1 != IGNORE).to(at_least_fp32)  # 1, or 0 for a token that is not asked for
+                live_C1 = (labels_C1 != IGNORE).to(at_least_fp32)  # 0 for a token without a label
                 labels_C1 = labels_C1.clamp(min=0)
                 logits_CV = (x_CD @ weight.T).to(at_least_fp32)
                 target_C1, highest_C1 = logits_CV.gather(1, labels_C1), logits_CV.amax(dim=1, keepdim=True)
@@ -82,7 +110,7 @@ class _SlicedLoss(torch.autograd.Function):
                 correct = correct + ((target_C1 == highest_C1) & (live_C1 > 0)).sum()
                 if grad_x is None or grad_weight is None:
                     continue
-                grad_CV = scores_CV.div_(sum_C1 / live_C1)  # sum / 0 is infinite: no gradient where none is asked for
+                grad_CV = scores_CV.div_(sum_C1 / live_C1)  # without a label: sum / 0 is infinite, gradient 0
                 if smoothing:
                     grad_CV.sub_(live_C1 * (smoothing / len(weight)))
                 grad_CV.scatter_add_(1, labels_C1, live_C1 * (smoothing - 1))

@@ -3,11 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from plm_core.data.labels import IGNORE
 from plm_core.models import vocabulary_loss as module
 from plm_core.models.gpt import Gpt, GptConfig
-from plm_core.models.vocabulary_loss import vocabulary_loss
+from plm_core.models.vocabulary_loss import vocabulary_logits, vocabulary_loss
 from plm_core.objectives.causal_lm import CausalLM
 
 
@@ -90,3 +91,21 @@ def test_the_objective_gives_the_same_parts_either_way() -> None:
         assert parts.count == 24
         assert objective.for_evaluation()(model, batch).total.item() != pytest.approx(parts.total.item())
     torch.testing.assert_close(gradients[0], gradients[1], atol=1e-5, rtol=1e-4)
+
+
+def test_few_tokens_have_the_logits_of_the_output_layer():
+    """The transposed product is used for 2 to 16 tokens without gradients; hooks and other layers are respected."""
+    torch.manual_seed(0)
+    head, seen = nn.Linear(8, 50, bias=False).double(), []
+    with torch.no_grad():
+        for shape in ((1, 1), (2, 1), (2, 5), (16, 1), (17, 1)):
+            x_BTD = torch.randn(*shape, 8, dtype=torch.float64)
+            logits_BTV = vocabulary_logits(head, x_BTD)
+            assert logits_BTV.is_contiguous()
+            torch.testing.assert_close(logits_BTV, head(x_BTD))
+        x_BTD = torch.randn(4, 1, 8, dtype=torch.float64)
+        biased = nn.Linear(8, 50).double()
+        torch.testing.assert_close(vocabulary_logits(biased, x_BTD), biased(x_BTD))
+        head.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        vocabulary_logits(head, x_BTD)
+    assert len(seen) == 1
