@@ -1,7 +1,7 @@
 """Position schemes: how the order of the tokens enters attention, which by itself ignores it.
 
-Every scheme is a :class:`PositionScheme`; attention and models use it through four methods, whichever it is. This module
-holds the interface and the schemes that act on embeddings, queries and keys (sinusoidal, learned, RoPE);
+Every scheme is a :class:`PositionScheme`; attention and models use all schemes through the same four methods. This
+module holds the interface and the schemes that act on embeddings, queries and keys (sinusoidal, learned, RoPE);
 :mod:`plm_core.models.relative_positions` holds those that act on attention scores (Shaw, T5, Transformer-XL, ALiBi).
 
 Shapes: B batch, T query tokens, S key tokens, D model width, H heads, K head width. Row t of a score matrix is the
