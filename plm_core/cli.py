@@ -23,6 +23,9 @@ from tyro.conf import Positional
 from plm_core.commands import compression, data, interchange, runs
 from plm_core.commands.app import App
 
+LONGEST_MESSAGE = 1200
+"""Characters of a message; the middle of a longer one, which quotes a long input, is left out."""
+
 app = App()
 app.command(data.app, name="data", help="List and fetch corpora, and turn text into tokens.")
 app.command(runs.train)
@@ -143,6 +146,8 @@ def message(error: Exception) -> str:
     if is_out_of_memory(error):
         text = f"the memory of this machine does not suffice: use a smaller model, batch or context ({text[:200]})"
     lines = " ".join(text.split()) or type(error).__name__
+    if len(lines) > LONGEST_MESSAGE:
+        lines = f"{lines[: LONGEST_MESSAGE // 2]} ... {lines[-LONGEST_MESSAGE // 2 :]}"
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in lines)
 
 

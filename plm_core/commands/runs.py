@@ -79,8 +79,9 @@ def fill_mask(run: Positional[Path], text: Positional[str], top: int = 5) -> Non
     from plm_core.runs.open import Run
 
     opened = Run.open(run)
+    found = fill(opened.model, opened.tokenizer, text, top=top)
     report_unknown(opened.tokenizer, text.replace(MASK, " "), "the text")
-    for number, guesses in enumerate(fill(opened.model, opened.tokenizer, text, top=top), start=1):
+    for number, guesses in enumerate(found, start=1):
         print(f"[MASK] {number}")
         for token, probability in guesses:
             print(f"  {probability:6.1%}  {token}")
@@ -150,4 +151,4 @@ def report_unknown(tokenizer: Tokenizer, text: str, name: str) -> None:
 
     if unknown := unknown_parts(tokenizer, text):
         shown = ", ".join(map(repr, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
-        print(f"plm: {name} has parts that are not in the vocabulary and are read as [UNK]: {shown}", file=sys.stderr)
+        print(f"note: {name} has parts that are not in the vocabulary and are read as [UNK]: {shown}", file=sys.stderr)

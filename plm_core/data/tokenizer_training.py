@@ -19,6 +19,9 @@ LINE_END = "\n"
 Normalization = Literal["NFC", "NFKC"]
 
 
+MAX_VOCAB_SIZE = 2**20
+"""The largest vocabulary that is trained: four times that of any published model."""
+
 TokenizerKind = Literal["characters", "words", "bpe", "wordpiece"]
 
 
@@ -42,6 +45,24 @@ def train_tokenizer_of_kind(kind: str, texts: Iterable[str], vocab_size: int) ->
     raise ValueError(f"unknown kind of tokenizer {kind!r}: use characters, words, bpe or wordpiece")
 
 
+def check_vocab_size(vocab_size: int, smallest: int, room: str) -> None:
+    """Refuse a size of a vocabulary before anything is allocated for it.
+
+    Args:
+        vocab_size: the size.
+        smallest: the least that it must be.
+        room: what such a vocabulary must have room for besides the special tokens.
+
+    Raises:
+        ValueError: fewer than the least, or more than :data:`MAX_VOCAB_SIZE`.
+    """
+    if not smallest <= vocab_size <= MAX_VOCAB_SIZE:
+        raise ValueError(
+            f"the vocabulary must have {smallest} to {MAX_VOCAB_SIZE:,} tokens ({len(SPECIAL_TOKENS)} special tokens "
+            f"and {room}), got vocab_size={vocab_size if abs(vocab_size) < 10**18 else 'a far larger number'}"
+        )
+
+
 def train_characters(
     texts: Iterable[str],
     *,
@@ -59,7 +80,11 @@ def train_characters(
         lowercase: turn everything into lower case first.
         normalization: the Unicode form: NFC joins letters and accents, NFKC also folds full-width and other
             compatibility forms; None leaves the text alone.
+
+    Raises:
+        ValueError: a vocabulary without room for a character, or larger than :data:`MAX_VOCAB_SIZE`.
     """
+    check_vocab_size(max_vocab_size, len(SPECIAL_TOKENS) + 2, "the line end and one more")
     backend = tokenizers.Tokenizer(models.WordLevel(unk_token="[UNK]"))
     backend.normalizer = _normalizer(normalization, lowercase)
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
@@ -79,6 +104,7 @@ def train_words(
     normalization: Normalization | None = "NFC",
 ) -> Tokenizer:
     """One token per word, punctuation mark, Chinese character or line end; arguments: :func:`train_characters`."""
+    check_vocab_size(max_vocab_size, len(SPECIAL_TOKENS) + 2, "the line end and one more")
     backend = tokenizers.Tokenizer(models.WordLevel(unk_token="[UNK]"))
     backend.normalizer = _bert_normalizer(normalization, lowercase)
     backend.pre_tokenizer = _bert_splitter()
@@ -108,9 +134,7 @@ def train_bpe(
     Raises:
         ValueError: a vocabulary that has no room for the 256 bytes.
     """
-    smallest = len(SPECIAL_TOKENS) + 256
-    if vocab_size < smallest:
-        raise ValueError(f"a byte-level vocabulary needs at least {smallest} tokens, got vocab_size={vocab_size}")
+    check_vocab_size(vocab_size, len(SPECIAL_TOKENS) + 256, "the 256 bytes")
     backend = tokenizers.Tokenizer(models.BPE())
     backend.normalizer = _normalizer(normalization, lowercase)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
@@ -146,6 +170,7 @@ def train_wordpiece(
         min_frequency: pairs seen less often are not merged.
         lowercase, normalization: as for :func:`train_characters`.
     """
+    check_vocab_size(vocab_size, len(SPECIAL_TOKENS) + 1, "a character")
     texts = list(_prepared(texts))
     normalizer, splitter = _bert_normalizer(normalization, lowercase), _bert_splitter()
     words: set[str] = set().union(*(normalizer.normalize_str(text).split() for text in texts))

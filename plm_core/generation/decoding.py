@@ -15,6 +15,8 @@ from plm_core.evaluation.modes import evaluation_mode
 from plm_core.generation.sampling import Sampling, choose, uniform_numbers
 from plm_core.models.kv_cache import Cache
 
+MAX_NEW_TOKENS = 10**6
+"""More new tokens than this are a slip of the keyboard: they would take hours."""
 RESERVED = 1024
 """For how many new tokens the cache has room from the start; it grows where more are generated."""
 
@@ -163,8 +165,8 @@ def stream(
     context = model.config.max_position_embeddings
     check_prompts(prompts, context)
     vocabulary = model.config.vocab_size
-    if max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens must not be negative, got {max_new_tokens}")
+    if not 0 <= max_new_tokens <= MAX_NEW_TOKENS:
+        raise ValueError(f"max_new_tokens must lie between 0 and {MAX_NEW_TOKENS:,}, got {max_new_tokens}")
     for token in (*suppressed_token_ids, *(() if stop_token_id is None else (stop_token_id,))):
         if not 0 <= token < vocabulary:
             raise ValueError(f"token {token} is to be suppressed or to stop, but ids are 0 to {vocabulary - 1}")

@@ -13,6 +13,8 @@ from plm_core.runs.compression_steps import score_all
 from plm_core.runs.open import Run
 
 FORMATS = ("onnx",)
+MAX_CALIBRATION_BATCHES = 1000
+"""Their inputs are kept in memory; some tens suffice."""
 
 
 def export_run(folder: Path, output: Path, *, format: str = "onnx", int8: bool = False, calibrate: int = 0) -> int:
@@ -36,8 +38,11 @@ def export_run(folder: Path, output: Path, *, format: str = "onnx", int8: bool =
     """
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}: use {', '.join(FORMATS)}")
-    if calibrate < 0 or (calibrate and not int8):
-        raise ValueError(f"calibrate={calibrate}: ranges are chosen for integers, on one batch or more (int8, --int8)")
+    if not 0 <= calibrate <= MAX_CALIBRATION_BATCHES or (calibrate and not int8):
+        raise ValueError(
+            f"calibrate={calibrate}: ranges are chosen for integers (int8, --int8), on 1 to {MAX_CALIBRATION_BATCHES} "
+            "batches"
+        )
     require_free_file(output)
     run = Run.open(folder)
     output.parent.mkdir(parents=True, exist_ok=True)

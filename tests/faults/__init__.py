@@ -1,0 +1,1 @@
+"""Malformed inputs: every command refuses them with one message and loses nothing of the user's."""
