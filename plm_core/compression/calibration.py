@@ -1,7 +1,8 @@
 """Choose the range of a layer's input on sample text, for static quantisation.
 
 A range that holds the largest value ever seen wastes its integers on outliers; a narrower one clips them and is finer
-for all others. Three answers: the whole range, all but a share of the values, or the one of least squared error.
+for all others. There are three methods: the whole range, all but a share of the values, or the range of least squared
+error.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SHRINKS = 60
 
 @contextmanager
 def recorded_inputs(model: nn.Module, *, values_per_call: int = 4096) -> Iterator[dict[str, list[Tensor]]]:
-    """Record what flows into every linear layer while the block runs.
+    """Record the inputs of every linear layer while the block runs.
 
     Args:
         model: any model.
@@ -59,7 +60,7 @@ def calibrate(
 
     Args:
         model: it is run in evaluation mode; every module is left in the mode it was in.
-        run: calls the model on text it will not be judged by; a few hundred sequences are enough.
+        run: calls the model on text that is not used to evaluate it; a few hundred sequences are enough.
         method: ``"minmax"``, ``"percentile"`` or ``"mse"``.
         percentile: share of the values, in per cent, that ``"percentile"`` does not clip, half of the rest at each end.
 
@@ -106,7 +107,7 @@ def shrink_factors() -> list[float]:
 
 
 def squared_error(values: Tensor, low: Tensor, high: Tensor) -> float:
-    """Mean squared difference between values and what comes back from integers of that range."""
+    """Mean squared error of values that are quantised with that range."""
     scale, zero_point = scale_for(low, high, LAYER_FORMAT)
     back = round_to(values, scale.view(1, 1), zero_point.view(1, 1), LAYER_FORMAT).dequantize()
     return float((values - back).square().mean())

@@ -1,7 +1,7 @@
-"""Distillation: a small model, the student, learns what a large one, the teacher, would say.
+"""Distillation: a small model, the student, is trained to predict the probabilities of a large one, the teacher.
 
-The teacher's probabilities say more than the label does: how wrong every other answer is. Softened by a temperature τ,
-they are the target of a second loss beside the usual one (Hinton et al. 2015):
+The teacher's probabilities hold more information than the label: how wrong every other answer is. Softened by a
+temperature τ, they are the target of a second loss beside the usual one (Hinton et al. 2015):
 
     (1 - w)·CE(label, student) + w·τ²·KL(teacher/τ || student/τ)
 
@@ -32,7 +32,7 @@ from plm_core.objectives.causal_lm import CausalLM
 from plm_core.training.blocks import only_block_list
 
 HIDDEN_STATES, ATTENTIONS = "hidden_states", "attentions"
-"""Names of the terms that compare what happens inside teacher and student."""
+"""Names of the terms that compare hidden states and attention weights of teacher and student."""
 
 HasShape = Bert | Gpt | BertClassifier
 """A model with one stack of blocks and a configuration that gives its shape."""
@@ -40,12 +40,12 @@ HasShape = Bert | Gpt | BertClassifier
 
 @dataclass(frozen=True)
 class DistillConfig(Config):
-    """What the student learns from the teacher."""
+    """The parts of the loss that compare the student with the teacher, and their weights."""
 
     temperature: float = 2.0
-    """τ: 1 keeps the teacher's probabilities; larger ones show more of its second and third choices."""
+    """Temperature τ: 1 keeps the teacher's probabilities; a larger one makes its less likely choices weigh more."""
     soft_weight: float = 0.5
-    """w: share of the teacher's answers in the loss; 0 is ordinary training."""
+    """Share w of the loss by the teacher's probabilities; 0 is ordinary training."""
     hidden_weight: float = 0.0
     """Weight of the mean squared difference of hidden states."""
     attention_weight: float = 0.0
@@ -85,7 +85,7 @@ class Distillation(Objective):
         *,
         layers: Sequence[int] | None = None,
     ) -> None:
-        if isinstance(objective, CausalLM) and objective.sliced:  # the answers are compared over the whole vocabulary
+        if isinstance(objective, CausalLM) and objective.sliced:  # logits are compared over the whole vocabulary
             objective = CausalLM(label_smoothing=objective.label_smoothing)
         self.objective, self.config, self.name = objective, config, objective.name
         self.trace: Trace | None = None
@@ -115,19 +115,19 @@ class Distillation(Objective):
             )
 
     def prepare(self, batch: Batch) -> Batch:
-        """As the task does."""
+        """Prepare a batch as the task does."""
         return self.objective.prepare(batch)
 
     def for_evaluation(self) -> Objective:  # type: ignore[override]
-        """The task itself."""
+        """The task without the teacher."""
         return self.objective.for_evaluation()
 
     def count(self, batch: Batch) -> int:
-        """As the task does."""
+        """The number of predictions, as the task counts them."""
         return self.objective.count(batch)
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
-        """As the task does; where states are compared, with an empty trace that the student's pass fills."""
+        """The task's inputs, and an empty trace for the student's forward pass if states are compared."""
         inputs = self.objective.inputs(batch)
         self.trace = self.new_trace()
         return inputs if self.trace is None else {**inputs, "trace": self.trace}
@@ -173,14 +173,14 @@ class Distillation(Objective):
 
     @torch.no_grad()
     def answer(self, batch: Batch, trace: Trace | None = None) -> Any:
-        """The teacher's output, computed where the batch is: the trainer moves batch and student, not the teacher."""
+        """The teacher's output; the teacher is moved to the batch's device, because the trainer moves only the student."""
         device = batch["input_ids"].device
         if next(self.teacher.parameters()).device != device:
             self.teacher.to(device)
         return self.teacher(**self.objective.inputs(batch), trace=trace)
 
     def logits(self, output: Any, batch: Batch) -> Tensor:
-        """The logits of what is predicted, (N, V): tokens, or the class of each text."""
+        """The logits of the N predictions, (N, V), of tokens or of the class of each text."""
         if isinstance(output, Tensor):
             return output[batch["labels"] != IGNORE]
         return output.prediction_logits
@@ -207,8 +207,8 @@ class Distillation(Objective):
 def soft_loss(student_NV: Tensor, teacher_NV: Tensor, *, temperature: float) -> Tensor:
     """τ²·KL(teacher/τ || student/τ) in nats, summed over N predictions.
 
-    Source: Hinton et al. (2015), section 2, with the divergence for the cross-entropy: the two differ by the teacher's
-    entropy, which has no gradient.
+    Source: Hinton et al. (2015), section 2, with the divergence instead of the cross-entropy: they differ by the
+    teacher's entropy, which has no gradient.
     """
     log_student = F.log_softmax(student_NV / temperature, dim=-1)
     log_teacher = F.log_softmax(teacher_NV / temperature, dim=-1)
@@ -216,7 +216,7 @@ def soft_loss(student_NV: Tensor, teacher_NV: Tensor, *, temperature: float) -> 
 
 
 def evenly_spaced(student_layers: int, teacher_layers: int) -> list[int]:
-    """For each block of the student one of the teacher's, from 1, evenly spaced and ending with the last.
+    """For each block of the student the number of one of the teacher's, from 1, evenly spaced, ending with the last.
 
     Raises:
         ValueError: a student deeper than its teacher.
@@ -228,7 +228,7 @@ def evenly_spaced(student_layers: int, teacher_layers: int) -> list[int]:
 
 @torch.no_grad()
 def copy_layers(teacher: nn.Module, student: nn.Module, layers: Sequence[int] | None = None) -> list[int]:
-    """Start a student from its teacher: embeddings, heads, and some of the blocks.
+    """Copy the weights of a teacher into a student: embeddings, heads, and some of the blocks.
 
     Args:
         teacher, student: of one class and width; the student has fewer blocks.

@@ -187,14 +187,14 @@ def export_onnx(model: nn.Module, path: Path | str) -> None:
 
 
 def require(*packages: str) -> None:
-    """Raise ValueError with the command that mends it if a package of the extra "export" is not installed."""
+    """Raise ValueError, with the command that installs it, if a package of the extra "export" is missing."""
     if missing := [package for package in packages if importlib.util.find_spec(package) is None]:
         raise ValueError(f"ONNX files need {', '.join(missing)}: pip install 'plm-core[export]'")
 
 
 @contextmanager
 def quiet(logger: logging.Logger) -> Iterator[None]:
-    """Keep notes on optional packages, on internals and on steps that were left out on purpose off the screen."""
+    """Suppress messages about optional packages, internals, and steps that are skipped on purpose."""
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
@@ -239,7 +239,7 @@ def open_onnx(path: Path | str, *, threads: int | None = None) -> onnxruntime.In
 
 
 def first_line(error: Exception) -> str:
-    """What an engine complains of, in one line."""
+    """The error message of an engine, in one line."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 

@@ -1,7 +1,8 @@
-"""Numbers as small integers: scales, zero points, rounding, packing, and a product that is exact.
+"""Quantisation of numbers: scales, zero points, rounding, packing, and an exact integer product.
 
 A real number x is stored as the integer q = round(x / s) + z and read back as s·(q - z). The scale s is the distance
-between neighbours, the zero point z the integer that means 0. Whatever is not clipped comes back within s/2.
+between neighbouring values, the zero point z the integer that stands for 0. A number that is not clipped is read back
+with an error of at most s/2.
 
 Source: Jacob et al. (2018), sections 2.1 and 2.2.
 """
@@ -24,37 +25,37 @@ EXACT_BLOCK = 1024
 
 @dataclass(frozen=True)
 class IntegerFormat(Config):
-    """How real numbers become integers."""
+    """How real numbers are rounded to integers."""
 
     bits: int = 8
-    """Width of an integer, 2 to 8."""
+    """Bits of an integer, 2 to 8."""
     symmetric: bool = True
     """Range -m to m without a zero point, or the range of the data with one (affine)."""
     granularity: Granularity = "channel"
-    """What shares a scale: the tensor, a row (the weights of one output), or a group of neighbours in a row."""
+    """Which numbers share a scale: the tensor, a row (the weights of one output), or a group of neighbours in a row."""
     group_size: int = 32
-    """Length of a group."""
+    """Number of weights in a group."""
 
     def validate(self) -> None:
-        """Refuse widths that are no small integers."""
+        """Refuse a number of bits outside 2 to 8 and a group without elements."""
         if not 2 <= self.bits <= 8:
             raise ValueError(f"IntegerFormat.bits must lie between 2 and 8, got {self.bits}")
         self.require_positive("group_size")
 
     @property
     def highest(self) -> int:
-        """The largest integer."""
+        """The largest integer of the format."""
         return 2 ** (self.bits - 1) - 1
 
     @property
     def lowest(self) -> int:
-        """The smallest integer; a symmetric format leaves the extra negative one out."""
+        """The smallest integer of the format; a symmetric one leaves the extra negative integer out."""
         return -self.highest if self.symmetric else -self.highest - 1
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """Integers with what is needed to read them.
+    """Integers, with the scale and the zero point that are needed to read them.
 
     Attributes:
         values: int8, in the shape of the tensor.
@@ -103,7 +104,7 @@ def quantize(x: Tensor, layout: IntegerFormat) -> Quantized:
 
 
 def scale_for(low: Tensor, high: Tensor, layout: IntegerFormat) -> tuple[Tensor, Tensor]:
-    """Scale and zero point for numbers between low and high. Zero always has an integer of its own.
+    """Scale and zero point for numbers between low and high. Zero is always represented exactly.
 
     Args:
         low, high: the range, of any shape.

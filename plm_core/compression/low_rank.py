@@ -5,8 +5,8 @@ and Young 1936). What matters is the output, and not every row or column matters
 rows by their Fisher information (Hsu et al. 2022), or inputs by their second moments, which makes the decomposition the
 best one for the layer's *output* on the sample text.
 
-Layers differ in how many ranks they need. :func:`ranks_by_budget` spends the weights of a whole model where they take
-away most of the expected loss.
+Layers differ in the rank that they need. :func:`ranks_by_budget` distributes the weights of a whole model so that they
+reduce the expected loss most.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from plm_core.evaluation.modes import evaluation_mode
 from plm_core.objectives.base import Objective
 
 DAMPING = 1e-6
-"""Added to second moments, as a fraction of their mean, so that inputs which never vary can be inverted."""
+"""Added to second moments, as a fraction of their mean, so that their matrix can be inverted."""
 
 TINY = 1e-30
 
@@ -232,7 +232,7 @@ def fisher_rows(
 
 
 def row_curvature(fisher: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Row weights that make the squared error of every layer an estimate of the same thing, the rise of the loss.
+    """Row weights with which the squared error of every layer estimates the same quantity, the rise of the loss.
 
     The Fisher information of a row is about ``E[g²]·E[|x|²]``, with g the gradient by that output and x the input.
     Divided by ``E[|x|²]`` it is the curvature of the loss along that output (Martens and Grosse 2015, with a diagonal
@@ -240,8 +240,8 @@ def row_curvature(fisher: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -
     common factor.
 
     Args:
-        fisher: of :func:`fisher_rows`.
-        moments: of :func:`input_moments` on the same text.
+        fisher: result of :func:`fisher_rows`.
+        moments: result of :func:`input_moments` on the same text.
     """
     return {name: rows / moments[name].trace() for name, rows in fisher.items() if name in moments}
 
@@ -251,12 +251,12 @@ def spectra(
 ) -> dict[str, Tensor]:
     """The squared singular values of the weighted layers of the blocks, (min(M, K),) each, in falling order.
 
-    The i-th of them is the squared error that rank i takes away.
+    The i-th of them is the squared error that is removed by the i-th rank.
 
     Args:
         model: any model.
-        row_weights: of :func:`fisher_rows` or :func:`row_curvature`; None weights all rows alike.
-        moments: of :func:`input_moments`; None weights all inputs alike.
+        row_weights: result of :func:`fisher_rows` or :func:`row_curvature`; None weights all rows alike.
+        moments: result of :func:`input_moments`; None weights all inputs alike.
     """
     return {
         name: decompose(
@@ -269,13 +269,13 @@ def spectra(
 
 
 def ranks_by_budget(model: nn.Module, share: float, errors: Mapping[str, Tensor]) -> dict[str, int]:
-    """Spend a budget of weights on ranks, one at a time, each where it takes away most error for its weights.
+    """Spend a budget of weights on ranks, one at a time, each where it removes most error per weight.
 
     Args:
         model: any model.
         share: of the weights of all layers of the blocks together, kept at most.
-        errors: for every layer what each rank takes away, as :func:`spectra` gives it. They must be comparable between
-            layers: with the weights of :func:`row_curvature` they are.
+        errors: for every layer the squared error that each rank removes, from :func:`spectra`; comparable between
+            layers, as it is with the weights of :func:`row_curvature`.
 
     Returns:
         The rank of every layer that is worth factorising; a layer that is not named stays whole.
@@ -327,8 +327,8 @@ def factorise_model(
         model: any model.
         ranks: a share of each layer's weights, kept at most (see :func:`rank_for_share`), or the rank of each layer by
             name, as :func:`ranks_by_budget` chooses them; layers that are not named stay whole.
-        row_weights: of :func:`fisher_rows` or :func:`row_curvature`; None weights all rows alike.
-        moments: of :func:`input_moments`; None weights all inputs alike.
+        row_weights: result of :func:`fisher_rows` or :func:`row_curvature`; None weights all rows alike.
+        moments: result of :func:`input_moments`; None weights all inputs alike.
 
     Raises:
         ValueError: a share outside (0, 1), a rank that does not fit its layer, or a name that is no layer of a block.

@@ -1,7 +1,7 @@
-"""An ONNX file behind the interface of the model it was made from.
+"""An ONNX file with the interface of the model that it was made from.
 
-An objective, an evaluation or a benchmark that takes a Bert, a BertClassifier or a Gpt takes this one as it is: the
-same arguments, the same outputs, computed by ONNX Runtime. There is nothing to train in it.
+Objectives, evaluations and benchmarks that take a Bert, a BertClassifier or a Gpt take this class too: it has the same
+arguments and the same outputs, computed by ONNX Runtime. It has no parameters and cannot be trained.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ class OnnxModel(nn.Module):
         self.seen: list[dict[str, np.ndarray]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies and other processes open the file anew."""
+        """What copies and other processes are made from: they open the file again."""
         return partial(OnnxModel, threads=self.threads), (self.path,)
 
     @contextmanager
     def recording(self) -> Iterator[list[dict[str, np.ndarray]]]:
-        """Collect what the file is given while the block runs: the calibration of ``quantize_onnx``."""
+        """Collect the inputs of the file while the block runs, for the calibration of ``quantize_onnx``."""
         self.seen = []
         try:
             yield self.seen
@@ -92,8 +92,9 @@ class OnnxModel(nn.Module):
     ) -> Tensor | BertOutput | TokenLosses:
         """What the model of the file returns for these arguments: see Bert, BertClassifier and Gpt.
 
-        A Bert's file computes word logits at every position; where none are asked for, that part is left out. Packed
-        rows, told by a mask (B, T, T) and positions, are taken apart for a Gpt's file, document by document.
+        A Bert's file computes word logits at every position; without ``masked_positions`` they are not computed. Packed
+        rows, recognised by a mask (B, T, T), are split for a Gpt's file, document by document, by their positions.
+        ``sequences`` is accepted and not used.
 
         Raises:
             ValueError: an argument that the file has no place for.
@@ -141,7 +142,7 @@ class OnnxModel(nn.Module):
         return self.compute(inputs, "logits")[0]
 
     def unpacked(self, input_ids: Tensor, attention_mask: Tensor, position_ids: Tensor | None) -> Tensor:
-        """Logits (B, T, V) of packed rows: each document in a row of its own, and put back where it came from.
+        """Logits (B, T, V) of packed rows: each document in a row of its own, and put back to its place.
 
         Raises:
             ValueError: positions that do not restart with every document.
@@ -167,7 +168,7 @@ class OnnxModel(nn.Module):
         return packed
 
     def compute(self, inputs: dict[str, Tensor], *names: str) -> list[Tensor]:
-        """The named outputs; what only others need is not computed.
+        """The named outputs; what they do not depend on is not computed.
 
         Raises:
             ValueError: inputs that the file cannot take, such as an id outside its vocabulary.
@@ -205,7 +206,7 @@ def documents(positions: Tensor) -> list[tuple[int, int]]:
 
 
 def losses(logits: Tensor, labels: Tensor, label_smoothing: float) -> TokenLosses:
-    """What a Gpt returns when it is given labels."""
+    """The result of a Gpt that is called with labels."""
     kept = labels != IGNORE
     logits_NV, labels_N = logits[kept], labels[kept]
     total = nn.functional.cross_entropy(logits_NV, labels_N, reduction="sum", label_smoothing=label_smoothing)

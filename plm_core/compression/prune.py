@@ -1,6 +1,6 @@
-"""Unstructured pruning: which weights become zero, when, and how they stay zero in training.
+"""Unstructured pruning: the choice of the weights that become zero, schedules, and training that keeps the zeros.
 
-A score says how much a weight is worth. Magnitude takes ``|w|`` (Han et al. 2015); movement takes how far training
+A score measures the importance of a weight. Magnitude takes ``|w|`` (Han et al. 2015); movement takes how far training
 moves the weight away from zero, the sum over steps of -w·dL/dw (Sanh et al. 2020); random is the baseline. The lowest
 scores lose their weights: over all layers together (global), layer by layer, or two of every four neighbours (the
 pattern that GPUs since Ampere compute faster).
@@ -28,7 +28,7 @@ def magnitude_scores(model: nn.Module) -> dict[str, Tensor]:
 
 
 def random_scores(model: nn.Module, *, seed: int) -> dict[str, Tensor]:
-    """Scores that know nothing: what any other score has to beat."""
+    """Random scores: the baseline for every other score."""
     generator = torch.Generator().manual_seed(seed)
     return {
         name: torch.rand(layer.weight.shape, generator=generator).to(layer.weight.device)
@@ -51,7 +51,7 @@ class MovementScores:
 
     @torch.no_grad()
     def add(self, *_: Any) -> None:
-        """Add the present step; layers without a gradient are left as they are."""
+        """Add the term of the present step; layers without a gradient are left as they are."""
         for name, layer in self.layers.items():
             if layer.weight.grad is not None:
                 self.totals[name] -= layer.weight * layer.weight.grad
@@ -61,12 +61,12 @@ class MovementScores:
         return self.totals
 
     def close(self) -> None:
-        """Stop adding."""
+        """Remove the hook from the optimiser, so that nothing more is added."""
         self.handle.remove()
 
 
 def choose_masks(scores: Scores, sparsity: float, *, scope: Scope = "global") -> Masks:
-    """Which weights stay: True for those with the highest scores.
+    """The masks of the weights that stay: True for those with the highest scores.
 
     Args:
         scores: by layer name, each of its weight's shape.
@@ -96,7 +96,7 @@ def choose_masks(scores: Scores, sparsity: float, *, scope: Scope = "global") ->
 
 
 def highest(scores: Tensor, sparsity: float) -> Tensor:
-    """True for all but the ``round(sparsity * n)`` lowest of n scores; equal scores fall in order of their place."""
+    """True for all but the ``round(sparsity * n)`` lowest of n scores; of equal scores the first are removed first."""
     removed = round(sparsity * scores.numel())
     if removed == 0:
         return torch.ones_like(scores, dtype=torch.bool)
@@ -153,7 +153,7 @@ def sparsity(model: nn.Module) -> float:
 
 
 def cubic_sparsity(step: int, *, final: float, start: int, end: int) -> float:
-    """Sparsity after a step of a gradual schedule: fast at first, while there is much to choose from, then ever slower.
+    """Sparsity after a step of a gradual schedule: fast at first, while many weights are unimportant, then ever slower.
 
     0 up to ``start``, ``final`` from ``end`` on, and between them final·(1 - (1 - t)³) for t from 0 to 1.
 
@@ -177,7 +177,7 @@ class GradualPruning:
     Args:
         model: the model in training.
         optimizer: its optimiser.
-        scores: gives the scores of the moment, such as ``lambda: magnitude_scores(model)`` or :class:`MovementScores`.
+        scores: returns the current scores, such as ``lambda: magnitude_scores(model)`` or :class:`MovementScores`.
         schedule: sparsity after a step, counted from 1, such as a partial :func:`cubic_sparsity`.
         every: steps between two choices of the masks.
         scope: see :func:`choose_masks`.
@@ -206,5 +206,5 @@ class GradualPruning:
         apply_masks(self.model, self.masks)
 
     def close(self) -> None:
-        """Let the optimiser go; the weights stay as they are."""
+        """Remove the hook from the optimiser; the weights stay as they are."""
         self.handle.remove()

@@ -1,7 +1,7 @@
-"""Quantisation-aware training: round in the forward pass, pretend in the backward pass that nobody did.
+"""Quantisation-aware training: weights are rounded in the forward pass, and the backward pass ignores the rounding.
 
 Rounding has a gradient of zero nearly everywhere. The straight-through estimator passes the gradient of the rounded
-weight on to the weight itself (Bengio et al. 2013), so training goes on and finds weights that round well.
+weight on to the weight itself (Bengio et al. 2013), so that training finds weights that lose little by rounding.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from plm_core.compression.structure import linear_layers, replace_modules
 
 
 def round_straight_through(x: Tensor, layout: IntegerFormat) -> Tensor:
-    """x as it comes back from integers; the gradient is that of x."""
+    """x rounded to the numbers that integers can represent; the gradient passes through as if x were not rounded."""
     return x + (quantize(x.detach(), layout).dequantize() - x.detach())
 
 
 class RoundedLinear(nn.Module):
-    """A linear layer in training whose weight, and input if asked for, is rounded in every forward pass.
+    """A linear layer in training whose weight, and input if configured, is rounded in every forward pass.
 
     It shares weight and bias with the layer it was made from, so an optimiser that holds them stays valid.
     """
@@ -38,12 +38,12 @@ class RoundedLinear(nn.Module):
 
 
 def prepare(model: nn.Module, config: QuantizeConfig) -> None:
-    """Let the linear layers of a model round in training, in place."""
+    """Replace the linear layers of a model by ones that round in training, in place."""
     replace_modules(model, {name: RoundedLinear(layer, config) for name, layer in linear_layers(model).items()})
 
 
 def finish(model: nn.Module, config: QuantizeConfig, *, ranges: dict[str, Range] | None = None) -> None:
-    """Turn a model that was trained after :func:`prepare` into one of integers, in place; arguments as there.
+    """Turn a model that was trained after :func:`prepare` into an integer model, in place; arguments as there.
 
     Raises:
         ValueError: a model that was not prepared.

@@ -3,7 +3,7 @@
 Three ways to treat what flows in: not at all (``"none"``: weights are read back to floats before the product, which
 saves bytes, not time), ``"dynamic"`` (every token is rounded with its own scale as it comes) and ``"static"`` (one
 scale for a layer, chosen beforehand on sample text: :mod:`plm_core.compression.calibration`). In the last two the
-product is one of integers and exact; only the rounding of its factors errs, by no more than :func:`error_bound` says.
+product is one of integers and exact; only the rounding of its factors errs, by no more than :func:`error_bound`.
 
 These layers are the taught ones: their results are those of integer kernels, their speed is not. For speed export the
 model (:mod:`plm_core.compression.export`).
@@ -45,18 +45,18 @@ class QuantizeConfig(Config):
     """How a model is quantised."""
 
     bits: int = 8
-    """Width of the weights: 8, or 4 (two in a byte)."""
+    """Bits of a weight: 8, or 4 (two in a byte)."""
     granularity: Literal["tensor", "channel", "group"] = "channel"
-    """What shares a scale: see :class:`IntegerFormat`."""
+    """Which weights share a scale: see :class:`IntegerFormat`."""
     group_size: int = 32
-    """Length of a group."""
+    """Number of weights in a group."""
     activations: Activations = "none"
     """How the inputs of a layer are treated."""
     embeddings: bool = True
     """Whether word embeddings, and an output layer tied to them, become 8-bit integers as well."""
 
     def validate(self) -> None:
-        """Refuse what cannot be computed in integers."""
+        """Refuse combinations that cannot be computed in integers."""
         if self.bits not in (4, 8):
             raise ValueError(f"QuantizeConfig.bits must be 4 or 8, got {self.bits}")
         self.require_positive("group_size")
@@ -197,11 +197,11 @@ class QuantizedEmbedding(nn.Module):
         return self.values.to(self.scale.dtype) * self.scale
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Integers (...) -> vectors (..., embedding_dim); only the rows that are asked for are read back."""
+        """Integers (...) -> vectors (..., embedding_dim); only the rows of these integers are read back."""
         return self.values[ids].to(self.scale.dtype) * self.scale[ids]
 
     def description(self) -> dict[str, Any]:
-        """Kind and sizes."""
+        """Kind and sizes: see :class:`~plm_core.compression.saved.Compressed`."""
         return {
             "kind": "quantized_embedding",
             "num_embeddings": self.num_embeddings,
@@ -230,7 +230,7 @@ class TiedOutput(nn.Module):
         return logits if self.bias is None else logits + self.bias
 
     def description(self) -> dict[str, Any]:
-        """Kind and the name of the table."""
+        """Kind and name of the table: see :class:`~plm_core.compression.saved.Compressed`."""
         return {"kind": "tied_output", "table": self.table_name, "bias": self.bias is not None}
 
 
@@ -245,7 +245,7 @@ def quantize_model(
 
     Args:
         model: its linear layers, and with ``config.embeddings`` its word embeddings and what is tied to them.
-        config: how.
+        config: bits, granularity and the treatment of activations.
         ranges: for static activations the input range of every linear layer, from a calibration.
         skip: names of linear layers that stay as they are.
 
@@ -286,7 +286,7 @@ def quantized_tables(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def plain_weights(model: nn.Module) -> None:
-    """Exchange integer layers for ordinary ones that hold what the integers stand for, in place."""
+    """Replace integer layers by ordinary ones with the weights that the integers represent, in place."""
     made: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
         if isinstance(module, QuantizedLinear | TiedOutput):

@@ -1,6 +1,6 @@
-"""A compressed model on disk: its weights, and the shape that its configuration no longer tells.
+"""A compressed model on disk: its weights, and the structure that differs from its configuration.
 
-The shape is read off the modules, so a file needs no log of what was done to a model: :func:`describe` says for each
+The shape is read off the modules, so a file needs no log of what was done to a model: :func:`describe` gives for each
 changed module what it is now, :func:`rebuild` gives a fresh model the same modules, and the weights then fit. Nothing
 in these files is executed: one is JSON, the other safetensors.
 """
@@ -30,7 +30,7 @@ Description = Mapping[str, Mapping[str, Any]]
 
 @runtime_checkable
 class Compressed(Protocol):
-    """A module that stands in the place of a larger one."""
+    """A module that replaces a larger one."""
 
     def description(self) -> dict[str, Any]:
         """The kind and the sizes of the module, as plain values from which :func:`rebuild` makes an empty one."""
@@ -103,7 +103,7 @@ SIZES = ("in_features", "out_features", "num_heads", "num_embeddings", "embeddin
 
 
 def check_sizes(old: nn.Module, values: Mapping[str, Any]) -> None:
-    """Refuse sizes that no compression arrives at, before memory is asked for.
+    """Refuse sizes that no compression results in, before memory is allocated.
 
     Raises:
         ValueError: a size that is no positive whole number, that the module in this place does not have, or that is

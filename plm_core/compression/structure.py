@@ -1,4 +1,4 @@
-"""What of a model can be compressed, how a module is put in the place of another, and how many bytes there are."""
+"""The layers of a model that can be compressed, the replacement of modules, and the number of stored bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from plm_core.weights import redeclare_ties, shared_parameters
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
-    """The linear layers whose weight is theirs alone, by name, in the order of the model.
+    """The linear layers whose weight is not shared, by name, in the order of the model.
 
     An output layer that shares the word embeddings is left out: it would change the embeddings with it.
     """
@@ -49,7 +49,7 @@ def block_linears(model: nn.Module) -> dict[str, nn.Linear]:
 
 
 def replace_modules(model: nn.Module, replacements: Mapping[str, nn.Module]) -> None:
-    """Put modules in the place of others, by name, and declare anew which weights are tied."""
+    """Replace modules by others, by name, and declare again which weights are tied."""
     for name, module in replacements.items():
         parent, _, attribute = name.rpartition(".")
         owner = model.get_submodule(parent)

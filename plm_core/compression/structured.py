@@ -1,6 +1,6 @@
-"""Structured pruning: attention heads and feed-forward neurons that are taken out, so that the tensors really shrink.
+"""Structured pruning: attention heads and feed-forward neurons are removed, so that the tensors become smaller.
 
-How much a head or neuron matters is estimated by what the loss would change, to first order, if its output were zero:
+The importance of a head or neuron is the change of the loss, to first order, if its output were zero:
 ``|output · dL/d(output)|``, summed over tokens (Michel et al. 2019, equation 2; Molchanov et al. 2017).
 """
 
@@ -40,7 +40,7 @@ def importance(
 
     Args:
         model: run in evaluation mode; every module is left in the mode it was in; its gradients are cleared.
-        objective: the loss that counts.
+        objective: the loss.
         batches: sample text.
 
     Returns:
