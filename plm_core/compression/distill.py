@@ -173,7 +173,7 @@ class Distillation(Objective):
 
     @torch.no_grad()
     def answer(self, batch: Batch, trace: Trace | None = None) -> Any:
-        """The teacher's output; the teacher is moved to the batch's device, because the trainer moves only the student."""
+        """The teacher's output; the trainer moves only the student to the device of the batch, this the teacher."""
         device = batch["input_ids"].device
         if next(self.teacher.parameters()).device != device:
             self.teacher.to(device)
