@@ -206,8 +206,11 @@ def main(autograder: str, submission: str, answer: str) -> None:
         if error := results.catastrophic_error:
             raise error
         for name, test in results.results.items():
-            failed = [each for each in test.test_case_results if not each.passed]
-            told = [f"{each.test_case.name}: {feedback(each.message)}" for each in failed]
+            told = [
+                f"stage {number}: {feedback(stage.message)}"
+                for number, stage in enumerate(test.test_case_results, 1)
+                if not stage.passed
+            ]
             found["questions"].append(
                 {"name": name, "points": test.score, "possible": test.possible, "feedback": "\n".join(told)}
             )

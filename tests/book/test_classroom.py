@@ -1,7 +1,7 @@
 """The exercises grade as they promise: the solution in full, an empty submission not at all, typical mistakes in part.
 
-Every master in ``chapters/exercises`` is graded here with Otter's own test files, in this process; the first one also
-goes the whole way, from ``build_classroom`` to ``otter run`` on a notebook nobody has touched.
+Every master in ``chapters/exercises`` is graded here with Otter's own test files, in this process; ``test_grading``
+goes the whole way with a small one, from ``build_classroom`` to the grades of a class.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import json
 import runpy
 import shutil
 from collections.abc import Callable
@@ -21,13 +20,12 @@ import nbformat
 import pytest
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
-from otter.api import grade_submission  # what `otter run` calls
 from otter.nbmeta_config import NBMetadataConfig
 from otter.test_files import TestFile as Grade
 from otter.test_files import create_test_file
 
 from book.tool.chapters import BookError
-from book.tool.classroom import assemble, build_classroom, stale_reason
+from book.tool.classroom import assemble, build_classroom
 from book.tool.exercise_rules import broken_rules, find_masters, student_path, wrong_answer_problems
 from plm_chapters.checks.feedback import VISIBLE_SEED, Check
 
@@ -231,33 +229,6 @@ def edit(root: Path, old: str, new: str, path: str = f"chapters/exercises/{FIRST
     (root / path).write_text(text.replace(old, new, count), encoding="utf-8")
 
 
-def test_build_then_otter_run(copy: Path, load: Load, capfd: pytest.CaptureFixture[str]) -> None:
-    """The whole way: build (which grades the solution in a kernel), skip what is fresh, grade an untouched notebook."""
-    build_classroom(copy, [FIRST])
-    assert "points" in capfd.readouterr().out
-    assert student_path(copy, FIRST).read_bytes() == student_path(ROOT, FIRST).read_bytes(), "the same on every machine"
-
-    build_classroom(copy, ["05"])
-    assert f"{FIRST}: up to date" in capfd.readouterr().out
-
-    built = copy / "_build" / "classroom" / FIRST
-    submission = nbformat.read(student_path(copy, FIRST), as_version=4)
-    submission.metadata["kernelspec"]["name"] = "my-conda-env"  # which exists on the student's machine only
-    nbformat.write(submission, copy / "handed_in.ipynb")
-    results = grade_submission(str(copy / "handed_in.ipynb"), str(built / "autograder.zip"), quiet=True)
-    assert results.results.keys() == load(FIRST).questions.keys()
-    assert results.total == 0
-
-    stamp = json.loads((built / "stamp.json").read_text(encoding="utf-8"))
-    assert "plm_chapters.checks.feedback" in stamp["modules"]
-    edit(copy, "class Check:", "class Check:  # edited", "chapters/checks/feedback.py")
-    edit(copy, "points: 3", "points: many", count=1)
-    with pytest.raises(BookError, match="says no points"):
-        build_classroom(copy)
-    edit(copy, "points: many", "points: 3")
-    assert stale_reason(copy, FIRST) == "plm_chapters.checks.feedback changed"
-
-
 def test_unknown_name_is_one_clear_message(copy: Path) -> None:
     with pytest.raises(BookError, match=f"no exercises '99_nothing'. Exercises: {FIRST}"):
         build_classroom(copy, ["99_nothing"])
@@ -322,3 +293,22 @@ def test_student_notebook_stands_alone() -> None:
     notebook = nbformat.reads(text, as_version=4)
     nbformat.validate(notebook)
     assert all(not cell.get("outputs") for cell in notebook.cells)
+
+
+@pytest.mark.parametrize(
+    ("points", "complaint"),
+    [("points: [1, 2]", "gives points for 2 stages and has 3"), ("points: [1, 1, 2]", None), ("points: 1.5", None)],
+)
+def test_points_are_shared_by_the_stages_or_given_to_each(copy: Path, points: str, complaint: str | None) -> None:
+    edit(copy, "name: q1_pencil\npoints: 3", f"name: q1_pencil\n{points}")
+    found = broken_rules(copy, FIRST)
+    assert [line for line in found if "points" in line] == (found if complaint else [])
+    assert complaint is None or complaint in found[0]
+
+
+def test_points_given_to_each_stage_weigh_the_marks(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    edit(copy, "name: q1_pencil\npoints: 3", "name: q1_pencil\npoints: [0, 1, 5]")
+    folder = tmp_path_factory.mktemp("weighed")
+    assemble(copy, FIRST, folder)
+    test = create_test_file(str(folder / "out" / "autograder" / "tests" / "q1_pencil.py"), NBMetadataConfig())
+    assert [case.points for case in test.test_cases] == [0, 1, 5]

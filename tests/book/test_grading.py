@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from book.__main__ import main
-from book.tool.chapters import write_atomically
+from book.tool.chapters import BookError, write_atomically
+from book.tool.classroom import build_classroom, stale_reason
 from book.tool.exercise_rules import student_path
 from book.tool.grading import Grade, as_csv, feedback
 from book.tool.scaffold import chapter_files
 from book.tool.toc import Entry
 
 NAME = "01_lines"
+pytestmark = pytest.mark.xdist_group("grading")
 
 
 def submit(path: Path, student: Path, answers: dict[int, str], *, kernel: str = "python3") -> None:
@@ -30,12 +33,39 @@ def submit(path: Path, student: Path, answers: dict[int, str], *, kernel: str = 
     nbformat.write(notebook, path)
 
 
-def test_a_class_is_graded_and_a_bad_submission_costs_its_own_row_only(tiny, tmp_path, monkeypatch, capsys) -> None:
-    for path, text in chapter_files(tiny.root, Entry(NAME, "Lines", "", "")).items():
+@pytest.fixture(scope="module")
+def school(executed_book: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tiny book, whose exercises have their checks, built for the classroom."""
+    root = tmp_path_factory.mktemp("school") / "book"
+    shutil.copytree(executed_book, root, symlinks=True)
+    for path, text in chapter_files(root, Entry(NAME, "Lines", "", "")).items():
         if path.startswith("chapters/checks/"):
-            write_atomically(tiny.root / path, text)
+            write_atomically(root / path, text)
+    student_path(root, NAME).unlink()
+    build_classroom(root, [NAME])
+    return root
+
+
+def test_only_what_is_stale_is_built(school, executed_book, tmp_path, capsys) -> None:
+    same = student_path(executed_book, NAME).read_bytes()
+    assert student_path(school, NAME).read_bytes() == same, "the same on every machine"
+    build_classroom(school, ["01"])
+    assert f"{NAME}: up to date" in capsys.readouterr().out
+
+    copy = tmp_path / "book"
+    shutil.copytree(school, copy, symlinks=True)
+    checks = copy / "chapters/checks/feedback.py"
+    checks.write_text(checks.read_text(encoding="utf-8").replace("class Check:", "class Check:  # edited"))
+    assert stale_reason(copy, NAME) == "plm_chapters.checks.feedback changed"
+    master = copy / f"chapters/exercises/{NAME}.md"
+    master.write_text(master.read_text(encoding="utf-8").replace("points: 2", "points: many", 1))
+    with pytest.raises(BookError, match="says no points"):
+        build_classroom(copy, [NAME])
+
+
+def test_a_class_is_graded_and_a_bad_submission_costs_its_own_row_only(school, tmp_path, monkeypatch, capsys) -> None:
     folder = tmp_path / "handed in"
-    student = student_path(tiny.root, NAME)
+    student = student_path(school, NAME)
     right = dict.fromkeys(range(1, 5), "return 2 * x")
     submit(folder / "anna" / "work.ipynb", student, right | {2: "return x**2"}, kernel="my-conda-env")
     submit(folder / "ben.ipynb", student, {1: "import os; os._exit(1)"})
@@ -44,8 +74,8 @@ def test_a_class_is_graded_and_a_bad_submission_costs_its_own_row_only(tiny, tmp
     other.metadata["otter"]["assignment_name"] = "98_unheard_of"
     nbformat.write(other, folder / "dora.ipynb")
 
-    monkeypatch.chdir(tiny.root)
-    assert main(["grade", str(folder), "--jobs", "1"], tiny.root) == 0
+    monkeypatch.chdir(school)
+    assert main(["grade", str(folder), "--jobs", "1"], school) == 0
     assert "1 of 4 submissions graded" in capsys.readouterr().out
     rows = {row["file"]: row for row in csv.DictReader((folder / "grades.csv").open(encoding="utf-8"))}
     assert list(rows) == ["anna/work.ipynb", "ben.ipynb", "cleo.ipynb", "dora.ipynb"]
@@ -53,17 +83,18 @@ def test_a_class_is_graded_and_a_bad_submission_costs_its_own_row_only(tiny, tmp
     assert (anna["exercises"], anna["points"], anna["possible"], anna["problem"]) == (NAME, "7", "10", "")
     assert (anna["q1_double"], anna["q1_double feedback"]) == ("2", "")
     assert anna["q2_double"] == "1"
+    assert anna["q2_double feedback"].startswith("stage 2: ")
     assert "this is the square, not the double" in anna["q2_double feedback"]
-    assert anna["q5_double"] == "0"
-    assert "there is no answer yet" in anna["q5_double feedback"]
+    assert anna["q5_double"] == "0", "an untouched question earns nothing"
+    assert "is the code written" in anna["q5_double feedback"]
     assert rows["ben.ipynb"]["exercises"] == NAME
     assert rows["ben.ipynb"]["problem"].startswith("DeadKernelError")
     assert rows["cleo.ipynb"]["problem"] == "it cannot be read as a notebook"
     assert "98_unheard_of" in rows["dora.ipynb"]["problem"]
-    assert not list(tiny.root.rglob("results.json")), "Otter's results stay out of the repository"
+    assert not list(school.rglob("results.json")), "Otter's results stay out of the repository"
 
     before = (folder / "grades.csv").read_bytes()
-    assert main(["grade", str(folder)], tiny.root) == 2
+    assert main(["grade", str(folder)], school) == 2
     assert "name another file with --output, or replace it with --force" in capsys.readouterr().err
     assert (folder / "grades.csv").read_bytes() == before
 
