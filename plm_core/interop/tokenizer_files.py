@@ -20,6 +20,10 @@ from plm_core.data.special_tokens import (
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.files import read_json_object, read_text
 
+ENCODER_FRAME = ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1")
+CAUSAL_FRAME = ("[BOS] $A", "[BOS] $A $B")
+"""What an encoder and a causal model read for one text and for two."""
+
 
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer of a folder: ``tokenizer.json``, or the vocabulary files of older versions.
@@ -29,7 +33,10 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         ValueError: a damaged one.
     """
     if (folder / "tokenizer.json").is_file():
-        return Tokenizer.load(folder)
+        tokenizer = Tokenizer.load(folder)
+        if tokenizer.is_ours:  # an export for a causal model has another frame
+            tokenizer.backend.post_processor = _frame(*ENCODER_FRAME, tokenizer.backend)
+        return tokenizer
     if (folder / "vocab.txt").is_file():
         backend = _bert_backend(folder)
     elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
@@ -64,7 +71,7 @@ def _bert_backend(folder: Path) -> tokenizers.Tokenizer:
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece(cleanup=False)
     backend.add_special_tokens([t for t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if t in vocabulary])
-    backend.post_processor = _frame("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", backend)
+    backend.post_processor = _frame(*ENCODER_FRAME, backend)
     return backend
 
 
@@ -134,9 +141,9 @@ def write_tokenizer(
     if tokenizer.is_ours:
         backend = parse_tokenizer(tokenizer.backend.to_str(), "the tokenizer")
         if is_causal:
-            backend.post_processor = _frame("[BOS] $A", "[BOS] $A $B", backend)
+            backend.post_processor = _frame(*CAUSAL_FRAME, backend)
         else:
-            backend.post_processor = _frame("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", backend)
+            backend.post_processor = _frame(*ENCODER_FRAME, backend)
         backend.save(str(folder / "tokenizer.json"))
         settings["split_special_tokens"] = is_causal
     settings["model_input_names"] = ["input_ids", *(["token_type_ids"] if has_types else []), "attention_mask"]
