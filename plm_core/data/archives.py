@@ -25,7 +25,7 @@ MAX_RATIO = 200
 """Beyond that, the largest ratio of unpacked to packed bytes. Text reaches 3 to 10, a file made to fill disks 1,000."""
 
 ENCRYPTED = 0x1
-"""The bit of a member's flags that says so."""
+"""The bit of a member's flags that marks it as encrypted."""
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def extract_member(archive: Path, name: str, path: Path) -> Path:
 
 
 def safe_members(opened: zipfile.ZipFile, archive: Path) -> list[str]:
-    """The names of an archive's files, after a look at all of them.
+    """The names of an archive's files, all of which are checked.
 
     Raises:
         ValueError: a name is absolute, has ``..`` in it or belongs to a link: such an archive was made to write

@@ -38,8 +38,8 @@ class BatchSource(Protocol):
 def real_tokens(batch: Batch) -> Tensor:
     """Which positions of a batch hold a real token and no padding, bool (B, T).
 
-    This is what its source says (``token_indices``), or else its mask; without either every token is real. In a packed
-    batch, whose mask is (B, T, T), a real token attends to itself.
+    They are given by ``token_indices`` if the batch has them, or else by the mask; without either every token is real.
+    In a packed batch, whose mask is (B, T, T), a real token attends to itself.
     """
     ids_BT, mask = batch["input_ids"], batch.get("attention_mask")
     if "token_indices" in batch:
@@ -70,7 +70,7 @@ def sequence_layout(real_BT: Tensor, lengths: Sequence[int]) -> dict[str, Tensor
 
 
 class LazyBatches(Sequence[Batch]):
-    """A finite series of batches, each made when it is asked for.
+    """A finite sequence of batches, each made when it is accessed.
 
     Args:
         groups: what each batch is made of.

@@ -28,7 +28,7 @@ class WindowBatches:
         ids: the text as token ids, (N,); an array or a memory map of one.
         context: tokens of a window, T.
         batch_size: windows of a batch, B.
-        seed: decides the places.
+        seed: decides where the windows begin.
 
     Raises:
         ValueError: the text is too short for one window and its last label.
@@ -49,7 +49,7 @@ class WindowBatches:
         return self._windows(starts)
 
     def in_order(self) -> list[Batch]:
-        """The whole text once, in windows side by side: for validation. What fills no window is left out."""
+        """The whole text once, in windows side by side: for validation. A rest that fills no window is left out."""
         starts = np.arange(0, len(self.ids) - self.context, self.context)
         return [
             self._windows(starts[first : first + self.batch_size]) for first in range(0, len(starts), self.batch_size)
@@ -62,7 +62,7 @@ class WindowBatches:
 
 
 class PackedBatches:
-    """Whole documents packed into rows; no token sees, or is predicted from, another document.
+    """Whole documents packed into rows; no token attends to, or is predicted from, another document.
 
     Args:
         documents: token ids of each document.
@@ -82,7 +82,7 @@ class PackedBatches:
     def batch(self, index: int) -> Batch:
         """The batch of that number: ids, labels and positions, (B, T), a mask, (B, T, T), and where the documents are.
 
-        ``token_indices``, (N,), says where its N real tokens stand, ``cu_seqlens``, (S + 1,), where each of its S
+        ``token_indices``, (N,), are the positions of its N real tokens, ``cu_seqlens``, (S + 1,), where each of its S
         documents begins and ends among them.
         """
         _, numbers = self.sampler.batch(index)
@@ -104,10 +104,10 @@ class PackedBatches:
 
 
 class PaddedBatches:
-    """Documents in rows of their own, for models that cannot be told to keep packed documents apart.
+    """One document per row, for models that cannot keep packed documents apart.
 
-    Rows of a batch have similar lengths and are padded on the right, where a causal model never looks from a real
-    token; so there is no mask, only labels that leave the padding out.
+    Rows of a batch have similar lengths and are padded on the right, where no real token of a causal
+    model attends to it; so there is no mask, only labels that leave the padding out.
 
     Args:
         documents: token ids of each document.
@@ -129,7 +129,7 @@ class PaddedBatches:
     def batch(self, index: int) -> Batch:
         """The batch of that number: ids and labels, (B, T) each, T the longest row's length.
 
-        ``token_indices`` and ``cu_seqlens`` say where its documents are, as in :class:`PackedBatches`.
+        ``token_indices`` and ``cu_seqlens`` locate its documents, as in :class:`PackedBatches`.
         """
         _, numbers = self.sampler.batch(index)
         return self._collate(numbers)
@@ -150,12 +150,12 @@ class PaddedBatches:
 
 
 class MaskedBatches:
-    """Sequences of their own, corrupted for masked language modelling: ``[CLS] text [SEP]``, padded, trimmed.
+    """One text per row, corrupted for masked language modelling: ``[CLS] text [SEP]``, padded to the longest.
 
     Args:
         texts: token ids of each text, special tokens not included; read when a batch needs them.
         tokenizer: gives the special tokens.
-        masker: corrupts.
+        masker: corrupts the rows.
         max_length: the longest row, special tokens included; longer texts are cut.
         batch_size: rows of a batch, B.
         seed: decides the order, anew in every epoch. Rows of a batch have similar lengths.
@@ -216,7 +216,7 @@ class MaskedPairBatches:
     Args:
         pairs: makes the pair of each example and epoch.
         tokenizer: gives the special tokens.
-        masker: corrupts.
+        masker: corrupts the rows.
         batch_size: rows of a batch, B; the last batch of an epoch may have fewer.
         seed: decides the order, anew in every epoch.
     """

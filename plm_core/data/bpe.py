@@ -1,4 +1,4 @@
-"""Byte-level byte-pair encoding in plain Python: what the ``tokenizers`` library does, in the open.
+"""Byte-level byte-pair encoding in plain Python: the algorithm of the ``tokenizers`` library, written out.
 
 Chapter 02 builds and shows these functions; tests compare them with the library. For real work use
 :mod:`plm_core.data.tokenizers`, which is much faster.
@@ -21,7 +21,7 @@ CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
 def split_words(text: str) -> list[str]:
     """Cut a text into words, numbers, runs of punctuation and runs of white space; nothing is lost.
 
-    One blank before a word belongs to the word, so that joining the pieces gives the text back.
+    One space before a word belongs to the word, so that joining the pieces gives the text back.
     """
     pieces = []
     start = 0
@@ -33,7 +33,7 @@ def split_words(text: str) -> list[str]:
 
 
 def _word_end(text: str, start: int) -> int:
-    """Where the piece that begins at ``start`` ends."""
+    """The position at which the piece that begins at ``start`` ends."""
     for contraction in CONTRACTIONS:
         if text.startswith(contraction, start):
             return start + len(contraction)
@@ -45,7 +45,7 @@ def _word_end(text: str, start: int) -> int:
     while end < len(text) and _kind(text[end]) == kind:
         end += 1
     if kind == "space" and end < len(text) and end - start > 1:
-        end -= 1  # the last blank goes to the word that follows
+        end -= 1  # the last space goes to the word that follows
     return end
 
 
@@ -58,7 +58,7 @@ def _kind(character: str) -> str:
 def byte_letters() -> dict[int, str]:
     """A visible character for each of the 256 bytes: itself where it has one, else one from U+0100 on.
 
-    A vocabulary can then be stored as text. The blank becomes ``Ġ``, the line break ``Ċ``.
+    A vocabulary can then be stored as text. The space becomes ``Ġ``, the line break ``Ċ``.
     """
     visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     letters = {byte: chr(byte) for byte in visible}

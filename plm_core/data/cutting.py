@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from unicodedata import category
 
 PIECE_CHARACTERS = 2**16
-"""The most characters of a piece, unless another bound is asked for."""
+"""The most characters of a piece, unless the caller gives another bound."""
 MAX_RUN = 256
 """Longer stretches without white space are cut before a tokenizer is trained on them: the time that training takes
 grows with the square of a word's length."""
@@ -49,7 +49,7 @@ def cut(blocks: Iterable[str], *, characters: int = PIECE_CHARACTERS) -> Iterato
 
 
 def border(text: str, start: int, characters: int) -> int:
-    """Where a piece that begins at ``start`` ends, at most ``characters`` later; the text goes on after that."""
+    """The end of the piece that begins at ``start``, at most ``characters`` later; the text continues after it."""
     last = start + characters
     for white_space in ("\n", " "):
         place = text.rfind(white_space, start + (characters + 1) // 2, last + 1)

@@ -1,7 +1,7 @@
 """The networked corpora as Python objects: each loader fetches its files once and returns one split.
 
 Where the owners define a split it is used. Where they do not, a text's split follows from a checksum of the text, so it
-is the same on every machine and two copies of a sentence never stand on both sides.
+is the same on every machine and two copies of a sentence never fall into different splits.
 """
 
 from __future__ import annotations

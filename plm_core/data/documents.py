@@ -22,7 +22,7 @@ from plm_core.data.cutting import PIECE_CHARACTERS, cut
 DocumentRule = Literal["stream", "blank_line", "line", "file"]
 RULES: tuple[DocumentRule, ...] = get_args(DocumentRule)
 DEFAULT_RULE: DocumentRule = "blank_line"
-"""The rule for every corpus, named or one's own, unless another is asked for."""
+"""The rule for every corpus, named or one's own, unless the configuration names another."""
 END_BYTES: dict[DocumentRule, int] = {"stream": 0, "file": 0, "line": 1, "blank_line": 2}
 """The bytes of what ends a document in the text: nothing, a line end, or a line end and an empty line."""
 
@@ -125,7 +125,7 @@ def sentences(text: str) -> list[str]:
 
     A sentence ends after ``.``, ``!`` or ``?`` (and closing quotation marks) before white space and a capital letter,
     a digit or an opening mark, and after the Chinese ``。``, ``！`` or ``？``. Abbreviations before names ("Dr. Who")
-    are cut in two: where this matters, use a sentence splitter that knows the language, and write one sentence a line.
+    are cut in two: where this matters, use a sentence splitter for the language, and write one sentence a line.
 
     >>> sentences("It rains. Does it? Yes.")
     ['It rains.', 'Does it?', 'Yes.']

@@ -1,7 +1,7 @@
 """Fetching a file once: resumable, verified, atomic, with a progress bar. pooch keeps the cache.
 
-A file arrives in ``NAME.part`` beside its place. A cut connection leaves the part there, and the next attempt asks the
-server for the rest only. The whole is verified against the registry's SHA-256 before it takes its name, so a file under
+A file arrives in ``NAME.part`` beside its place. A cut connection leaves the part there, and the next attempt requests
+only the rest. The whole is verified against the registry's SHA-256 before it takes its name, so a file under
 its final name is always complete.
 """
 
@@ -56,7 +56,7 @@ def fetch(file: RemoteFile, folder: Path, *, progress: bool = True) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         if path.is_file() and pooch.file_hash(str(path)) == file.sha256:
             return path
-        pooch.get_logger().setLevel("WARNING")  # the progress bar says enough
+        pooch.get_logger().setLevel("WARNING")  # the progress bar is enough
         try:
             pooch.retrieve(
                 file.url,
@@ -99,7 +99,7 @@ class _Resuming:
         os.replace(self.part, output_file)
 
     def _receive(self, url: str, have: int) -> None:
-        """Append what the server sends after the first ``have`` bytes; start over where it cannot send a range."""
+        """Append what the server sends after the first ``have`` bytes; start over if it cannot send a range."""
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with requests.get(url, stream=True, timeout=TIMEOUT_SECONDS, headers=headers) as response:
             response.raise_for_status()
@@ -127,7 +127,7 @@ def _reason(error: requests.RequestException) -> str:
 
 @contextlib.contextmanager
 def _explain_write_errors(file: RemoteFile, folder: Path) -> Iterator[None]:
-    """Say what to do about a cache that cannot be written."""
+    """The error for a cache that cannot be written, with what to do."""
     try:
         yield
     except OSError as error:

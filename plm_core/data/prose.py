@@ -1,4 +1,4 @@
-"""Prose out of plain-text reStructuredText: what stays when headings, code, grammar and tables are taken away."""
+"""Prose from plain-text reStructuredText: what remains when headings, code, grammar and tables are removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The corpora fetched from the network: where each file lies, how it is recognised, what it may be used for."""
+"""The corpora fetched from the network: the address, checksum and licence of each file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Corpus:
     """One corpus of the registry.
 
     Attributes:
-        name: the name under which ``plm data get`` knows it; also its folder in the cache.
+        name: the name that ``plm data get`` takes; also its folder in the cache.
         description: what it holds, in one line.
         licence: the terms under which its owners give it.
         citation: the paper or page to cite.

@@ -1,4 +1,4 @@
-"""Reading text files as a stream: of any size, in bounded memory, with errors that say where the file is wrong."""
+"""Reading text files as a stream: of any size, in bounded memory, with errors that name the place in the file."""
 
 from __future__ import annotations
 

@@ -179,13 +179,13 @@ class TokenFileWriter:
         self.path = Path(path)
         refuse_link(self.path)
         if self.path.exists() and not (overwrite and is_token_file(self.path)):
-            raise FileExistsError(f"{self.path} exists already: choose another name, or ask for it to be overwritten")
+            raise FileExistsError(f"{self.path} exists already: choose another name, or overwrite it")
         self.vocab_size = vocab_size
         self.tokenizer = tokenizer
         self.dtype = np.dtype("uint16" if vocab_size <= 2**16 else "uint32")
         self.num_tokens = self.num_documents = self.num_lines = 0
         self.text_bytes = self.characters = self.unknown = self.unknown_bytes = 0
-        """What is known about the text; whoever writes it adds to them."""
+        """Properties of the text for the metadata; the code that writes the tokens adds to them."""
         self._draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
 
     def __enter__(self) -> TokenFileWriter:
@@ -213,12 +213,12 @@ class TokenFileWriter:
         self.num_tokens += array.size
 
     def add_line(self, start: int, end: int) -> None:
-        """Say that the tokens from ``start`` to before ``end``, counted over all documents, are a line of text."""
+        """Record that the tokens from ``start`` to before ``end``, counted over all documents, are a line of text."""
         self._lines.write(struct.pack("=qq", start, end))
         self.num_lines += 1
 
     def end_document(self) -> None:
-        """What was written since the last end is one document."""
+        """End the document being written: it holds everything written since the last end."""
         self._starts.write(np.int64(self.num_tokens).tobytes())
         self.num_documents += 1
 
@@ -269,7 +269,7 @@ class _HashedFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: BinaryIO = open(path, "wb")  # noqa: SIM115 - closed by close(), whatever happens
+        self._file: BinaryIO = open(path, "wb")  # noqa: SIM115 - closed by close()
         self._hash = hashlib.sha256()
 
     def write(self, content: bytes) -> None:

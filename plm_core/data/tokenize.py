@@ -1,4 +1,4 @@
-"""From text to a token file, as a stream: whatever the size of the text, memory holds a few megabytes of it.
+"""From text to a token file, as a stream: memory holds a few megabytes of the text, whatever its size.
 
 Training, validation, ``plm evaluate --text`` and ``plm data tokenize`` all come through :func:`write_text`.
 """

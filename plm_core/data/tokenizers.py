@@ -36,12 +36,12 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[BOS]", "[EOS]"
 """The same seven in every tokenizer of ours, as ids 0 to 6, so that one tokenizer serves every model family."""
 
 MAX_REMEMBERED = 2**17
-"""How many words a tokenizer remembers the ids of; they take some 30 MB."""
+"""Number of words whose ids a tokenizer caches; they take some 30 MB."""
 MAX_REMEMBERED_LENGTH = 40
-"""Longer stretches without a blank are not remembered: they will hardly come again. Chinese text has many."""
+"""The longest stretch without a space whose ids are cached: longer ones, frequent in Chinese, seldom occur again."""
 
 _BORDER = re.compile(r"(?<=\S)(?= \S)")
-"""Before a blank that stands alone between two characters. No tokenizer here makes a token across it."""
+"""The place before a single space between two characters. No tokenizer here makes a token across it."""
 
 Batch = dict[str, Tensor]
 
@@ -54,8 +54,8 @@ def _id_of(role: str, doc: str) -> Any:
 class Tokenizer:
     """A trained tokenizer. Train one with :mod:`plm_core.data.tokenizer_training`, or read one by :meth:`load`.
 
-    Ours have the seven :data:`SPECIAL_TOKENS` as ids 0 to 6. A tokenizer of somebody else keeps its own ids, special
-    tokens and normalisation; which of its tokens has which role is said by its settings.
+    Ours have the seven :data:`SPECIAL_TOKENS` as ids 0 to 6. A tokenizer made elsewhere keeps its own ids, special
+    tokens and normalisation; its settings name the role of each special token.
 
     Args:
         backend: a tokenizer of the ``tokenizers`` library.
@@ -75,7 +75,7 @@ class Tokenizer:
             settings = TokenizerSettings(usual_special_tokens(backend))
         self.backend, self.settings = backend, settings
         self.truncation = backend.truncation
-        backend.no_truncation()  # a text is cut where the caller says so
+        backend.no_truncation()  # a text is cut only if the caller chooses a truncation
         backend.no_padding()
         backend.encode_special_tokens = settings.split_special_tokens
         self._ids: dict[str, int] = {}
@@ -148,7 +148,7 @@ class Tokenizer:
             text: any string.
             pair: a second text, for tasks on two.
             add_special_tokens: frame the ids as ``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``; a tokenizer
-                of somebody else frames them in its own way.
+                made elsewhere frames them in its own way.
 
         Raises:
             ValueError: a text with half a surrogate pair, which is no character.
@@ -164,8 +164,8 @@ class Tokenizer:
     def encode_all(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> list[list[int]]:
         """Token ids of many texts: what :meth:`encode` gives for each, many times faster.
 
-        A text is cut at blanks that no token of ours crosses. Most of the pieces are words that have been seen before;
-        what the library said about them is remembered, and it is asked, on all cores, about the others.
+        A text is cut at spaces that no token of ours crosses. Most of the pieces are words that have occurred before;
+        their ids are cached, and the library encodes the others, on all cores.
 
         Raises:
             ValueError: a text with half a surrogate pair, which is no character.
@@ -195,7 +195,7 @@ class Tokenizer:
         return [self.decode([token]) for token in self.encode(text)]
 
     def decode(self, ids: Sequence[int] | Tensor, *, skip_special_tokens: bool = False) -> str:
-        """The text of token ids; the table at the head of this module says how near it comes to the original.
+        """The text of token ids; the table at the head of this module states how it differs from the original.
 
         Raises:
             ValueError: an id is out of range.
@@ -281,17 +281,18 @@ class Tokenizer:
                 f"max_length {max_length} leaves room for {room} tokens of context, which must be more than the "
                 f"stride {stride}: raise max_length, or lower the stride"
             )
-        asked = self.backend.encode(question, add_special_tokens=False)
-        told = self.backend.encode(context, add_special_tokens=False)
-        told.truncate(room, stride=stride)
-        return [self.backend.post_process(asked, window) for window in (told, *told.overflowing)]
+        question_encoding = self.backend.encode(question, add_special_tokens=False)
+        context_encoding = self.backend.encode(context, add_special_tokens=False)
+        context_encoding.truncate(room, stride=stride)
+        windows = (context_encoding, *context_encoding.overflowing)
+        return [self.backend.post_process(question_encoding, window) for window in windows]
 
     def save(self, folder: str | Path) -> Path:
         """Write a folder that :meth:`load` and Hugging Face's ``AutoTokenizer.from_pretrained`` read."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         stored = tokenizers.Tokenizer.from_str(self.backend.to_str())
-        if self.truncation is not None:  # as it came with a tokenizer of somebody else
+        if self.truncation is not None:  # that of a tokenizer made elsewhere
             stored.enable_truncation(**self.truncation)
         stored.save(str(folder / "tokenizer.json"))
         config: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""WordPiece in plain Python: what the ``tokenizers`` library does, in the open.
+"""WordPiece in plain Python: the algorithm of the ``tokenizers`` library, written out.
 
 Chapter 02 builds and shows these functions; tests compare them with the library. For real work use
 :mod:`plm_core.data.tokenizers`, which is much faster.
@@ -113,13 +113,13 @@ def to_pieces(word: str) -> list[str]:
 def train_pieces(word_counts: Mapping[str, int], num_merges: int, *, min_frequency: int = 2) -> list[str]:
     """Learn pieces by likelihood: join the pair with the highest ``count(ab) / (count(a) * count(b))``.
 
-    BPE asks how often two symbols stand together; this asks how much more often than chance would put them there.
+    BPE counts how often two symbols stand together; this score measures how much more often that is than by chance.
     Of equal pairs the alphabetically first is joined.
 
     Args:
         word_counts: how often each word occurs.
         num_merges: the most pieces to learn besides the letters.
-        min_frequency: pairs rarer than this are left alone, or chance would choose.
+        min_frequency: pairs rarer than this are not joined, as their scores are mostly noise.
 
     Returns:
         The new pieces in the order in which they were learned.
@@ -144,7 +144,7 @@ def train_pieces(word_counts: Mapping[str, int], num_merges: int, *, min_frequen
 
 
 def glue_pieces(pieces: Sequence[str]) -> str:
-    """One piece out of neighbouring ones: the inner ``##`` disappear."""
+    """Join neighbouring pieces to one; the inner ``##`` disappear."""
     return pieces[0] + "".join(piece.removeprefix("##") for piece in pieces[1:])
 
 
