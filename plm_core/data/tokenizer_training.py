@@ -58,8 +58,8 @@ def check_vocab_size(vocab_size: int, smallest: int, room: str) -> None:
     """
     if not smallest <= vocab_size <= MAX_VOCAB_SIZE:
         raise ValueError(
-            f"the vocabulary must have {smallest} to {MAX_VOCAB_SIZE:,} tokens ({len(SPECIAL_TOKENS)} special tokens "
-            f"and {room}), got vocab_size={vocab_size if abs(vocab_size) < 10**18 else 'a far larger number'}"
+            f"the vocabulary must have at least {smallest} tokens ({len(SPECIAL_TOKENS)} special tokens and {room}) "
+            f"and at most {MAX_VOCAB_SIZE:,}, got vocab_size={vocab_size if abs(vocab_size) < 10**18 else 'far more'}"
         )
 
 
