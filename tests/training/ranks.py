@@ -143,6 +143,11 @@ def random_numbers(processes):
     return torch.rand(3)
 
 
+def several(processes, *, tasks):
+    """Do several tasks one after the other in the same processes; what each of them returned."""
+    return [globals()[name](processes, **options) for name, options in tasks]
+
+
 class Accident(Pairs):
     """A source to which something happens in one rank at one batch."""
 

@@ -3,6 +3,7 @@
 import pickle
 import runpy
 import shutil
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ from plm_core.training.trainer import Trainer
 ranks = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("ranks.py"))))
 
 STRATEGIES = ["ddp", "fsdp"]
+pytestmark = pytest.mark.xdist_group("processes")  # they share pairs of processes
 
 
 def assert_equal_tensors(found, expected, *, tolerance):
@@ -39,18 +41,48 @@ def assert_equal_records(found, expected, *, tolerance):
             assert one[key] == pytest.approx(other[key], abs=tolerance, rel=tolerance), key
 
 
+GRADIENTS = [
+    {"both": both, "position": position, "split": split}
+    for both in (True, False)
+    for position in ("learned", "t5")
+    for split in (False, True)
+]
+
+
+@pytest.fixture(scope="module")
+def together(returned, tmp_path_factory):
+    """What two processes return for a task: one pair of processes for each strategy does all that only compute."""
+    folder = tmp_path_factory.mktemp("together")
+
+    @cache
+    def by_strategy(strategy):
+        tasks = [("gradients", options) for options in GRADIENTS if strategy == "ddp" or not options["split"]]
+        tasks += [("train", {"steps": 50}), ("train", {"dropout": 0.3, "folder": folder / strategy})]
+        tasks += [("random_numbers", {})] if strategy == "ddp" else [("parts", {})]
+        return tasks, list(zip(*returned("several", strategy=strategy, tasks=tasks), strict=True))
+
+    def answers(task, *, strategy, **options):
+        if "dropout" in options:
+            options["folder"] = folder / strategy
+        tasks, found = by_strategy(strategy)
+        return list(found[tasks.index((task, options))])
+
+    answers.folder = folder
+    return answers
+
+
 @pytest.mark.parametrize("both", [True, False], ids=["mlm+nsp", "mlm"])
 @pytest.mark.parametrize("position", ["learned", "t5"])
-def test_two_processes_have_the_gradients_of_one(returned, both, position):
+def test_two_processes_have_the_gradients_of_one(together, both, position):
     """Also with heads that no loss reaches (mlm), and with parameters that the blocks share (t5)."""
     options = {"both": both, "position": position}
     alone = ranks.gradients(Processes(), **options)
     assert_equal_tensors(ranks.gradients(Processes(), split=True, **options), alone, tolerance=1e-6)
     assert max(value.abs().max() for value in alone.values() if value is not None) > 1e-2
     for strategy in STRATEGIES:
-        for found in returned("gradients", strategy=strategy, **options):
+        for found in together("gradients", strategy=strategy, split=False, **options):
             assert_equal_tensors(found, alone, tolerance=1e-6)
-    for found in returned("gradients", strategy="ddp", split=True, **options):
+    for found in together("gradients", strategy="ddp", split=True, **options):
         assert_equal_tensors(found, alone, tolerance=1e-6)
 
 
@@ -61,8 +93,8 @@ def alone():
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_fifty_steps_of_two_processes_equal_those_of_one(returned, alone, strategy):
-    for found in returned("train", strategy=strategy, steps=50):
+def test_fifty_steps_of_two_processes_equal_those_of_one(together, alone, strategy):
+    for found in together("train", strategy=strategy, steps=50):
         assert_equal_tensors(found["weights"], alone["weights"], tolerance=1e-5)
         assert_equal_records(found["records"], alone["records"], tolerance=1e-5)
         assert found["progress"].tokens == alone["progress"].tokens
@@ -77,8 +109,8 @@ def test_evaluation_counts_every_example_once(alone):
     assert record["valid/next_sentence/count"] == sum(int((batch["pair_labels"] >= 0).sum()) for batch in batches)
 
 
-def test_fsdp_keeps_a_part_of_everything_in_each_process(returned):
-    found = returned("parts", strategy="fsdp")
+def test_fsdp_keeps_a_part_of_everything_in_each_process(together):
+    found = together("parts", strategy="fsdp")
     sizes, moments = zip(*found, strict=True)
     for name in sizes[0]:
         mine, other = sizes[0][name][0], sizes[1][name][0]
@@ -87,16 +119,16 @@ def test_fsdp_keeps_a_part_of_everything_in_each_process(returned):
     assert sum(moments) == 2 * sum(size for _, size in sizes[0].values())
 
 
-def test_processes_draw_different_random_numbers(returned):
-    first, second = returned("random_numbers")
+def test_processes_draw_different_random_numbers(together):
+    first, second = together("random_numbers", strategy="ddp")
     assert not torch.equal(first, second)
     assert torch.equal(first, ranks.random_numbers(Processes())), "the main process draws what it would draw alone"
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_interrupted_and_resumed_ends_bit_identical(run_ranks, returned, tmp_path, strategy):
+def test_interrupted_and_resumed_ends_bit_identical(run_ranks, returned, together, tmp_path, strategy):
     """One process is asked to stop; both finish the step, save, and leave; with dropout, which draws in each."""
-    complete_run = returned("train", strategy=strategy, folder=tmp_path / "whole", dropout=0.3)
+    complete_run = together("train", strategy=strategy, dropout=0.3)
     outcomes = run_ranks("interrupted", strategy=strategy, folder=tmp_path / "cut", index=21)
     assert outcomes[0][0] == "Interrupted"
     assert outcomes[1] == ("SystemExit", "143")
@@ -105,13 +137,14 @@ def test_interrupted_and_resumed_ends_bit_identical(run_ranks, returned, tmp_pat
     for one, other in zip(complete_run, resumed, strict=True):
         assert_equal_tensors(other["weights"], one["weights"], tolerance=0)
         assert other["progress"] == one["progress"]
-    last = [newest_checkpoint(tmp_path / name)[0] for name in ("whole", "cut")]
+    whole, cut = together.folder / strategy, tmp_path / "cut"
+    last = [newest_checkpoint(folder)[0] for folder in (whole, cut)]
     assert (last[0] / WEIGHTS).read_bytes() == (last[1] / WEIGHTS).read_bytes()
-    assert (tmp_path / "cut" / METRICS_FILE).read_bytes() == (tmp_path / "whole" / METRICS_FILE).read_bytes()
+    assert (cut / METRICS_FILE).read_bytes() == (whole / METRICS_FILE).read_bytes()
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_killed_process_stops_the_run_and_leaves_a_checkpoint(run_ranks, returned, tmp_path, strategy):
+def test_a_killed_process_stops_the_run_and_leaves_a_checkpoint(run_ranks, returned, together, tmp_path, strategy):
     outcomes = run_ranks("killed", strategy=strategy, folder=tmp_path, index=13)
     assert outcomes[1] == ("died", -9)
     kind, message = outcomes[0]
@@ -120,7 +153,7 @@ def test_a_killed_process_stops_the_run_and_leaves_a_checkpoint(run_ranks, retur
     path, problems = newest_checkpoint(tmp_path)
     assert path.name.endswith("2")
     assert problems == []
-    whole_run = returned("train", strategy=strategy, dropout=0.3)
+    whole_run = together("train", strategy=strategy, dropout=0.3)
     resumed = returned("train", strategy=strategy, folder=tmp_path, dropout=0.3, seed=5, resume=True)
     assert_equal_tensors(resumed[1]["weights"], whole_run[1]["weights"], tolerance=0)
 
