@@ -54,7 +54,7 @@ def export(
             print(note)
         print(f"transformers opens it by AutoModel.from_pretrained and AutoTokenizer.from_pretrained: {output}")
         return
-    print(f"{output}: {export_run(run, output, format=format, int8=int8, calibrate=calibrate):,} bytes")
+    print(f"{output}: {export_run(run, output, int8=int8, calibrate=calibrate):,} bytes")
 
 
 def benchmark(

@@ -17,13 +17,12 @@ MAX_CALIBRATION_BATCHES = 1000
 """Their inputs are kept in memory; some tens suffice."""
 
 
-def export_run(folder: Path, output: Path, *, format: str = "onnx", int8: bool = False, calibrate: int = 0) -> int:
+def export_run(folder: Path, output: Path, *, int8: bool = False, calibrate: int = 0) -> int:
     """Write the best weights of a run as an ONNX file.
 
     Args:
         folder: the output folder of ``plm train`` or ``plm compress``.
         output: the file to write; its folder is made.
-        format: ``"onnx"``.
         int8: integer weights and activations.
         calibrate: with ``int8``, the number of training batches that the ranges of activations are chosen on; 0
             rounds activations as they come.
@@ -34,10 +33,8 @@ def export_run(folder: Path, output: Path, *, format: str = "onnx", int8: bool =
     Raises:
         FileNotFoundError: no such run.
         FileExistsError: the file is there already.
-        ValueError: another format, a calibration without integers, or a damaged run.
+        ValueError: a calibration without integers, or a damaged run.
     """
-    if format not in FORMATS:
-        raise ValueError(f"unknown format {format!r}: use {', '.join(FORMATS)}")
     if not 0 <= calibrate <= MAX_CALIBRATION_BATCHES or (calibrate and not int8):
         raise ValueError(
             f"calibrate={calibrate}: ranges are chosen for integers (int8, --int8), on 1 to {MAX_CALIBRATION_BATCHES} "
@@ -51,7 +48,7 @@ def export_run(folder: Path, output: Path, *, format: str = "onnx", int8: bool =
         export_onnx(run.model, floats)
         if int8:
             quantize_onnx(floats, made, calibration=calibration(run, floats, calibrate) if calibrate else None)
-        require_free_file(output)  # again: it took a while
+        require_free_file(output)  # checked again, because the export takes a while
         (made if int8 else floats).rename(output)
     return output.stat().st_size
 

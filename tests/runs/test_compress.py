@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -72,8 +71,7 @@ def test_methods_follow_each_other_and_the_result_is_a_run(causal, tmp_path, cap
     assert run.config.model["num_hidden_layers"] == len(run.model.decoder.layers) == 1
     assert main(["generate", str(small), "--max-new-tokens", "5", "--seed", "0"]) == 0
     assert main(["evaluate", str(small)]) == 0
-    again = tmp_path / "again"
-    assert "cannot be copied" in refused(capsys, "compress", small, "--output", again, "--method", "distill:steps=1")
+    assert main(["compress", str(small), "--output", str(tmp_path / "again"), "--method", "distill:steps=1"]) == 0
 
 
 def test_both_tasks_of_a_joint_run_survive(joint, tmp_path, capsys):
@@ -167,9 +165,9 @@ def test_what_cannot_be_exported_is_answered_in_one_line(causal, tmp_path, capsy
     for options, message in (
         (("export", tmp_path / "none"), "is not the output folder"),
         (("export", foreign), "is not the output folder"),
-        (("export", causal, "--format", "gguf"), "unknown format 'gguf': use onnx"),
+        (("export", causal, "--format", "gguf"), "invalid choice 'gguf'"),
         (("export", causal, "--calibrate", "2"), "ranges are chosen for integers"),
-        (("export", causal, "--int8", "--calibrate", "-1"), "one batch or more"),
+        (("export", causal, "--int8", "--calibrate", "-1"), "on 1 to 1000 batches"),
     ):
         assert message in refused(capsys, *options, "--output", output)
         assert not output.exists()
@@ -205,9 +203,5 @@ def test_a_damaged_compressed_run_is_named(causal, tmp_path, capsys):
     small = tmp_path / "small"
     assert main(["compress", str(causal), "--output", str(small), "--method", "quantize"]) == 0
     weights = small / "weights.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[: len(whole) // 2])
-    assert "not a complete safetensors file" in refused(capsys, "generate", small)
-    weights.write_bytes(whole)
-    (small / "structure.json").write_text(json.dumps({}), encoding="utf-8")
-    assert "do not fit" in refused(capsys, "evaluate", small)
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    assert "weights.safetensors was changed since it was written" in refused(capsys, "generate", small)
