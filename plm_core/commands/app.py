@@ -39,14 +39,14 @@ class App(SubcommandApp):
             ValueError: no such command or option, or a value of another type.
             SystemExit: with code 0, after help was printed.
         """
-        told = io.StringIO()
+        output = io.StringIO()
         try:
-            with contextlib.redirect_stderr(told):
+            with contextlib.redirect_stderr(output):
                 return self.cli(prog=prog, args=arguments, description=description)
         except SystemExit as error:
             if error.code in (None, 0):
                 raise
-            raise ValueError(unboxed(told.getvalue()) or "the command line could not be read") from error
+            raise ValueError(unboxed(output.getvalue()) or "the command line could not be read") from error
 
 
 def deferred(function: Callable[..., object]) -> Callable[..., Callable[[], object]]:

@@ -14,7 +14,7 @@ app = App()
 
 @app.command(name="list")
 def list_corpora() -> None:
-    """List the corpora that `plm train` knows by name: size of the download, terms, whether it is on this machine."""
+    """List the corpora that `plm train` takes by name: size of the download, terms, whether it is on this machine."""
     from plm_core.data.corpus_text import OFFLINE
     from plm_core.data.download import data_folder
     from plm_core.data.registry import CORPORA
@@ -80,9 +80,9 @@ def tokenize(
     from plm_core.runs.text_report import TokenCounts
 
     if (tokenizer is None) == (train is None):
-        raise ValueError("say which tokenizer: either --tokenizer FOLDER or --train bpe (or another kind), not both")
+        raise ValueError("choose a tokenizer: either --tokenizer FOLDER or --train bpe (or another kind), not both")
     if output.exists() and not (overwrite and is_token_file(output)):
-        raise FileExistsError(f"{output} exists already: choose another name, or ask for it to be overwritten")
+        raise FileExistsError(f"{output} exists already: choose another name, or use --overwrite")
     paths = [path for given in files for path in text_files(given)]
     chosen = Tokenizer.load(tokenizer) if tokenizer is not None else _trained(train or "", paths, vocab_size)
     if model is not None:

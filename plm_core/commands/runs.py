@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (), /, resume: bool = False) -> None:
-    """Pretrain a model as a configuration file says; Ctrl-C saves the state and leaves.
+    """Pretrain a model according to a configuration file; Ctrl-C saves the state and leaves.
 
     On several GPUs or processes: torchrun --nproc-per-node 2 -m plm_core.cli train CONFIG train.micro_batches=2
 
@@ -107,7 +107,7 @@ def generate(
             of dashes stands between the texts.
         stream: show the text while it is generated, one prompt after the other.
         max_new_tokens: how many tokens to add at most.
-        temperature: below 1 safer, above 1 wilder; 0 always takes the likeliest token.
+        temperature: below 1 for likelier, above 1 for more varied tokens; 0 always takes the likeliest token.
         top_k: choose among the k likeliest tokens.
         top_p: choose among the likeliest tokens that together have this probability.
         seed: seed of the draws; the same seed gives the same text.
@@ -146,7 +146,7 @@ def generate(
 
 
 def report_unknown(tokenizer: Tokenizer, text: str, name: str) -> None:
-    """Say on standard error which parts of a text are not in the vocabulary."""
+    """Name on standard error the parts of a text that are not in the vocabulary."""
     from plm_core.generation.text import unknown_parts
 
     if unknown := unknown_parts(tokenizer, text):

@@ -1,1 +1,1 @@
-"""Whole pretraining runs: a configuration in, a folder with a trained model, its tokenizer and its logs out."""
+"""Runs: training from a configuration file to a folder with model, tokenizer and logs, and the use of such folders."""

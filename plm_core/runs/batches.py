@@ -39,28 +39,28 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Sources:
-    """What a trainer needs besides the model."""
+    """Objective, training batches and validation batches: what a trainer needs besides the model."""
 
     objective: Objective | Joint
     train: Source
     valid: Sequence[Batch]
     """The batches of a validation: all, or as many as ``validation_batches`` allows."""
     train_tokens: TokenCounts
-    """What is known about the text of training."""
+    """Size and unknown tokens of the training text."""
     valid_tokens: TokenCounts
-    """What is known about the text of validation."""
+    """Size and unknown tokens of the validation text."""
     all_valid: int
     """How many batches the validation text has."""
 
     def lines(self) -> list[str]:
-        """For people: how much text there is, how much of it the tokenizer does not know, and what is left out."""
+        """Lines for the user: how much text there is, how much of it is [UNK], and how much validation leaves out."""
         train, valid = self.train_tokens, self.valid_tokens
-        told = [f"training text: {train.shown()}", f"validation text: {valid.shown()}"]
+        lines = [f"training text: {train.shown()}", f"validation text: {valid.shown()}"]
         if len(self.valid) < self.all_valid:
-            told.append(f"each validation uses {len(self.valid)} of {self.all_valid} batches, evenly spread")
+            lines.append(f"each validation uses {len(self.valid)} of {self.all_valid} batches, evenly spread")
         for name, counts in (("training", train), ("validation", valid)):
-            told += [f"of the {name} text, {line}" for line in counts.warnings()]
-        return told
+            lines += [f"of the {name} text, {line}" for line in counts.warnings()]
+        return lines
 
 
 def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: Path, *, write: bool = True) -> Sources:
@@ -69,7 +69,7 @@ def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: 
     Args:
         config: the run.
         texts: its documents.
-        tokenizer: turns them into ids.
+        tokenizer: converts them to ids.
         folder: where token files go.
         write: whether to write them; else they are there.
 
@@ -90,7 +90,7 @@ def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: 
 
 
 def text_sources(config: RunConfig, path: Path, tokenizer: Tokenizer, folder: Path) -> Sources:
-    """Batches of a text that a trained model is measured on, divided into documents as the run's own text was.
+    """Batches of a text to evaluate a trained model on, divided into documents as the run's own text was.
 
     Args:
         config: the run.

@@ -1,4 +1,4 @@
-"""Put models side by side: what each is worth on the runs' own text, how large its file is, and how fast it answers."""
+"""Compare models: their quality on the runs' own text, the size of their files, and their speed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def compare_models(
 
 
 def text_of(config: RunConfig) -> tuple[object, ...]:
-    """What decides on the text that a run is measured on, and on what is predicted in it."""
+    """The fields of the configuration that determine the validation text and the objective."""
     return (config.objective, config.corpus, config.documents, config.max_documents, config.validation)
 
 
@@ -97,7 +97,7 @@ def open_file(path: Path, run: Run, threads: int) -> OnnxModel:
 
 
 def candidate(model: nn.Module, file: Path, run: Run, sources: Sources, *, parameters: int | None = None) -> Candidate:
-    """A model with a run's validation text, and random ids for its time."""
+    """A model, with a run's validation text for its quality and random ids for its speed."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(5, run.tokenizer.vocab_size, (LARGE_BATCH, run.config.context), generator=generator)
     measured: Callable[[nn.Module], Mapping[str, float]] = partial(quality, sources=sources, tokenizer=run.tokenizer)

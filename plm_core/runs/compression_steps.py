@@ -1,4 +1,4 @@
-"""The steps of compression that ``plm compress`` knows: each is a configuration that can be applied to a model.
+"""The steps of compression of ``plm compress``: each is a configuration that can be applied to a model.
 
 A step keeps what earlier ones did: weights that are zero stay zero while the model recovers, integer layers stay
 integers, and removed units stay removed. A step that could not keep it is refused, with the order that works.
@@ -43,7 +43,7 @@ MAX_ZEROS = 0.01
 
 @dataclass(frozen=True)
 class Workbench:
-    """What a step may use besides the model."""
+    """The data that a step may use besides the model."""
 
     sources: Sources
     """The objective and the text of the run."""
@@ -89,7 +89,7 @@ class Recovery(Config):
             raise ValueError(f"{type(self).__name__}.steps must not be negative, got {self.steps}")
 
     def recover(self, model: Model, objective: Objective | Joint, bench: Workbench) -> None:
-        """Train a model in place, if the step says so; weights that are zero stay zero.
+        """Train a model in place, if ``steps`` is not 0; weights that are zero stay zero.
 
         Raises:
             ValueError: layers that no gradient passes through.
@@ -115,7 +115,7 @@ class Recovery(Config):
 
 @dataclass(frozen=True)
 class Prune(Recovery):
-    """Take weights or whole units out."""
+    """Remove weights, heads or neurons."""
 
     share: float = 0.5
     """Share of the weights, heads or neurons that is removed."""
@@ -151,7 +151,7 @@ class LowRank(Recovery):
     """Share of each layer's weights that is kept at most."""
     weighting: Literal["none", "fisher", "activations", "loss"] = "activations"
     """What the error of the approximation is weighted by. With ``"loss"`` it is an estimate of the loss itself, and the
-    share is a budget for all layers together, spent where it takes away most; otherwise every layer keeps the share."""
+    share is a budget for all layers, spent where it reduces the error most; otherwise every layer keeps the share."""
 
     def apply(self, model: Model, config: RunConfig, bench: Workbench) -> tuple[Model, RunConfig]:
         """Factorise the layers of the model in place and let it recover.
@@ -180,14 +180,14 @@ class LowRank(Recovery):
 
 @dataclass(frozen=True)
 class Quantize(QuantizeConfig):
-    """Turn weights into integers."""
+    """Replace weights by integers."""
 
     calibration: Method = "percentile"
     """How the ranges of static activations are chosen."""
 
     @property
     def layout(self) -> QuantizeConfig:
-        """What the layers themselves need to know."""
+        """The settings of the integer layers."""
         return QuantizeConfig(**{name: getattr(self, name) for name in QuantizeConfig.__dataclass_fields__})
 
     def apply(self, model: Model, config: RunConfig, bench: Workbench) -> tuple[Model, RunConfig]:
@@ -261,7 +261,7 @@ def parse_method(text: str) -> Step:
 
 
 def typed(value: str) -> bool | int | float | str:
-    """The value that a text stands for: true or false, a number, or itself."""
+    """The value of a text: true or false, a number, or the text itself."""
     if value in ("true", "false"):
         return value == "true"
     for kind in (int, float):

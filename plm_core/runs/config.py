@@ -1,4 +1,4 @@
-"""The configuration of a pretraining run: what a YAML file in ``configs/`` says."""
+"""The configuration of a pretraining run, as YAML files in ``configs/`` hold it."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class RunConfig(Config):
     """What a document is: the whole corpus (stream), what stands between blank lines, a line, or a file. It holds for
     training, validation and `plm evaluate --text`; a token file has its documents already."""
     max_documents: int | None = None
-    """How many documents to use; for StoryWorld, which has no end, how many stories to tell (2000 if null)."""
+    """How many documents to use; for StoryWorld, which has no end, how many stories to generate (2000 if null)."""
     validation: Path | None = None
     """Text or a token file to validate on; if null, the corpus's own validation part, or else a tenth of it."""
     validation_batches: int | None = None
-    """How many batches each validation uses at most; if null, all. Where some are left out, the report says so."""
+    """How many batches each validation uses at most; if null, all. Where some are left out, the report states it."""
     context: int = 128
     """Tokens of a training row."""
     batch_size: int = 32
@@ -55,7 +55,7 @@ class RunConfig(Config):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the forward pass."""
     strategy: Strategy = "ddp"
-    """What the processes that torchrun starts hold: all of the model (ddp) or a part of every parameter (fsdp)."""
+    """How processes of torchrun share the model: each holds all of it (ddp) or a part of every parameter (fsdp)."""
     model: dict[str, Any] = field(default_factory=dict)
     """Fields of BertConfig or GptConfig other than vocab_size."""
     label_smoothing: float = 0.0
@@ -87,7 +87,7 @@ class RunConfig(Config):
         return self.objective != "causal_lm"
 
     def model_config(self, vocab_size: int) -> BertConfig | GptConfig:
-        """The model's shape for a vocabulary; the table of positions holds ``context`` unless the file says more.
+        """The model's shape for a vocabulary; the table of positions has ``context`` rows unless ``model`` sets it.
 
         Raises:
             ValueError: a field that the model does not have, or a context longer than its table.

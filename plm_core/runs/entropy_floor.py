@@ -20,9 +20,9 @@ EXACT_WORLDS = ("small",)
 
 
 def known_entropy(config: RunConfig, texts: Texts) -> Estimate | None:
-    """The best mean loss on the validation text, in nats per token that the run's objective asks for.
+    """The best mean loss on the validation text, in nats per token that the run's objective predicts.
 
-    For a causal model this is the entropy of the very words that it is scored on, without uncertainty. For a masked one
+    For a causal model this is the exact entropy of the words that it is scored on. For a masked one
     it is estimated by :func:`masked_entropy`; the second task of a joint objective is left out.
 
     Args:
@@ -49,12 +49,12 @@ def masked_entropy(
 ) -> Estimate:
     """The entropy of a chosen word given *all* other words of its story, in nats per chosen word.
 
-    A model sees less: a part of the story, with other words masked or replaced. What it does not see can only cost it,
-    so in expectation no masked model gets below this number, however it was trained.
+    A model sees less: a part of the story, with other words masked or replaced. Missing context can only increase its
+    loss, so in expectation no masked model has a loss below this number, however it was trained.
 
     Args:
         stories: stories of one world.
-        masking: what stands at a chosen place (:func:`chosen_entropy`).
+        masking: how chosen words are replaced (:func:`chosen_entropy`).
         words_per_story: how many words of each story to sample, without replacement (``WORDS_PER_STORY``).
         seed: seed of the sample.
 
@@ -84,7 +84,7 @@ def masked_entropy(
 def chosen_entropy(posterior: Mapping[str, float], masking: MaskingConfig, *, vocabulary: int) -> float:
     """The mean uncertainty about a chosen word, in nats, for a reader who sees what the corruption put in its place.
 
-    Where ``[MASK]`` stands, the uncertainty is that of the posterior. A word that stands there tells more: it may be
+    At ``[MASK]`` the uncertainty is that of the posterior. Any other word at that place is informative: it may be
     the true one, kept, or drawn at random from the vocabulary (Devlin et al. 2019, section 3.1). By Bayes' rule a
     candidate w is shown as s with the weight ``posterior(w) (keep [w = s] + random / vocabulary)``.
 

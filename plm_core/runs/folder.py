@@ -67,7 +67,7 @@ def require_run(folder: Path) -> dict[str, list[str]]:
 
 
 def check_run_files(folder: Path) -> list[str]:
-    """Compare the files that make a run what it is with their hashes.
+    """Compare configuration, tokenizer and model files of a run with their hashes.
 
     Returns:
         The names of the files.

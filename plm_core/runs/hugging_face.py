@@ -16,7 +16,7 @@ NO_CORPUS = "none: imported from a Hugging Face folder"
 """Stands for the corpus in the configuration of a model that was trained elsewhere."""
 
 LONGEST_CONTEXT = 512
-"""A model that takes longer sequences is measured on rows of this length, unless a run says more."""
+"""A model that takes longer sequences is evaluated on rows of this length, unless a run sets another."""
 
 
 def opened_folder(folder: Path) -> tuple[RunConfig, Tokenizer, Bert | Gpt]:

@@ -1,4 +1,4 @@
-"""What a run will need of memory, before it is started: a ledger from its configuration alone."""
+"""The memory that a run will need, predicted from its configuration alone."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from plm_core.training.memory import MemoryLedger, block_activation_bytes, memor
 def run_ledger(run: RunConfig, vocab_size: int, *, precision: Precision, device: str = "cpu") -> MemoryLedger:
     """Predict the bytes of a training step whose rows are full; padding that is left out makes it less.
 
-    Within 5 % of what is measured, for LayerNorm and for positions that are added to the embeddings (rotated or biased
-    scores keep some more), in one process.
+    Within 5 % of the measured bytes in one process, for LayerNorm and for positions that are added to the embeddings
+    (rotated or biased scores keep some more).
 
     Args:
         run: the configuration.
@@ -48,7 +48,7 @@ def run_ledger(run: RunConfig, vocab_size: int, *, precision: Precision, device:
 
 
 def ends_bytes(run: RunConfig, vocab_size: int, *, precision: Precision, device: str) -> int:
-    """What is kept besides the blocks: around embeddings and heads, and autocast's copies of the matrices."""
+    """Bytes that are kept besides the blocks: for embeddings and heads, and autocast's copies of the matrices."""
     model, tokens = run.model_config(vocab_size), run.batch_size * run.context
     D, V, number = model.hidden_size, vocab_size, 4 if precision == "fp32" else 2
     norm = 4 * (D + 2)  # its input, mean and deviation

@@ -1,4 +1,4 @@
-"""Open a run: its configuration, tokenizer and best weights, and the text that it is measured on."""
+"""Open a run: its configuration, tokenizer and best weights, and its validation text."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ Model = Bert | Gpt
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model with what it takes to use, measure and compress it."""
+    """A trained model with its configuration and tokenizer, to be used, evaluated and compressed."""
 
     folder: Path
-    """Where it was opened from."""
+    """The folder that it was opened from."""
     config: RunConfig
-    """How it was trained."""
+    """The configuration that it was trained with."""
     tokenizer: Tokenizer
     model: Model
-    """In evaluation mode, on the CPU."""
+    """The model, in evaluation mode, on the CPU."""
 
     @classmethod
     def open(cls, folder: Path) -> Run:

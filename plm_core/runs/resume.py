@@ -33,7 +33,7 @@ def resumed_config(config: RunConfig) -> RunConfig:
     """The configuration to continue a run with; nothing on the disk is changed.
 
     Args:
-        config: the configuration asked for, whose output folder holds the run.
+        config: the configuration to continue with, whose output folder holds the run.
 
     Returns:
         The same one; a model's shape that it leaves to ``init_from`` is the stored one.

@@ -1,4 +1,4 @@
-"""What is said about the text of a run: how much there is, what the tokenizer does not know, and units of the loss."""
+"""Reports on the text of a run: its size, the share that is not in the vocabulary, and units of the loss."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TokenCounts:
         """A causal loss in bits per UTF-8 byte of the original text: it compares models with different tokenizers.
 
         It is what a compressor that uses the model would need (Shannon 1948). Such a compressor must spell out what
-        the tokenizer does not know, so every byte behind an [UNK] costs eight bits more. Where only a part of the text
+        is not in the vocabulary, so every byte behind an [UNK] costs eight bits more. Where only a part of the text
         was scored, its tokens are taken to be as long as those of the whole.
 
         Raises:
@@ -56,25 +56,25 @@ class TokenCounts:
         return f"{self.documents:,} document{'s' * (self.documents != 1)}, {self.tokens:,} tokens{size}"
 
     def warnings(self) -> list[str]:
-        """What a reader of the loss must know."""
+        """Warnings for the reader of the loss."""
         if not self.unknown:
             return []
         return [
-            f"{self.unknown_share:.2%} of the tokens are [UNK]: the tokenizer does not know these characters or words. "
-            "Loss and perplexity flatter the model, which need not tell them apart; bits per byte count eight bits for "
+            f"{self.unknown_share:.2%} of the tokens are [UNK]: these characters or words are not in the vocabulary. "
+            "Loss and perplexity are too low, as they need not be distinguished; bits per byte count eight bits for "
             "each byte of them"
         ]
 
 
 def causal_lines(metrics: dict[str, float], counts: TokenCounts) -> list[str]:
-    """A causal loss for people: perplexity, bits per byte, and what flatters them; nothing for a masked model."""
+    """A causal loss for people: perplexity, bits per byte, and warnings; nothing for a masked model."""
     loss = metrics.get("causal_lm/loss")
     if loss is None:
         return counts.warnings()
-    told = [f"perplexity: {perplexity(loss):.2f} per token"]
+    lines = [f"perplexity: {perplexity(loss):.2f} per token"]
     if counts.text_bytes:
-        told.append(f"bits per byte: {counts.bits_per_byte(loss):.4f}")
-    return told + counts.warnings()
+        lines.append(f"bits per byte: {counts.bits_per_byte(loss):.4f}")
+    return lines + counts.warnings()
 
 
 def perplexity(nats_per_token: float) -> float:

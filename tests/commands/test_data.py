@@ -94,7 +94,7 @@ def test_get_fetches_and_prints_the_path(run, published, cache):
 def test_tokenize_with_training_and_with_a_saved_tokenizer(run, text_file, tmp_path):
     code, out, _ = run("tokenize", text_file, "--output", "first", "--train", "bpe", "--vocab-size", 400)
     assert code == 0
-    assert "tokens in 1 documents" in out
+    assert f"1 document, {len(TokenFile(tmp_path / 'first').tokens) - 1:,} tokens" in out
     saved = Tokenizer.load(tmp_path / "first" / "tokenizer")
     assert saved.decode(TokenFile(tmp_path / "first")[0], skip_special_tokens=True) == TEXT
     code, _, _ = run("tokenize", text_file, "--output", "second", "--tokenizer", "first/tokenizer")
@@ -104,7 +104,7 @@ def test_tokenize_with_training_and_with_a_saved_tokenizer(run, text_file, tmp_p
 
 @pytest.mark.parametrize("kind", ["characters", "words", "wordpiece"])
 def test_every_kind_can_be_trained(run, text_file, kind):
-    assert run("tokenize", text_file, "--output", "out", "--train", kind, "--unit", "line")[0] == 0
+    assert run("tokenize", text_file, "--output", "out", "--train", kind, "--documents", "line")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_files_that_are_no_text(fails, tmp_path, name, content, message):
 
 
 def test_missing_file_and_missing_tokenizer(fails, text_file):
-    assert "no text file at nothing.txt" in fails("tokenize", "nothing.txt", "--output", "out", "--train", "bpe")
+    assert "no text file nothing.txt" in fails("tokenize", "nothing.txt", "--output", "out", "--train", "bpe")
     assert "no tokenizer at nowhere" in fails("tokenize", text_file, "--output", "out", "--tokenizer", "nowhere")
-    assert "say which tokenizer" in fails("tokenize", text_file, "--output", "out")
+    assert "choose a tokenizer" in fails("tokenize", text_file, "--output", "out")
 
 
 def test_an_archive_that_leads_out_of_itself(fails, tmp_path):
@@ -138,11 +138,32 @@ def test_an_archive_that_leads_out_of_itself(fails, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.zip"]
 
 
-def test_a_sequence_longer_than_the_model(fails, run, text_file, tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 363, "max_position_embeddings": 16}))
-    options = ["--output", "out", "--train", "bpe", "--vocab-size", 400, "--model", "config.json"]
-    assert "tokens, the model takes 16" in fails("tokenize", text_file, *options, "--unit", "line")
-    assert run("tokenize", text_file, *options)[0] == 0, "a whole file is a stream: its length is no mistake"
+def test_a_document_longer_than_asked_for(fails, run, text_file):
+    options = ["--output", "out", "--train", "bpe", "--vocab-size", 400, "--max-length", 16]
+    assert "tokens, the limit is 16" in fails("tokenize", text_file, *options)
+    assert run("tokenize", text_file, *options[:-2])[0] == 0, "training cuts long documents by itself"
+
+
+def test_what_the_tokenizer_does_not_know_is_counted(run, tmp_path):
+    train_bpe([TEXT]).save(tmp_path / "bytes")
+    (tmp_path / "small.txt").write_text("abc " * 30)
+    (tmp_path / "new.txt").write_text("xyz")
+    run("tokenize", "small.txt", "--output", "small", "--train", "characters")
+    out = run("tokenize", "new.txt", "--output", "out", "--tokenizer", "small/tokenizer")[1]
+    assert "75.00% of the tokens are [UNK]" in out, "all but the end of the document"
+    assert "[UNK]" not in run("tokenize", "new.txt", "--output", "known", "--tokenizer", "bytes")[1]
+
+
+def test_a_folder_is_its_files(run, tmp_path):
+    (tmp_path / "folder").mkdir()
+    for name in "ab":
+        (tmp_path / "folder" / f"{name}.txt").write_text(f"file {name}")
+    assert "2 documents" in run("tokenize", "folder", "--output", "out", "--train", "words", "--documents", "file")[1]
+
+
+def test_corpora_that_need_no_network_are_listed_and_need_no_fetching(run, cache):
+    assert "python-documentation" in run("list")[1]
+    assert "nothing to fetch" in run("get", "python-documentation")[1]
 
 
 def test_tokenizer_and_model_that_disagree(fails, text_file, tmp_path):
