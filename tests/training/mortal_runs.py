@@ -1,7 +1,7 @@
 """A program that starts short runs, kills them, resumes them, and prints what they leave: see test_kill.py.
 
-It computes nothing itself. It imports everything once and forks a child for each attempt, so that thirty deaths cost a
-few seconds. Arguments: a folder to work in, and how many runs to kill.
+It computes nothing itself. It imports everything once and forks a child for each attempt, so that a death costs a
+fraction of a second. Arguments: a folder to work in, and how many runs to kill.
 """
 
 import hashlib
@@ -203,11 +203,14 @@ def main(folder, deaths):
     draw = random.Random(6)
     for number in range(deaths):
         mode, run = MODES[number % 2], folder / f"run-{number}"
+        # Every mode dies once in each of equally long parts of its life.
+        share = (number // 2 + draw.random()) / (deaths // 2)
+        instant = 1 + int(share * lengths[mode]["instants"])
         outside = number % 5 == 4
         if outside:
-            ended = in_child(killed_from_outside, run, mode, draw.uniform(0.0, lengths[mode]["seconds"]))
+            ended = in_child(killed_from_outside, run, mode, share * lengths[mode]["seconds"])
         else:
-            ended = in_child(attempt, run, mode, draw.randint(1, lengths[mode]["instants"]))
+            ended = in_child(attempt, run, mode, instant)
         half_saved = any(run.glob("*.tmp"))
         if number % 3 == 0:  # the second life may be cut short as well
             in_child(attempt, run, mode, draw.randint(1, lengths[mode]["instants"]))

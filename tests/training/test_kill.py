@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-DEATHS = 30
+DEATHS = 16
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system cannot fork, and has no SIGKILL")
@@ -28,4 +28,4 @@ def test_killed_and_resumed_to_the_same_bits(tmp_path):
     for number, run in enumerate(runs):
         assert run["remains"] == whole[run["mode"]], f"run {number}"
     assert all(run["killed"] for run in runs if not run["outside"]), "those that count their own instants all die"
-    assert sum(run["half_saved"] for run in runs) >= 5, "many of them in the middle of a save"
+    assert sum(run["half_saved"] for run in runs) >= 3, "some of them in the middle of a save"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -288,13 +289,17 @@ def measure_stack(num_layers: int, *, norm_position: str, scaled: bool = False, 
     return {"size": trace.hidden_states[-1].detach().pow(2).mean().sqrt().item(), "gradient": gradient.norm().item()}
 
 
+_measured = cache(measure_stack)
+"""The same draw is measured once, whatever number of answers it judges."""
+
+
 def _expect_trend(answer: Any, quantity: str, draw: Draw, *, norm_position: str, scaled: bool, why: str) -> None:
     if answer not in CHOICES:
         shown = "still ..." if answer is ... else repr(answer)
         raise CheckFailed(f"the prediction is {shown}: choose one of {', '.join(map(repr, CHOICES))}")
     few, many = (
         sum(
-            measure_stack(layers, norm_position=norm_position, scaled=scaled, seed=draw.seed % 2**31 + number)[quantity]
+            _measured(layers, norm_position=norm_position, scaled=scaled, seed=draw.seed % 2**31 + number)[quantity]
             for number in range(3)
         )
         / 3
