@@ -1,4 +1,4 @@
-"""Reading small files that somebody else may have written: text, JSON and YAML, bounded, with errors for people.
+"""Reading small files of unknown origin: text, JSON and YAML, bounded in size, with errors that name the file.
 
 A configuration, a manifest or an index may be damaged, huge, nested without end or no file at all. Whatever is wrong,
 the reader gets a ValueError or a FileNotFoundError that names the file; no parser's own error leaves this module.

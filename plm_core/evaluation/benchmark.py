@@ -1,4 +1,4 @@
-"""One harness for every model: how good, how large, how fast.
+"""One harness for every model: quality, size, memory and speed.
 
 A :class:`Candidate` is a model with its task; :func:`measure` makes a :class:`Row` of each, :func:`table` and
 :func:`plot` show the rows.
@@ -42,21 +42,21 @@ class Timing:
     """Seconds of one call, over the counted rounds."""
 
     seconds: tuple[float, ...]
-    """In the order of the rounds."""
+    """Seconds of each round, in order."""
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median of the seconds."""
         return statistics.median(self.seconds)
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """Between them lies the middle half; neither lies outside what was measured."""
+        """The first and the third quartile of the seconds."""
         first, _, third = statistics.quantiles(self.seconds, n=4, method="inclusive")
         return first, third
 
     def speedup_over(self, other: Timing) -> float:
-        """How many times faster this one is: the median of the ratios, taken round by round."""
+        """How many times faster this call is than the other: the median of the ratios, taken round by round."""
         return statistics.median(b / a for a, b in zip(self.seconds, other.seconds, strict=True))
 
 
@@ -69,7 +69,7 @@ def time_in_turns(
         candidates: by name a call without arguments that has finished its work when it returns (synchronise a GPU).
         rounds: counted calls of each.
         warmup: calls of each before, which are not counted.
-        threads: torch's number of threads meanwhile; unchanged by default. Other engines are told when they are made.
+        threads: torch's number of threads meanwhile; unchanged by default. Other engines fix theirs when they are made.
 
     Raises:
         ValueError: fewer than two rounds, or no warm-up.
@@ -104,7 +104,7 @@ def fixed_threads(threads: int | None) -> Iterator[None]:
 
 @runtime_checkable
 class HasThreads(Protocol):
-    """A model whose engine was told its number of threads when it was opened."""
+    """A model whose engine fixed its number of threads when it was opened."""
 
     threads: int
 
@@ -114,17 +114,17 @@ class Candidate:
     """A model, and the task that it is measured on."""
 
     model: nn.Module
-    """Whatever answers to keyword arguments."""
+    """A model that is called with keyword arguments."""
     file: Path
-    """What would be deployed: a file, or a folder."""
+    """The file or folder that would be deployed."""
     one: Inputs
     """A batch of one sequence: for latency."""
     many: Inputs
     """A large batch: for throughput and memory."""
     quality: Callable[[nn.Module], Mapping[str, float]]
-    """How good a model is, by task; the caller says which way is better."""
+    """A function from the model to its quality by task; whether higher or lower is better is up to the caller."""
     parameters: int | None = None
-    """Numbers that the model stores; counted by default."""
+    """How many numbers the model stores; None: they are counted."""
 
 
 @dataclass(frozen=True)
@@ -133,19 +133,19 @@ class Row:
 
     name: str
     parameters: int
-    """Numbers that it stores, integers included."""
+    """How many numbers it stores, integers included."""
     bytes: int
-    """Of its file."""
+    """Size of its file, in bytes."""
     latency: Timing
-    """One sequence."""
+    """Seconds for one sequence."""
     batch: Timing
-    """The large batch."""
+    """Seconds for the large batch."""
     tokens: int
     """Real tokens of the large batch."""
     quality: Mapping[str, float] = field(default_factory=dict)
-    """By task."""
+    """Quality by task."""
     memory: int | None = None
-    """Bytes to hold the model and answer the large batch: :func:`~plm_core.evaluation.memory.peak_memory`."""
+    """Bytes to hold the model and run the large batch: :func:`~plm_core.evaluation.memory.peak_memory`."""
 
     @property
     def throughput(self) -> float:
@@ -154,7 +154,7 @@ class Row:
 
     @property
     def throughput_quartiles(self) -> tuple[float, float]:
-        """Between them lies the middle half."""
+        """The first and the third quartile of the throughput."""
         low, high = self.batch.quartiles
         return self.tokens / high, self.tokens / low
 
@@ -176,12 +176,12 @@ def measure(
     """
     if not candidates:
         raise ValueError("name at least one model to measure")
-    wanted = check_threads(threads) or torch.get_num_threads()
+    num_threads = check_threads(threads) or torch.get_num_threads()
     for name, candidate in candidates.items():
-        if isinstance(candidate.model, HasThreads) and candidate.model.threads != wanted:
+        if isinstance(candidate.model, HasThreads) and candidate.model.threads != num_threads:
             raise ValueError(
-                f"{name} was opened with {candidate.model.threads} threads, the others run with {wanted}: "
-                f"open it with threads={wanted}"
+                f"{name} was opened with {candidate.model.threads} threads, the others run with {num_threads}: "
+                f"open it with threads={num_threads}"
             )
         candidate.model.eval()
     sizes = {name: file_bytes(candidate.file) for name, candidate in candidates.items()}
@@ -200,7 +200,7 @@ def measure(
             batch[name],
             int(real_tokens(candidate.many).sum()),
             quality[name],
-            peak_memory(candidate.model, candidate.many, threads=wanted) if memory else None,
+            peak_memory(candidate.model, candidate.many, threads=num_threads) if memory else None,
         )
         for name, candidate in candidates.items()
     ]
@@ -259,7 +259,7 @@ def table(rows: Sequence[Row], reference: str) -> str:
 
 
 def plot(rows: Sequence[Row], path: Path | str | None = None, *, task: str | None = None) -> Figure:
-    """Draw quality against bytes, and against latency with its middle half: a point for each model.
+    """Draw quality against bytes, and against latency with its quartiles: a point for each model.
 
     Args:
         rows: of :func:`measure`.

@@ -1,9 +1,9 @@
 """How well a model predicts StoryWorld, skill by skill, beside the ideal reader.
 
-Every word of a story belongs to one skill (:data:`plm_core.storyworld.skills.SKILLS`), and the ideal reader knows the
+Every word of a story belongs to one skill (:data:`plm_core.storyworld.skills.SKILLS`), and the ideal reader has the
 exact probability of every word that may come next. So each skill has its own entropy, which no model can go below, and
 its own highest possible accuracy. What a model loses beyond that is its *excess*: the mean Kullback-Leibler divergence
-from the exact distribution to the model's, in nats a word, estimated from the words that were told.
+from the exact distribution to the model's, in nats a word, estimated from the words of the stories.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Predictions(NamedTuple):
     """What a model predicts at each word of a story, its ``<eos>`` included."""
 
     nats: np.ndarray
-    """Surprisal -log p of the word that was told, in nats, (words,)."""
+    """Surprisal -log p of each word of the story, in nats, (words,)."""
     hits: np.ndarray
-    """Whether the likeliest word was the one that was told, bool, (words,)."""
+    """Whether the likeliest word was the word of the story, bool, (words,)."""
 
 
 Predictor = Callable[[Sequence[Story]], list[Predictions]]
@@ -52,7 +52,7 @@ class IdealReading:
     best: np.ndarray
     """The probability of the likeliest next word, which no model's expected accuracy can exceed, (words,)."""
     likeliest: list[str]
-    """That word."""
+    """The likeliest next word of each place."""
 
 
 @dataclass(frozen=True)

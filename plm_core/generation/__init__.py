@@ -1,1 +1,1 @@
-"""Text out of a trained model."""
+"""Generation of text by a trained model."""

@@ -70,7 +70,7 @@ class BertOutput:
     last_hidden_state: Tensor | None
     """(B, T, D); None if only some tokens' states were computed (``query_positions``)."""
     pooler_output: Tensor
-    """(B, D): tanh of a linear layer on the first token."""
+    """Tanh of a linear layer on the state of the first token, (B, D)."""
     prediction_logits: Tensor | None
     """(N, V), the N masked positions in reading order; None if no positions were given."""
     seq_relationship_logits: Tensor

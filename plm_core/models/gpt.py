@@ -56,7 +56,7 @@ class GptConfig(TransformerConfig):
 
 
 class Gpt(nn.Module):
-    """A causal language model.
+    """A causal language model: embeddings, a stack of causal blocks and an output layer.
 
     Args:
         config: its shape.
@@ -130,17 +130,17 @@ class Gpt(nn.Module):
 
         Args:
             input_ids: integers, (B, T).
-            attention_mask: bool, True = real, (B, S) or (B, T, S), S counting cached tokens; every token also sees only
-                itself and earlier ones. None: all are real.
+            attention_mask: bool, True = real, (B, S) or (B, T, S), S counting cached tokens; every token also attends
+                only to itself and earlier ones. None: all are real.
             sequences: the sequences that the mask describes, if the caller knows them; they make it unnecessary to read
                 them off the mask. Sequences padded on the right need no mask.
             position_ids: integers, (B, T); see :class:`~plm_core.models.inputs.Embeddings`.
-            cache: of :meth:`new_cache`; the tokens are appended to it.
+            cache: a cache of :meth:`new_cache`; the tokens are appended to it.
             trace: an empty :class:`~plm_core.models.transformer.Trace`, to be filled.
             logits_to_keep: compute logits of that many last tokens only; 0 for all.
             labels: integers, (B, T), the next token at each place. The loss is computed in place of the logits, of
                 which only a slice exists at a time: :func:`~plm_core.models.vocabulary_loss.vocabulary_loss`.
-            label_smoothing: of that loss.
+            label_smoothing: share of the target's probability that the loss spreads over the whole vocabulary.
 
         Returns:
             Logits, (B, T or logits_to_keep, V). With labels,

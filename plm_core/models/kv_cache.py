@@ -1,4 +1,4 @@
-"""The key-value cache: what attention has computed of the tokens seen so far, for generation token by token.
+"""The key-value cache: keys and values of the tokens so far, for generation token by token.
 
 Shapes are written into names: B batch, T new tokens, S tokens in the cache, H heads, K head width.
 """

@@ -32,7 +32,7 @@ UNFINISHED = "unfinished.json"
 """Marks a directory in which a checkpoint is being built."""
 UNFINISHED_KIND = "unfinished checkpoint 1"
 NAME = re.compile(r"(step-|best-)(\d{9,})(\.old)?(\.tmp)?", re.ASCII)
-"""Names of checkpoints and of what a killed save or deletion leaves behind. No other name is ever looked at."""
+"""Names of checkpoints and of what a killed save or deletion leaves behind. Files with other names are ignored."""
 
 
 class DamagedCheckpointError(ValueError):
@@ -212,7 +212,7 @@ def newest_checkpoint(folder: Path, kind: str = LAST) -> tuple[Path | None, list
 
 
 def check_run_folder(folder: Path, *, new: bool) -> None:
-    """Refuse a folder in which a run could not save its checkpoints without harm to somebody else's files.
+    """Refuse a folder in which a run could not save its checkpoints without harm to other files.
 
     Args:
         folder: the run's output folder, which need not exist yet.

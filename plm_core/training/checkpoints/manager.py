@@ -1,4 +1,4 @@
-"""The checkpoints of a run on one or several processes: who writes and who reads which part."""
+"""The checkpoints of a run on one or several processes: which process writes and reads which part."""
 
 from __future__ import annotations
 
@@ -138,10 +138,10 @@ def check_optimizer(optimizer: torch.optim.Optimizer, stored: State, path: Path)
     """Make sure that an optimiser's stored state belongs to the optimiser at hand.
 
     Raises:
-        ValueError: another rule of the update, other groups of parameters, or moments of another shape.
+        ValueError: another optimiser, other groups of parameters, or moments of another shape.
     """
-    mend = "resume with the run's own optimizer, layer_decay and weight_decay, or start a new run (init_from)"
-    wrong = ValueError(f"{path} holds the state of another optimiser than {type(optimizer).__name__}: {mend}")
+    advice = "resume with the run's own optimizer, layer_decay and weight_decay, or start a new run (init_from)"
+    wrong = ValueError(f"{path} holds the state of another optimiser than {type(optimizer).__name__}: {advice}")
     own = optimizer.state_dict()
     try:
         if isinstance(optimizer, MuonAdamW):

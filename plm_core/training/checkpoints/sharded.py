@@ -1,7 +1,7 @@
 """Checkpoints of a model whose parameters are split among processes, by torch's distributed checkpoints (DCP).
 
 Every process writes its part of the optimiser's state, which is most of a checkpoint, and reads only its part of
-weights and state; torch moves the borders where another number of processes reads than wrote. The weights alone are
+weights and state; torch redistributes the parts if another number of processes reads than wrote. The weights alone are
 gathered, one tensor at a time, into the same single file as of any other run, so that a sharded run is opened,
 evaluated and deployed like any other.
 
@@ -33,7 +33,7 @@ def whole_weights(model: nn.Module, *, keep: bool) -> dict[str, Tensor]:
 
     Args:
         model: the sharded model.
-        keep: whether this process wants them; the others only send their parts and return an empty dict.
+        keep: whether this process needs them; the others only send their parts and return an empty dict.
     """
     state = {}
     for name, tensor in stripped_state_dict(model).items():
@@ -94,7 +94,7 @@ def load_optimizer_parts(model: nn.Module, optimizer: torch.optim.Optimizer, fol
 
 
 def moved_parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    """The parameters that an optimiser moves, in its own order."""
+    """The parameters of an optimiser, in its own order."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 

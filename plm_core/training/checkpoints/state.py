@@ -1,4 +1,4 @@
-"""What a checkpoint holds besides weights: plain values and tensors, the random generators, a digest of the data."""
+"""The contents of a checkpoint besides weights: values and tensors, the random generators, a digest of the data."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def random_state() -> State:
 
 
 def restore_random_state(state: State) -> None:
-    """Put back what :func:`random_state` returned."""
+    """Restore the random generators to a state of :func:`random_state`."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, *rest = state["numpy"]
