@@ -5,11 +5,13 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.local_server import Server
 
 # Side by side, each worker gets its share of the cores; this must stand before torch is imported.
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -49,3 +51,23 @@ def once_per_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Cal
         return made
 
     return folder
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data folder, in force for the test."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("PLM_DATA_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A running :class:`Server`."""
+    running = Server()
+    thread = threading.Thread(target=running.http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield running
+    running.http.shutdown()
+    thread.join()
+    running.http.server_close()

@@ -126,7 +126,7 @@ def test_files_that_are_no_text(fails, tmp_path, name, content, message):
 
 
 def test_missing_file_and_missing_tokenizer(fails, text_file):
-    assert "no text file nothing.txt" in fails("tokenize", "nothing.txt", "--output", "out", "--train", "bpe")
+    assert "no text file at nothing.txt" in fails("tokenize", "nothing.txt", "--output", "out", "--train", "bpe")
     assert "no tokenizer at nowhere" in fails("tokenize", text_file, "--output", "out", "--tokenizer", "nowhere")
     assert "choose a tokenizer" in fails("tokenize", text_file, "--output", "out")
 
