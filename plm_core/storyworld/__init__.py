@@ -8,9 +8,9 @@ with help (``grateful``), given up (``sad``), or refused (``angry``), each in a 
   ``world.tokens(...)``, ``world.write`` and ``world.split`` (words to text and back), ``world.vocabulary``.
 - :class:`Story` holds ``words``, ``text``, ``sentences`` (each with its ``event``, ``pattern`` and ``words``), the
   latents ``goal`` and ``fate``, ``told``, ``replay()`` (the state before each sentence) and ``final_state``.
-- :class:`IdealReader` reads words: ``surprisals(words)``, ``next_word(words)``, ``posterior(words, position)`` for a
-  masked word. ``cursor(words)`` gives a :class:`Cursor` whose ``push(word)`` reads on and whose ``goals()`` and ``moods()`` are the exact posterior, word by
-  word.
+- :class:`IdealReader` reads words: ``surprisals(words)``, ``next_word(words)``, ``parse(words)``, and
+  ``posterior(words, position)`` for a masked word. ``cursor(words)`` gives a :class:`Cursor` whose ``push(word)`` reads
+  on, and whose ``goals()`` and ``moods()`` are the exact posterior of the latents, word by word.
 
 Measuring: :mod:`entropy` (``entropy_rate``, ``bits_per_character``, ``read_sample`` with ``floor_by_skill``, and
 ``composition``, the shares of introductions, names and plans); :mod:`skill_reading` (``read(reader, words)`` gives a
@@ -29,7 +29,7 @@ languages side by side), :mod:`patterns` and :mod:`steps` (their compiled form),
 """
 
 from plm_core.storyworld.reader import Cursor, IdealReader, NotOfThisWorld
-from plm_core.storyworld.story import EOS, Sentence, Story
-from plm_core.storyworld.world import StoryWorld
+from plm_core.storyworld.story import EOS, Sentence
+from plm_core.storyworld.world import Story, StoryWorld
 
 __all__ = ["EOS", "Cursor", "IdealReader", "NotOfThisWorld", "Sentence", "Story", "StoryWorld"]

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from plm_core.storyworld.goals import FATES
 from plm_core.storyworld.reader import IdealReader
 from plm_core.storyworld.skill_reading import ReadWord, read
-from plm_core.storyworld.story import Story
-from plm_core.storyworld.world import StoryWorld
+from plm_core.storyworld.world import Story, StoryWorld
 
 Z95 = 1.959963984540054
 

@@ -12,7 +12,8 @@ Path = tuple[tuple[str, str], ...]
 """What is known of an entry that is still to be named: pairs of a form and its word, in the order of reading."""
 
 HELD_OUT = ("all", "seen", "held_out")
-"""The parts of the names, or of the pairs of thing and place: everything, four fifths, or the remaining fifth."""
+"""The parts in which names, and pairs of a thing and a place, are used: all; those seen; those held out, which are a
+fifth of the names and a third of the pairs."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,15 +39,13 @@ class Lexicon:
     """A weighted list of entries, from which one is drawn without those that are excluded.
 
     Args:
-        entries: at least one entry.
+        entries: the entries.
     """
 
     entries: list[Entry]
     total: int = field(init=False)
 
     def __post_init__(self) -> None:
-        if not self.entries:
-            raise ValueError("a lexicon is empty: hold less of it out, or take a larger lexicon")
         self.total = sum(entry.weight for entry in self.entries)
         self._matching: dict[tuple[str, Path], tuple[list[Entry], int, frozenset[Entry]]] = {}
 
@@ -96,9 +95,9 @@ def zipf(rank: int, exponent: float) -> int:
     return max(1, round(1_000_000 / (rank + 1) ** exponent))
 
 
-def keeps(part: str, index: int) -> bool:
-    """Whether the item of an index belongs to a part: every fifth item is held out."""
-    return part == "all" or (part == "held_out") == (index % 5 == 4)
+def keeps(part: str, index: int, every: int = 5) -> bool:
+    """Whether the item of an index belongs to a part: every fifth item, or another number, is held out."""
+    return part == "all" or (part == "held_out") == (index % every == every - 1)
 
 
 _PRONOUNS = {
@@ -247,10 +246,11 @@ class Lexicons:
         if key not in self._cache:
             rows = self._secrets if secret else self._things
             number = next((i for i, (_, entry) in enumerate(self._places) if entry is place), 0)
+            part = "all" if secret or place is None else self.combinations
             entries = [
                 entry
                 for index, (letters, entry) in enumerate(rows)
-                if _lives(setting, letters) and (place is None or secret or keeps(self.combinations, index + number))
+                if _lives(setting, letters) and keeps(part, index + number, 3)
             ]
             self._cache[key] = Lexicon(entries)
         return self._cache[key]

@@ -29,7 +29,7 @@ class Mixture:
         self._anyway: dict[Event, float] = {}
         self._parts: list[tuple[Latent, float, tuple[Event, ...], dict[Event, float]]] = []
         if not state.opened:
-            self.total = {event: share for share, event in world.introduction(state)}
+            self.total = {event: share for share, event in world.introduction.next(state)}
         elif not latents:
             self._begin()
         else:
@@ -47,7 +47,7 @@ class Mixture:
     def _mix(self) -> None:
         state, total = self.state, self.total
         anyway_share = 0.0
-        lost: dict[Event, float] = {}
+        lost: set[Event] = set()
         for latent, weight in self.latents.items():
             share, options = policy(state, *latent, self.world.limits)
             planned: dict[Event, float] = {}
@@ -63,12 +63,15 @@ class Mixture:
                 never = tuple(e for e in happenings.forbidden(state, latent[0]) if e in self._anyway)
                 if never:
                     share /= 1 - sum(self._anyway[event] for event in never)
-                    for event in never:
-                        lost[event] = lost.get(event, 0.0) + weight * share
+                    lost.update(never)
                 anyway_share += weight * share
             self._parts.append((latent, share, never, planned))
         for event, probability in self._anyway.items():
-            mass = anyway_share - lost.get(event, 0.0)
+            mass = anyway_share
+            if event in lost:
+                mass = sum(
+                    self.latents[latent] * share for latent, share, never, _ in self._parts if event not in never
+                )
             if mass > NEGLIGIBLE:
                 total[event] = total.get(event, 0.0) + probability * mass
 
@@ -101,7 +104,7 @@ def event_nats(world: StoryWorld, state: State, mixture: Mixture, sentence: Sent
     filled = bare[1]
     for index in KINDS[kind].opens:
         excluded = (*state.used, *(arg for arg in filled if isinstance(arg, Entry)))
-        lexicon = world.lexicon_of(state, (kind, filled), index)
+        lexicon = world.introduction.lexicon_of(state, (kind, filled), index)
         nats += math.log(lexicon.weight("en", (), excluded) / args[index].weight)
         filled = (*filled[:index], args[index], *filled[index + 1 :])
     choices = world.tellings[kind].choices(state, args)

@@ -10,8 +10,8 @@ from random import Random
 from plm_core.storyworld.events import KINDS
 from plm_core.storyworld.lexicon import Entry
 from plm_core.storyworld.reader import Cursor, IdealReader, NotOfThisWorld
-from plm_core.storyworld.story import Story, mix
-from plm_core.storyworld.world import StoryWorld
+from plm_core.storyworld.story import mix
+from plm_core.storyworld.world import Story, StoryWorld
 
 
 def parallel(
@@ -54,7 +54,7 @@ def draw_sentence(cursor: Cursor, random: Random) -> list[str]:
     (kind, args), _ = random.choices(events, [mass for _, mass in events])[0]
     for index in KINDS[kind].opens:
         excluded = (*state.used, *(arg for arg in args if isinstance(arg, Entry)))
-        entry = world.lexicon_of(state, (kind, args), index).draw(random.random, excluded)
+        entry = world.introduction.lexicon_of(state, (kind, args), index).draw(random.random, excluded)
         args = (*args[:index], entry, *args[index + 1 :])
     patterns = world.tellings[kind].choices(state, args).patterns
     pattern = random.choices(patterns, [pattern.weight for pattern in patterns])[0]

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from plm_core.storyworld.answers import respond
 from plm_core.storyworld.goals import fulfilled
-from plm_core.storyworld.happenings import MOST_CARRIES, Options, consequence, truthful
+from plm_core.storyworld.happenings import MOST_CARRIES, Options, consequence
 from plm_core.storyworld.state import UNKNOWN, Event, Goal, State
 
 
@@ -44,7 +45,11 @@ class Policy(NamedTuple):
 def policy(state: State, goal: Goal, fate: str, limits: Limits) -> Policy:
     """The distribution of the next event, given everything."""
     if state.pending is not None:
-        return Policy(0.0, consequence(state) or _respond(state, goal, fate, limits))
+        return Policy(
+            0.0,
+            consequence(state)
+            or respond(state, goal, fate, state.sentence < limits.earliest, state.sentence > limits.latest),
+        )
     if state.over or fulfilled(state, goal):
         return Policy(0.0, _closing(state, goal))
     if state.missed and (missed := _missed(state, goal)):
@@ -178,8 +183,8 @@ def _next(state: State, goal: Goal, fate: str, limits: Limits, late: bool) -> Op
 
 def _mixed(share: float, some: Options, rest: Options) -> Options:
     """Two lists of options, of which the first has the given share."""
-    if not some or not rest:
-        return some or rest
+    if not some or not rest or not share:
+        return rest or some
     one, other = sum(w for w, _ in some), sum(w for w, _ in rest)
     return [(share * w / one, e) for w, e in some] + [((1 - share) * w / other, e) for w, e in rest]
 
@@ -304,55 +309,3 @@ def _confront(state: State, what: str, args: tuple[int, ...]) -> Options:
 _NEXT = {
     "have": _next_have, "bring": _next_bring, "meet": _next_meet, "find": _next_find, "gather": _next_gather,
 }  # fmt: skip
-
-
-# Answers to requests.
-
-_PUTTING_OFF = {
-    "proud": (("later", 2.0), ("later_kind", 1.0), ("later_rude", 1.0)),
-    "grateful": (("later", 1.0), ("later_kind", 3.0), ("later_rude", 0.2)),
-    "sad": (("later", 3.0), ("later_kind", 1.0), ("later_rude", 0.5)),
-    "angry": (("later", 1.0), ("later_kind", 0.2), ("later_rude", 3.0)),
-}
-"""How a request is put off: the friendlier, the more likely there will be help; this is the first sign of the fate."""
-
-
-def _respond(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
-    assert state.pending is not None
-    what, _, q, *rest = state.pending
-    early = state.sentence < limits.earliest
-    if what == "ask_fruit":
-        if fate == "angry":
-            return [(1.0, ("deny_fruit", (q, 0)))]
-        return [(1.0, ("give_fruit", (q, 0, k))) for k in range(1, min(3, goal[1] - state.count[0]) + 1)]
-    if what in ("ask", "ask_person"):
-        if fate == "angry" and what == "ask" and state.sentence > limits.latest:
-            return [(1.0, ("deny", (q, 0)))]
-        reply = _reply(state, what, q, rest[0], fate, early)
-        if reply[0] == "later":
-            return [(weight, (kind, (q, 0))) for kind, weight in _PUTTING_OFF[fate]]
-        return [(1.0, reply)]
-    if early or fate == "sad" or (fate == "grateful" and not state.helped and what != "beg"):
-        return [(weight, (kind, (q, 0))) for kind, weight in _PUTTING_OFF[fate]]
-    refusals = {"beg": "refuse", "offer": "decline", "invite": "stay_away"}
-    if fate == "angry" and (goal[0] != "bring" or what == "offer"):
-        return [(1.0, (refusals[what], (q, 0, rest[0])))]
-    if what == "beg":
-        return [(1.0, ("hand", (q, 0, rest[0])) if fate == "grateful" else ("win", (0, q, rest[0])))]
-    return [(1.0, ("accept", (q, 0, rest[0])) if what == "offer" else ("together", (0, q, rest[0])))]
-
-
-def _reply(state: State, what: str, q: int, sought: int, fate: str, early: bool) -> Event:
-    """Who knows says so if the story is to end with help or in vain; who is wrong says it always."""
-    belief = state.believed[q][sought] if what == "ask" else state.believed_at[q][sought]
-    if what == "ask" and sought == state.secret:
-        if fate == "angry" and not early:
-            return ("deny", (q, 0))
-        if belief == UNKNOWN:
-            return ("unknown", (q, 0))
-        if early or fate == "sad":
-            return ("later", (q, 0))
-        return ("answer", (q, 0, sought)) if fate == "grateful" else ("wont", (q, 0))
-    answer = truthful(state, what, q, 0, sought)
-    right = belief == (state.location[sought] if what == "ask" else state.at[sought])
-    return ("wont", (q, 0)) if right and answer[0] != "unknown" and fate in ("proud", "angry") else answer

@@ -9,8 +9,7 @@ from plm_core.storyworld.reader import IdealReader
 from plm_core.storyworld.skill_reading import CERTAIN_NATS, read
 from plm_core.storyworld.state import State
 from plm_core.storyworld.steps import Step
-from plm_core.storyworld.story import Story
-from plm_core.storyworld.world import StoryWorld
+from plm_core.storyworld.world import Story, StoryWorld
 
 PROBED = ("grammar", "coreference", "places", "possession", "counting", "belief")
 """The skills of which there are probes."""

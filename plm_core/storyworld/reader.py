@@ -85,7 +85,7 @@ class Cursor:
 
     def _weight(self, kind: str, args: Args, index: int) -> tuple[Any, tuple[tuple[str, str], ...], list[Entry]]:
         excluded = [*self.state.used, *(arg for arg in args if isinstance(arg, Entry))]
-        return self.world.lexicon_of(self.state, (kind, args), index), args[index] or (), excluded
+        return self.world.introduction.lexicon_of(self.state, (kind, args), index), args[index] or (), excluded
 
     def next_word(self) -> dict[str, float]:
         """The exact probability of every word that may come next."""

@@ -38,10 +38,9 @@ ACTIONS: dict[str, list[Row]] = {
         (1, "{p} laid the {t} aside {at:in} the {at} .", "{p} 把 {t} 搁 在 了 {at} {at:loc} 。"),
     ],
     "stow": [
-        (2, "{p} took the {t} to the {h} and left it there .", "{p} 把 {t} 拿 到 {h} ， 留 在 了 那里 。"),
+        (2, "{p} took the {t} to the {h} and left it there .", "{p} 把 {t} 拿到 {h} ， 留 在 了 那里 。"),
         (1, "{p} tidied up and put the {t} {h:in} the {h} .", "{p} 收拾 东西 ， 把 {t} 放 到 了 {h} {h:loc} 。"),
-        (1, "{p} thought that the {t} was safer {h:in} the {h} and brought it there .",
-         "{p} 觉得 {t} 在 {h} {h:loc} 更 安全 ， 就 拿 到 了 那里 。"),
+        (1, "{p} found a better place for the {t} : the {h} .", "{p} 给 {t} 找 了 个 更 好 的 地方 ： {h} 。"),
         (2, "meanwhile {p} moved the {t} to the {h} .", "这时候 ， {p} 把 {t} 搬 到 了 {h} 。", "apart"),
     ],
     "hand": [

@@ -157,7 +157,7 @@ FULL: dict[str, list[Row]] = {
     ],
     "plan": [
         (1, "{p} woke up with a wish and kept quiet about it .",
-         "{p} 醒 来 时 有 了 一 个 愿望 ， 但是 没有 说 出来 。"),
+         "{p} 醒 来 时 有 了 一 个 愿望 ， 但是 没有 讲 出来 。"),
         (1, "what {p} was up to that day was anybody's guess .", "这 天 {p} 想 做 什么 ， 谁 也 猜 不 到 。"),
     ],
     "want_have": [

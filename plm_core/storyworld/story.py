@@ -1,18 +1,11 @@
-"""A story: its sentences, the events behind them, and the latents that the teller drew."""
+"""What stories are made of: sentences with the events behind them, latents, and seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from plm_core.storyworld.events import advance
 from plm_core.storyworld.patterns import Pattern
-from plm_core.storyworld.state import Event, Goal, State
-
-if TYPE_CHECKING:
-    from plm_core.storyworld.world import StoryWorld
+from plm_core.storyworld.state import Event, Goal
 
 EOS = "<eos>"
 """The word that ends every story. In text it is the end of the line."""
@@ -34,51 +27,6 @@ class Sentence:
     pattern: Pattern
     words: list[str]
     planned: bool = False
-
-
-@dataclass(frozen=True)
-class Story:
-    """A story, sentence by sentence, with the latents that the teller drew."""
-
-    world: StoryWorld
-    seed: int
-    sentences: list[Sentence] = field(repr=False)
-    goal: Goal
-    fate: str
-
-    @cached_property
-    def words(self) -> list[str]:
-        """All words, ``<eos>`` at the end."""
-        return [word for sentence in self.sentences for word in sentence.words] + [EOS]
-
-    @cached_property
-    def text(self) -> str:
-        """The story as one line of text, without the line's end, which stands for ``<eos>``."""
-        return self.world.write([sentence.words for sentence in self.sentences])
-
-    @property
-    def told(self) -> bool:
-        """Whether the goal is told at the beginning."""
-        return not any(sentence.event[0] == "plan" for sentence in self.sentences)
-
-    def replay(self) -> Iterator[tuple[State, Sentence]]:
-        """Each sentence with the state before it; the state changes as the iteration goes on."""
-        state = State()
-        for sentence in self.sentences:
-            yield state, sentence
-            advance(state, sentence.event)
-
-    def state_after(self, sentences: int) -> State:
-        """The state after so many sentences."""
-        state = State()
-        for sentence in self.sentences[:sentences]:
-            advance(state, sentence.event)
-        return state
-
-    @cached_property
-    def final_state(self) -> State:
-        """The state after the last sentence."""
-        return self.state_after(len(self.sentences))
 
 
 def mix(*numbers: int) -> int:

@@ -15,8 +15,7 @@ from plm_core.storyworld.phrases import Phrases
 from plm_core.storyworld.reader import IdealReader
 from plm_core.storyworld.state import Goal, State
 from plm_core.storyworld.steps import Step
-from plm_core.storyworld.story import Story
-from plm_core.storyworld.world import StoryWorld
+from plm_core.storyworld.world import Story, StoryWorld
 
 
 class Labelled(Protocol):

@@ -27,8 +27,8 @@ in:courtyard:院子:里:c:o in:meadow:草地:上:f:o
 
 # English : Chinese : Chinese measure word : letters of the settings
 THINGS = """
-ball:球:个:vhc book:书:本:vc basket:篮子:个:vfh lamp:灯:盏:fc kite:风筝:只:vh rope:绳子:根:fh hat:帽子:顶:vf
-drum:鼓:面:c net:渔网:张:h spade:铲子:把:f doll:洋娃娃:个:vc umbrella:雨伞:把:h flute:笛子:支:c bucket:水桶:个:f
+ball:球:个:vhcf book:书:本:vch basket:篮子:个:vfh lamp:灯:盏:fcv kite:风筝:只:vhf rope:绳子:根:fhc hat:帽子:顶:vfc
+drum:鼓:面:cv net:渔网:张:h spade:铲子:把:fv doll:洋娃娃:个:vc umbrella:雨伞:把:h flute:笛子:支:ch bucket:水桶:个:fh
 """
 SECRETS = "ring:戒指:枚:vfhc map:地图:张:hc letter:信:封:vc coin:金币:枚:fh"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
 from typing import TypeVar
@@ -11,15 +12,60 @@ from typing import TypeVar
 from plm_core.storyworld import chinese, english, happenings
 from plm_core.storyworld.events import KINDS, advance
 from plm_core.storyworld.goals import FATES, prior
-from plm_core.storyworld.lexicon import Entry, Lexicon, Lexicons
-from plm_core.storyworld.openings import compositions
+from plm_core.storyworld.introduction import Introduction
+from plm_core.storyworld.lexicon import Entry, Lexicons
 from plm_core.storyworld.patterns import Choices, Pattern, build_tellings
 from plm_core.storyworld.plans import Limits, policy, wanting
 from plm_core.storyworld.state import Args, Event, Goal, State
 from plm_core.storyworld.steps import Step, words_of
-from plm_core.storyworld.story import EOS, Latent, Sentence, Story, mix
+from plm_core.storyworld.story import EOS, Latent, Sentence, mix
 
 SPLITS = {"train": 0, "valid": 1, "test": 2}
+
+
+@dataclass(frozen=True)
+class Story:
+    """A story, sentence by sentence, with the latents that the teller drew."""
+
+    world: StoryWorld
+    seed: int
+    sentences: list[Sentence] = field(repr=False)
+    goal: Goal
+    fate: str
+
+    @cached_property
+    def words(self) -> list[str]:
+        """All words, ``<eos>`` at the end."""
+        return [word for sentence in self.sentences for word in sentence.words] + [EOS]
+
+    @cached_property
+    def text(self) -> str:
+        """The story as one line of text, without the line's end, which stands for ``<eos>``."""
+        return self.world.write([sentence.words for sentence in self.sentences])
+
+    @property
+    def told(self) -> bool:
+        """Whether the goal is told at the beginning."""
+        return not any(sentence.event[0] == "plan" for sentence in self.sentences)
+
+    def replay(self) -> Iterator[tuple[State, Sentence]]:
+        """Each sentence with the state before it; the state changes as the iteration goes on."""
+        state = State()
+        for sentence in self.sentences:
+            yield state, sentence
+            advance(state, sentence.event)
+
+    def state_after(self, sentences: int) -> State:
+        """The state after so many sentences."""
+        state = State()
+        for sentence in self.sentences[:sentences]:
+            advance(state, sentence.event)
+        return state
+
+    @cached_property
+    def final_state(self) -> State:
+        """The state after the last sentence."""
+        return self.state_after(len(self.sentences))
 
 
 class StoryWorld:
@@ -29,7 +75,7 @@ class StoryWorld:
         lexicon: ``"small"`` or ``"full"``.
         language: ``"en"`` or ``"zh"``. The same seed gives the same events in both, sentence by sentence.
         sentences: the story begins to end after the first number of sentences; after the second only its end is told,
-            which takes at most some eight more. By default 12 and 15 for ``small``, 18 and 22 for ``full``.
+            which takes at most some eight more. By default 12 and 14 for ``small``, 18 and 22 for ``full``.
         people: number of people, 3 to 6; by default 3 for ``small``, 4 for ``full``.
         things: number of things beside the hidden one, 2 to 6; by default 2 for ``small``, 3 for ``full``.
         distractors: probability that a sentence tells of something else than the protagonist's plan.
@@ -38,7 +84,7 @@ class StoryWorld:
         delay: least number of sentences between two actions of the protagonist: the larger, the farther the facts
             from their use.
         names: which names occur: ``"all"``, ``"seen"`` (four fifths) or ``"held_out"`` (the rest).
-        combinations: which things lie at which places in the beginning, likewise.
+        combinations: which things lie at which places in the beginning, likewise (two thirds and a third).
 
     Raises:
         ValueError: an argument outside its range.
@@ -66,7 +112,7 @@ class StoryWorld:
     ):
         if language not in ("en", "zh"):
             raise ValueError(f"language must be 'en' or 'zh', not {language!r}")
-        sentences = sentences or ((18, 22) if lexicon == "full" else (12, 15))
+        sentences = sentences or ((18, 22) if lexicon == "full" else (12, 14))
         people = people or (4 if lexicon == "full" else 3)
         things = things or (3 if lexicon == "full" else 2)
         if not 3 <= people <= 6:
@@ -80,6 +126,10 @@ class StoryWorld:
         ):  # fmt: skip
             if not 0 <= share <= most:
                 raise ValueError(f"{name} must lie in 0..{most}, not {share}")
+        if (lexicon, combinations) == ("small", "held_out") and things > 2:
+            raise ValueError(
+                "things must be 2 where the combinations of the small lexicon are held out: it has no more"
+            )
         if delay < 0:
             raise ValueError(f"delay must be at least 0, not {delay}")
         self.size, self.language, self.people, self.things = lexicon, language, people, things
@@ -90,67 +140,7 @@ class StoryWorld:
         self._tongue = english if language == "en" else chinese
         self.full_stop = self._tongue.FULL_STOP
         self.tellings = build_tellings(self.lexicons, language)
-        self._groups = compositions(people)
-
-    # The introduction: what it tells does not depend on the latents.
-
-    def introduction(self, state: State) -> list[tuple[float, Event]]:
-        """The probabilities of the next event before the story begins; open arguments are None."""
-        if state.setting is None:
-            share = 1 / len(self._groups)
-            return [
-                (share, ("open_" + "_".join(map(str, groups)), (None,) * (1 + len(groups) + self.people)))
-                for groups in self._groups
-            ]
-        if state.fruit is None:
-            return self._growing(state)
-        missing = self.things - len(state.things)
-        if missing >= 3:
-            pairs = [(g, h) for g in self._free(state) for h in self._free(state) if g != h]
-            return [(1 / len(pairs), ("lie_two", (None, g, None, h))) for g, h in pairs]
-        if missing == 2:
-            free = self._free(state)
-            return [(1 / len(free), ("lie", (None, g))) for g in free]
-        places, knowers = range(len(state.places)), range(1, self.people)
-        hides = [(g, h, q) for g in self._free(state) for h in places if h != g for q in knowers]
-        return [(1 / len(hides), ("hide", (None, g, None, h, q))) for g, h, q in hides]
-
-    def _growing(self, state: State) -> list[tuple[float, Event]]:
-        assert state.setting is not None
-        free = self._free(state)
-        if self.lexicons.places(state.setting, "g").weight("en", (), state.used):
-            return [(1 / len(free), ("grow_new", (None, None, None, g))) for g in free]
-        growing = [number for number, place in enumerate(state.places) if "g" in place.tags]
-        pairs = [(h, g) for h in growing for g in free if g != h] or [(h, g) for h in growing for g in free]
-        return [(1 / len(pairs), ("grow_old", (None, h, None, g))) for h, g in pairs]
-
-    def _free(self, state: State) -> list[int]:
-        """The places where another thing may lie: those for which the lexicon still has one."""
-        assert state.setting is not None
-        things = [self.lexicons.things(state.setting, place) for place in state.places]
-        free = [i for i, lexicon in enumerate(things) if lexicon.weight("en", (), state.used)]
-        if not free:
-            raise ValueError("there are not enough things in the lexicon for this world: ask for fewer things")
-        return free
-
-    def lexicon_of(self, state: State, event: Event, index: int) -> Lexicon:
-        """The lexicon from which an open argument of an event is drawn."""
-        name, args = event
-        slot = KINDS[name].slots[index]
-        if slot == "x":
-            return self.lexicons.settings
-        if slot[0] == "m":
-            return self.lexicons.moods[name[4:]]
-        if slot[0] == "f":
-            return self.lexicons.fruits
-        setting = state.setting or args[0]
-        assert isinstance(setting, Entry)
-        if slot[0] == "p":
-            return self.lexicons.people(setting)
-        if slot[0] == "h":
-            return self.lexicons.places(setting, "g" if name == "grow_new" else "")
-        place = state.places[args[index + 1]]
-        return self.lexicons.things(setting, place, secret=slot == "s")
+        self.introduction = Introduction(self.lexicons, people, things)
 
     # What happens next.
 
@@ -166,6 +156,8 @@ class StoryWorld:
     def draw(self, state: State, latent: Latent, random: Callable[[], float]) -> tuple[Event, bool]:
         """Draw the next event given the latent, and say whether it belongs to the plan."""
         goal, fate = latent
+        if state.pending is not None and (follows := happenings.consequence(state)):
+            return _draw_weighted(follows, random), False
         happening, options = policy(state, goal, fate, self.limits)
         if happening and random() < happening:
             never = happenings.forbidden(state, goal)
@@ -185,7 +177,7 @@ class StoryWorld:
         while not state.closed:
             planned = False
             if not state.opened:
-                event = _draw_weighted(self.introduction(state), events)
+                event = _draw_weighted(self.introduction.next(state), events)
             elif latent is None:
                 goals = list(prior(state).items())
                 goal = _draw_weighted([(share, goal) for goal, share in goals], events)
@@ -210,7 +202,7 @@ class StoryWorld:
         name, args = event
         for index in KINDS[name].opens:
             excluded = (*state.used, *(arg for arg in args if isinstance(arg, Entry)))
-            entry = self.lexicon_of(state, (name, args), index).draw(random, excluded)
+            entry = self.introduction.lexicon_of(state, (name, args), index).draw(random, excluded)
             args = (*args[:index], entry, *args[index + 1 :])
         return args
 
