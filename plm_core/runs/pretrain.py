@@ -26,16 +26,17 @@ from plm_core.runs.report import Report
 from plm_core.runs.resume import resumed_config
 from plm_core.runs.start import start_model, start_tokenizer, with_initial_shape
 from plm_core.runtime import Runtime, setup
+from plm_core.training.arithmetic import Arithmetic, choose_arithmetic
 from plm_core.training.checkpoints.directory import LAST, complete
 from plm_core.training.hardware import Hardware
-from plm_core.training.logs import plot_learning_curve, read_metrics
+from plm_core.training.logs import all_records, plot_learning_curve, read_metrics
 from plm_core.training.trainer import Trainer
 
 
 def pretrain(
     config: RunConfig, *, resume: bool = False, quiet: bool = False, processes: Processes | None = None
 ) -> Report | None:
-    """Train as the configuration says, into its output folder.
+    """Train according to a configuration, into its output folder.
 
     Whatever can be refused is refused before the first file is written; a refused ``resume`` changes nothing.
 
@@ -48,7 +49,7 @@ def pretrain(
             default those of torchrun, or this one alone. The output folder must be one that all of them see.
 
     Returns:
-        What the run reached; None in all processes but the main one.
+        The result of the run; None in all processes but the main one.
 
     Raises:
         FileExistsError: the output folder holds a run and ``resume`` is not set, it holds files of the user's under
@@ -60,7 +61,9 @@ def pretrain(
     """
     processes = start_processes(config.strategy) if processes is None else processes
     config, resume = processes.broadcast(check_start(config, resume=resume) if processes.is_main else (config, resume))
-    runtime = setup(seed=config.seed, precision=config.precision, device=str(processes.device))
+    width = config.model_config(vocab_size=2).hidden_size
+    arithmetic = processes.broadcast(choose_arithmetic(config.precision, processes.device, width=width))
+    runtime = setup(seed=config.seed, precision=arithmetic.precision, device=str(processes.device))
     source = None if resume or config.init_from is None else Run.open(config.init_from)
     with processes.main_first():
         texts = load_texts(config)
@@ -80,7 +83,7 @@ def pretrain(
         if processes.is_main:
             print("".join(f"{line}\n" for line in sources.lines()), end="", flush=True)
         trainer.fit()
-        return make_report(config, texts, sources, trainer) if processes.is_main else None
+        return make_report(config, texts, sources, trainer, arithmetic) if processes.is_main else None
 
 
 def check_start(config: RunConfig, *, resume: bool) -> tuple[RunConfig, bool]:
@@ -108,7 +111,7 @@ def check_start(config: RunConfig, *, resume: bool) -> tuple[RunConfig, bool]:
 
 
 def notice(text: str) -> None:
-    """Tell the user something that does not stop the run."""
+    """Print a message for the user that does not stop the run."""
     print(f"plm: {text}", file=sys.stderr)
 
 
@@ -141,19 +144,19 @@ def make_trainer(
 
 
 def continue_run(config: RunConfig, tokenizer: Tokenizer, trainer: Trainer) -> None:
-    """Load the newest checkpoint, then let the stored configuration say what the run now does."""
+    """Load the newest checkpoint, then store the configuration with which the run continues."""
     problems = trainer.resume()
     if trainer.processes.is_main:
         print("".join(f"{problem}\n" for problem in problems), end="")
-        read_metrics(config.output)  # refuses a file that holds anything else
+        all_records(config.output)  # refuses files that hold anything else
         write_run_files(config.output, run_files(config, tokenizer))
 
 
-def make_report(config: RunConfig, texts: Texts, sources: Sources, trainer: Trainer) -> Report:
-    """What a finished run reached; draws its learning curve."""
+def make_report(config: RunConfig, texts: Texts, sources: Sources, trainer: Trainer, arithmetic: Arithmetic) -> Report:
+    """The result of a finished run, whose learning curve is drawn."""
     records, entropy, progress = read_metrics(config.output), known_entropy(config, texts), trainer.progress
     plot_learning_curve(records, config.output / CURVE_FILE, entropy=None if entropy is None else entropy.mean)
     best = next((r for r in records if r["step"] == progress.best_step and "valid/loss" in r), {})
     metrics = {key.removeprefix("valid/"): value for key, value in best.items() if key.startswith("valid/")}
     parameters = num_parameters(trainer.model)
-    return Report(progress.step, progress.best_step, parameters, metrics, entropy, sources.valid_tokens)
+    return Report(progress.step, progress.best_step, parameters, metrics, entropy, sources.valid_tokens, arithmetic)

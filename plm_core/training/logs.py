@@ -153,6 +153,16 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+def all_records(folder: Path) -> dict[Path, list[dict[str, Any]]]:
+    """The records of each file of metrics or speeds that a run has written so far.
+
+    Raises:
+        ValueError: as :func:`read_records`.
+    """
+    files = [folder / name for name in (METRICS_FILE, SPEED_FILE)]
+    return {path: read_records(path) for path in files if path.is_file()}
+
+
 def drop_after(folder: Path, step: int) -> None:
     """Delete the records of later steps: a run that resumes at this step will write them again.
 
@@ -160,9 +170,8 @@ def drop_after(folder: Path, step: int) -> None:
         FileExistsError: a link is in the place of a file.
         ValueError: a file that holds something else.
     """
-    files = [folder / name for name in (METRICS_FILE, SPEED_FILE)]
-    kept = {path: [r for r in read_records(path) if r["step"] <= step] for path in files if path.is_file()}
-    for path, records in kept.items():
+    for path, records in all_records(folder).items():
+        records = [record for record in records if record["step"] <= step]
         replace_file(path, "".join(json.dumps(record) + "\n" for record in records).encode())
 
 

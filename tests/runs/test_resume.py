@@ -100,3 +100,9 @@ def test_every_field_of_a_run_is_compared_or_listed(tmp_path: Path):
     names = {field.name for field in dataclasses.fields(RunConfig)}
     assert {name.split(".")[0] for name in MAY_CHANGE_ON_RESUME} <= names
     assert {name.split(".")[0] for name in flattened(plain(tiny_config(tmp_path)))} == names
+
+
+def test_a_run_that_stopped_before_its_first_record_resumes(run_folder):
+    for name in ("metrics.jsonl", "speed.jsonl"):
+        (run_folder / name).unlink()
+    assert pretrain(tiny_config(run_folder, train={"steps": 6}), resume=True, quiet=True).steps == 6

@@ -111,7 +111,7 @@ def test_a_process_that_gets_sigterm_leaves_with_143(write, tmp_path):
     ("method", "at", "step"),
     [
         pytest.param("micro_batch_group", 2, 2, id="before a step"),
-        pytest.param("update", 2, 2, id="within a step"),
+        pytest.param("accumulate", 2, 2, id="within a step"),
         pytest.param("evaluate", 1, 3, id="during evaluation"),
     ],
 )
