@@ -58,7 +58,7 @@ def test_every_finding_names_file_line_and_what_mends_it(tiny, capsys) -> None:
     ],
     ids=["prose", "code", "metadata", "header"],
 )
-def test_text_edited_without_running(tiny, says, old, new, place) -> None:
+def test_text_edited_without_running_is_reported_at_the_cell_that_differs(tiny, says, old, new, place) -> None:
     tiny.edit(TEXT, old, new)
     [(path, line, message)] = tiny.said()
     assert (path, message) == (TEXT, "the text changed since the notebook was executed")
@@ -67,7 +67,7 @@ def test_text_edited_without_running(tiny, says, old, new, place) -> None:
     assert place is None or any((new if place == old else place) in each or place in each for each in shown)
 
 
-def test_notebook_edited_without_its_text(tiny, says) -> None:
+def test_a_notebook_edited_without_its_text_is_reported(tiny, says) -> None:
     def edit(notebook):
         code_cells(notebook)[3].source = "assert ratio > 1"
         edit.id = code_cells(notebook)[3].id
@@ -83,22 +83,22 @@ def test_an_edit_that_reached_both_files_is_no_hand_made_edit(tiny, says) -> Non
     says(tiny.said(), TEXT, 1, "text changed since the notebook was executed")
 
 
-def test_missing_notebook(tiny, says) -> None:
+def test_a_missing_notebook_is_reported(tiny, says) -> None:
     tiny.path(NOTEBOOK).unlink()
     says(tiny.said(), TEXT, 1, "never executed")
 
 
-def test_missing_text(tiny, says) -> None:
+def test_a_missing_text_is_reported(tiny, says) -> None:
     tiny.path(TEXT).unlink()
     says(tiny.said(), NOTEBOOK, 1, "its text chapters/01_lines.md is missing")
 
 
-def test_damaged_notebook(tiny, says) -> None:
+def test_a_damaged_notebook_is_reported(tiny, says) -> None:
     tiny.path(NOTEBOOK).write_text(tiny.path(NOTEBOOK).read_text()[:1000])
     says(tiny.said(), TEXT, 1, "cannot be read as a notebook")
 
 
-def test_notebook_that_this_tool_never_executed(tiny, says) -> None:
+def test_a_notebook_without_a_stamp_is_reported(tiny, says) -> None:
     change_notebook(tiny.path(NOTEBOOK), lambda notebook: notebook.metadata.pop("plm"))
     assert {message for _, _, message in tiny.said()} == {
         "stale: never executed by this tool",
@@ -106,7 +106,7 @@ def test_notebook_that_this_tool_never_executed(tiny, says) -> None:
     }
 
 
-def test_library_module_changed(tiny, says) -> None:
+def test_a_changed_module_of_the_library_makes_its_chapters_stale(tiny, says) -> None:
     with tiny.path("plm_core/config.py").open("a") as file:
         file.write("\n# touched\n")
     says(tiny.said(), OTHER_NOTEBOOK, 1, r"^stale: plm_core\.config changed$")
@@ -118,18 +118,18 @@ def test_line_endings_of_the_library_do_not_matter(tiny) -> None:
     assert tiny.said() == []
 
 
-def test_library_module_gone(tiny, says) -> None:
+def test_a_module_that_is_gone_makes_its_chapters_stale(tiny, says) -> None:
     tiny.path("plm_core/config.py").unlink()
     says(tiny.said(), OTHER_NOTEBOOK, 1, r"^stale: plm_core\.config is gone$")
 
 
-def test_data_of_the_library_changed(tiny, says) -> None:
+def test_changed_data_of_the_library_make_the_chapters_stale_that_read_them(tiny, says) -> None:
     with tiny.path("plm_core/figures.mplstyle").open("a") as file:
         file.write("\nlines.linewidth: 3\n")
     says(tiny.said(), NOTEBOOK, 1, r"^stale: plm_core/figures\.mplstyle changed$")
 
 
-def test_pinned_set_changed(tiny) -> None:
+def test_a_changed_pinned_set_makes_every_chapter_stale(tiny) -> None:
     tiny.edit("constraints.txt", "torch==2.13.0", "torch==2.13.1")
     assert tiny.said() == [(NOTEBOOK, 1, "stale: pinned set changed"), (OTHER_NOTEBOOK, 1, "stale: pinned set changed")]
 
@@ -140,13 +140,13 @@ def test_comments_in_the_pinned_set_do_not_matter(tiny) -> None:
     assert tiny.said() == []
 
 
-def test_notebook_of_another_preset_than_the_tests_run(tiny, says) -> None:
+def test_a_notebook_of_another_preset_than_the_tests_run_is_stale(tiny, says) -> None:
     change_notebook(tiny.path(NOTEBOOK), lambda notebook: notebook.metadata["plm"].update(preset="gpu"))
     says(tiny.said(), NOTEBOOK, 1, "stale: executed with preset gpu, not laptop")
     assert tiny.findings()[0].mend == "python -m book execute 01_lines --preset laptop"
 
 
-def test_cell_that_ended_in_an_error(tiny, says) -> None:
+def test_a_cell_that_ended_in_an_error_is_named(tiny, says) -> None:
     def fail(notebook):
         cell = code_cells(notebook)[3]
         cell.outputs = [nbformat.v4.new_output("error", ename="AssertionError", evalue="", traceback=[])]
@@ -156,7 +156,7 @@ def test_cell_that_ended_in_an_error(tiny, says) -> None:
     says(tiny.said(), NOTEBOOK, tiny.line(NOTEBOOK, f'"id": "{fail.id}"'), "a cell ended in an error")
 
 
-def test_cell_that_was_not_executed(tiny, says) -> None:
+def test_a_cell_that_was_not_executed_is_named(tiny, says) -> None:
     def forget(notebook):
         code_cells(notebook)[3].execution_count = None
         forget.id = code_cells(notebook)[3].id
@@ -187,7 +187,7 @@ def test_cell_that_was_not_executed(tiny, says) -> None:
         ("```{exercise}\n:label: ex\n\nDo it.\n```", "exercise has no solution"),
     ],
 )
-def test_faults_of_prose(tiny, says, new, pattern) -> None:
+def test_a_fault_of_prose_is_found_and_named_with_its_line(tiny, says, new, pattern) -> None:
     line = tiny.edit(TEXT, RISES, f"{RISES}\n\n{new}") + 2
     execute(tiny.root)
     [(path, where, message)] = tiny.said()
@@ -211,37 +211,37 @@ def test_faults_of_prose(tiny, says, new, pattern) -> None:
         "```{exercise}\n:label: ex\n\nDo it.\n```\n\n```{solution} ex\nDone.\n```",
     ],
 )
-def test_prose_without_fault(tiny, new) -> None:
+def test_prose_without_fault_is_left_alone(tiny, new) -> None:
     tiny.edit(TEXT, RISES, f"{RISES}\n\n{new}")
     execute(tiny.root)
     assert tiny.said() == []
 
 
-def test_figure_without_alt_text(tiny, says) -> None:
+def test_a_figure_without_alt_text_is_named(tiny, says) -> None:
     tiny.edit(TEXT, '    alt: "A line that rises."\n', '    alt: ""\n')
     execute(tiny.root)
     says(tiny.said(), TEXT, tiny.line(TEXT, "mystnb:") - 2, "figure without alt text")
 
 
-def test_output_that_varies_without_an_assertion(tiny, says) -> None:
+def test_an_output_that_varies_needs_an_assertion(tiny, says) -> None:
     tiny.edit(TEXT, "assert ratio == 2", "ratio")
     tiny.pretend_executed("01")
     says(tiny.said(), TEXT, tiny.line(TEXT, "nbval-ignore-output") - 1, "no assertion")
 
 
-def test_assertion_in_a_comment_does_not_count(tiny, says) -> None:
+def test_an_assertion_in_a_comment_does_not_count(tiny, says) -> None:
     tiny.edit(TEXT, "assert ratio == 2", "ratio  # assert nothing")
     tiny.pretend_executed("01")
     says(tiny.said(), TEXT, tiny.line(TEXT, "nbval-ignore-output") - 1, "no assertion")
 
 
-def test_path_of_this_machine_in_a_cell(tiny, says) -> None:
+def test_a_path_of_this_machine_in_a_cell_is_refused(tiny, says) -> None:
     tiny.edit(TEXT, "assert ratio == 2", 'assert ratio == 2, "/home/anna/data"')
     tiny.pretend_executed("01")
     says(tiny.said(), TEXT, tiny.line(TEXT, "assert ratio") - 1, "path of one machine: /home/anna/data")
 
 
-def test_path_of_this_machine_in_an_output(tiny, says) -> None:
+def test_a_path_of_this_machine_in_an_output_is_refused(tiny, says) -> None:
     def write(notebook):
         code_cells(notebook)[3].outputs = [nbformat.v4.new_output("stream", text=f"{tiny.root}/plm_core/config.py")]
 
@@ -249,7 +249,7 @@ def test_path_of_this_machine_in_an_output(tiny, says) -> None:
     says(tiny.said(), TEXT, tiny.line(TEXT, "assert ratio") - 1, "output of this cell holds a path of one machine")
 
 
-def test_set_up_cell_with_another_address(tiny, says) -> None:
+def test_a_set_up_cell_with_another_address_is_reported(tiny, says) -> None:
     tiny.edit("_config.yml", "https://github.com/plm-book/plm-book", "https://github.com/elsewhere/book")
     assert [(path, message.partition(" begin ")[0]) for path, _, message in tiny.said()] == [
         (TEXT, "the set-up cell does not"),
@@ -257,13 +257,13 @@ def test_set_up_cell_with_another_address(tiny, says) -> None:
     ]
 
 
-def test_no_set_up_cell(tiny, says) -> None:
+def test_a_chapter_needs_a_set_up_cell(tiny, says) -> None:
     tiny.edit(TEXT, ":tags: [setup]", ":tags: [hide-input]")
     tiny.pretend_executed("01")
     says(tiny.said(), TEXT, 1, "there is no set-up cell")
 
 
-def test_damaged_bibliography(tiny) -> None:
+def test_a_damaged_bibliography_is_reported(tiny) -> None:
     with tiny.path("book/references.bib").open("a") as file:
         file.write("\n@article{broken, title = {Never closed\n")
     assert ("book/references.bib", "cannot be read") in [(path, said[:14]) for path, _, said in tiny.said()]
@@ -272,7 +272,7 @@ def test_damaged_bibliography(tiny) -> None:
 # Exercises and experiments
 
 
-def test_missing_exercises(tiny, says) -> None:
+def test_a_chapter_needs_exercises(tiny, says) -> None:
     tiny.path(EXERCISES).unlink()
     says(tiny.said(), TEXT, 1, "the chapter has no exercises")
 
@@ -280,7 +280,7 @@ def test_missing_exercises(tiny, says) -> None:
 OLD_STUDENT = "the exercises changed since the student notebook chapters/exercises/student/01_lines.ipynb was built"
 
 
-def test_exercise_without_solution(tiny) -> None:
+def test_an_exercise_without_a_solution_is_named(tiny) -> None:
     tiny.edit(EXERCISES, "def double_3(x):\n    return 2 * x  # SOLUTION", "def double_3(x):\n    ...")
     old, (path, line, message) = sorted(tiny.said())
     assert (path, line) == (EXERCISES, tiny.line(EXERCISES, "name: q3_double") - 1)
@@ -288,18 +288,18 @@ def test_exercise_without_solution(tiny) -> None:
     assert old == (EXERCISES, 1, OLD_STUDENT)
 
 
-def test_student_notebook_older_than_its_master(tiny, says) -> None:
+def test_a_student_notebook_older_than_its_master_is_reported(tiny, says) -> None:
     tiny.edit(EXERCISES, "Twice a tensor, number 3", "Twice the tensor, number 3")
     says(tiny.said(), EXERCISES, 1, f"^{OLD_STUDENT}$")
     assert tiny.findings()[0].mend == "python -m book classroom 01_lines, then commit the student notebook"
 
 
-def test_student_notebook_that_was_never_built(tiny, says) -> None:
+def test_a_student_notebook_that_was_never_built_is_reported(tiny, says) -> None:
     tiny.path("chapters/exercises/student/01_lines.ipynb").unlink()
     says(tiny.said(), EXERCISES, 1, r"its student notebook \S*/01_lines\.ipynb was never built")
 
 
-def test_question_without_a_wrong_answer(tiny, says) -> None:
+def test_a_question_without_a_wrong_answer_is_named(tiny, says) -> None:
     tiny.edit(WRONG, "q3_double", "q4_double")
     says(tiny.said(), EXERCISES, tiny.line(EXERCISES, "name: q3_double"), "the question q3_double has no wrong answer")
 
@@ -312,7 +312,7 @@ def test_question_without_a_wrong_answer(tiny, says) -> None:
         ("WRONG = [", "the wrong answers cannot be read: SyntaxError"),
     ],
 )
-def test_wrong_answers_that_are_missing_or_unreadable(tiny, wrong, message) -> None:
+def test_wrong_answers_that_are_missing_or_unreadable_are_reported(tiny, wrong, message) -> None:
     tiny.path(WRONG).unlink() if wrong is None else tiny.path(WRONG).write_text(wrong)
     [(_, line, said)] = tiny.said()
     assert line == 1
@@ -320,7 +320,7 @@ def test_wrong_answers_that_are_missing_or_unreadable(tiny, wrong, message) -> N
 
 
 @pytest.mark.parametrize("path", [TEXT, EXERCISES])
-def test_fence_that_is_not_closed_is_named_where_it_opens(tiny, path) -> None:
+def test_a_fence_that_is_not_closed_is_named_where_it_opens(tiny, path) -> None:
     text = tiny.path(path).read_text()
     start = text.index("```{code-cell}")
     end = text.index("\n```\n", start)
@@ -357,7 +357,7 @@ def test_stored_results_older_than_the_library_are_a_warning(tiny, capsys) -> No
     assert "(mend: python -m book experiment 01 --preset laptop)" in said
 
 
-def test_results_that_cannot_be_read(tiny, says) -> None:
+def test_results_that_cannot_be_read_are_reported(tiny, says) -> None:
     path = "chapters/experiments/results/01_lines.laptop.json"
     tiny.path(path).write_text("{")
     says(tiny.said(), path, 1, "cannot be read")

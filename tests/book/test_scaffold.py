@@ -94,7 +94,7 @@ def test_nothing_is_overwritten(tiny) -> None:
         (Entry("09_i", "", "", "III"), ("III", ["chapters/09_i"])),
     ],
 )
-def test_place_in_the_table_of_contents(entry, place) -> None:
+def test_a_chapter_is_put_in_its_part_in_order(entry, place) -> None:
     text = with_chapter(TOC, entry, PARTS)
     contents = yaml.safe_load(text)
     assert text.startswith("# A comment that stays.\nformat: jb-book\n")

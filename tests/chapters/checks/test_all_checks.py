@@ -28,5 +28,5 @@ def test_a_stage_gives_no_mark_for_nothing(check: Check, stage: str) -> None:
             check.grade(stage, *[nothing] * count)
 
 
-def test_checks_are_found() -> None:
+def test_the_checks_of_every_topic_are_found() -> None:
     assert len(CASES) > 30
