@@ -104,6 +104,9 @@ def resolve_preset(name: str | None, device: torch.device) -> Preset:
 def resolve_precision(name: str, device: torch.device) -> Precision:
     """Resolve ``"auto"``: bf16 where the GPU computes in it (Ampere and later), fp16 on older GPUs, fp32 on CPU.
 
+    fp32 on every CPU, so that a notebook prints the same everywhere. For a run ``"auto"`` also asks the processor:
+    :func:`plm_core.training.arithmetic.choose_arithmetic`.
+
     ``torch.cuda.is_bf16_supported()`` is true on a T4 as well, by emulation; the compute capability decides here.
     """
     import torch

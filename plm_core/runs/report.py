@@ -1,4 +1,4 @@
-"""What a run reached, in figures and in words."""
+"""The result of a run, as numbers and as text for the user."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from plm_core.runs.text_report import TokenCounts, perplexity
 from plm_core.storyworld_v1.entropy import Estimate
+from plm_core.training.arithmetic import Arithmetic
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run reached."""
+    """The result of a run."""
 
     steps: int
     best_step: int
@@ -21,11 +22,14 @@ class Report:
     """The best loss that any model could have, in nats per predicted token, where it is known."""
     text: TokenCounts | None = None
     """The size of the validation text, for the loss in bits per byte."""
+    arithmetic: Arithmetic | None = None
+    """The precision of the forward pass, and why it was chosen."""
 
     def lines(self) -> list[str]:
         """The report for people."""
         head = f"{self.parameters:,} parameters, best of {self.steps} steps after step {self.best_step}"
-        return [head, *metric_lines(self.metrics, self.entropy, self.text)]
+        precision = [] if self.arithmetic is None else [f"precision: {self.arithmetic}"]
+        return [head, *precision, *metric_lines(self.metrics, self.entropy, self.text)]
 
 
 def metric_lines(metrics: dict[str, float], entropy: Estimate | None, text: TokenCounts | None) -> list[str]:

@@ -34,6 +34,18 @@ def autocast(precision: Precision, device: torch.device | str) -> contextlib.Abs
     return torch.autocast(torch.device(device).type, dtype=DTYPES[precision])
 
 
+def keep_casts(precision: Precision, device: torch.device | str) -> contextlib.AbstractContextManager[object]:
+    """A context in which the weights that :func:`autocast` converts stay converted, over several forward passes.
+
+    Around the micro-batches of a step every weight is converted once instead of once for each of them; the numbers are
+    the same. The weights must not change inside. torch keeps the converted weights until the outermost autocast ends,
+    so that this is an outer one, which is switched off.
+    """
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(torch.device(device).type, dtype=DTYPES[precision], enabled=False)
+
+
 class LossScaler:
     """Dynamic loss scaling: torch's scaler, which says whether it stepped and gives up when the scale collapses.
 

@@ -29,7 +29,7 @@ from plm_core.training.interrupt import Interrupted, deferred_interrupt
 from plm_core.training.logs import RunLog, rates_of
 from plm_core.training.optim import make_optimizer, set_learning_rate, skips_on_device, step_unless
 from plm_core.training.parallel import check_shareable, local_gradients, nonfinite_ranks, wrap
-from plm_core.training.precision import LossScaler, ScaleCollapsedError, autocast, check_master_weights
+from plm_core.training.precision import LossScaler, ScaleCollapsedError, autocast, check_master_weights, keep_casts
 from plm_core.training.progress import Progress, Running
 
 Sums = list[tuple[str, Tensor, int]]
@@ -146,7 +146,10 @@ class Trainer:
         """
         group = self.micro_batch_group(self.progress.micro_batch_groups)
         self.last_batch = group[0]
-        loss, sums = self.accumulate(group)
+        # sharded weights are gathered anew for every pass
+        kept = nullcontext() if self.processes.is_sharded else keep_casts(self.precision, self.device)
+        with kept:
+            loss, sums = self.accumulate(group)
         self.progress.micro_batch_groups += 1
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)

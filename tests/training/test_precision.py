@@ -1,14 +1,20 @@
 """Loss scaling in the right order, on the CPU, step by step like torch's; overflow advances nothing."""
 
+import contextlib
+import functools
+
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 
+from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.objectives.base import LossParts, Objective
 from plm_core.training.config import TrainConfig
 from plm_core.training.gradients import DivergedError
 from plm_core.training.hardware import Hardware
-from plm_core.training.precision import LossScaler, ScaleCollapsedError, autocast
+from plm_core.training.precision import LossScaler, ScaleCollapsedError, autocast, keep_casts
 from plm_core.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -200,3 +206,56 @@ def test_resumed_fp16_keeps_scale_and_place(tmp_path, stop):
 def test_weights_in_half_precision_are_refused_under_autocast(dtype):
     with pytest.raises(ValueError, match=r"low already: hidden\.weight, hidden\.bias, out\.weight and 1 more"):
         make_trainer(model=Network().to(dtype), precision="bf16")
+
+
+class Conversions(TorchDispatchMode):
+    """Counts how often a tensor of a weight's shape is converted to bf16."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.shapes = {weight.shape for weight in model.parameters() if weight.dim() == 2}
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        converts = func is torch.ops.aten._to_copy.default and (kwargs or {}).get("dtype") == torch.bfloat16
+        self.count += converts and args[0].shape in self.shapes and args[0].requires_grad
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_weights_are_converted_once_in_a_step_and_gradients_are_the_same(checkpointing):
+    """Four micro-batches of a GPT: as many conversions as for one, and the gradients equal to the last bit."""
+    shape = GptConfig.tiny(50).replace(attention_probs_dropout_prob=0.0, hidden_dropout_prob=0.0)
+    ids_BT = torch.randint(0, 50, (8, 9), generator=torch.Generator().manual_seed(0))
+
+    def gradients(context, micro_batches=4):
+        torch.manual_seed(0)
+        model = Gpt(shape)
+        if checkpointing:
+            for block in model.decoder.layers:
+                block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+        with Conversions(model) as conversions, context:
+            for ids in ids_BT.split(2)[:micro_batches]:
+                with autocast("bf16", CPU):
+                    logits = model(ids[:, :-1])
+                torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).backward()
+        return [weight.grad for weight in model.parameters()], conversions.count
+
+    once = gradients(keep_casts("bf16", CPU), micro_batches=1)[1]
+    kept, count = gradients(keep_casts("bf16", CPU))
+    plain, count_before = gradients(contextlib.nullcontext())
+    assert count == once > 0
+    assert count_before >= 4 * once
+    assert all(a.dtype == torch.float32 and torch.equal(a, b) for a, b in zip(kept, plain, strict=True))
+
+
+def test_the_step_after_sees_the_new_weights(monkeypatch):
+    """What is kept must not outlive the step: a run over several micro-batches equals one that keeps nothing."""
+    trainer = make_trainer(precision="bf16", micro_batches=3)
+    trainer.fit()
+    monkeypatch.setattr("plm_core.training.trainer.keep_casts", lambda *_: contextlib.nullcontext())
+    plain = make_trainer(precision="bf16", micro_batches=3)
+    plain.fit()
+    pairs = list(zip(trainer.model.parameters(), plain.model.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert not any(torch.equal(a, b) for a, b in zip(trainer.model.parameters(), Network().parameters(), strict=True))
