@@ -1,7 +1,7 @@
 """The command line: ``plm COMMAND``.
 
 A command is a function under ``@app.command``; its arguments and docstring become options and help. It imports what it
-needs when it runs, so that ``plm --help`` stays quick.
+needs when it runs, so that ``plm --help`` stays fast.
 
 A mistake of the user is a ``ValueError`` or an ``OSError`` (a missing file, a full disk), and so is a computation that
 does not fit into memory: one message on stderr, exit code 2; ``PLM_DEBUG=1`` shows the traceback. Every other error is
@@ -60,23 +60,26 @@ def info(
     from importlib.metadata import version
 
     from plm_core import __version__
-    from plm_core.runtime import device_name, setup
+    from plm_core.runtime import device_name, resolve_device, setup
+    from plm_core.training.arithmetic import choose_arithmetic
 
-    run = None
+    run, width = None, 256
     if config is not None:
         from plm_core.runs.config import read_run_config
         from plm_core.runs.memory import memory_line
 
         run = read_run_config(config, overrides)
         precision = run.precision if precision == "auto" else precision
-    runtime = setup(preset=preset, precision=precision, device=device)
+        width = run.model_config(vocab_size=2).hidden_size
+    arithmetic = choose_arithmetic(precision, resolve_device(device), width=width)
+    runtime = setup(preset=preset, precision=arithmetic.precision, device=device)
     rows = {
         "plm-core": __version__,
         "Python": platform.python_version(),
         "torch": version("torch"),
         "numpy": version("numpy"),
         "device": f"{runtime.device} ({device_name(runtime.device)})",
-        "precision": runtime.precision,
+        "precision": str(arithmetic),
         "preset": runtime.preset,
     }
     if run is not None:
@@ -117,7 +120,7 @@ def prepare_streams() -> None:
     """Make standard output and error writable whatever their state: closed ones discard, others escape characters."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed by whoever started this process
+        if stream is None:  # closed by the parent process
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # where the terminal has no such character
@@ -133,13 +136,13 @@ def refuse_undecodable(arguments: Sequence[str]) -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory did not suffice, in the words of Python or of torch."""
+    """Whether an error of Python or of torch means that memory did not suffice."""
     words = str(error).lower()
     return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
 
 
 def message(error: Exception) -> str:
-    """What an error tells the user: in one line, without characters that would steer a terminal."""
+    """The message of an error, in one line, without control characters for the terminal."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
