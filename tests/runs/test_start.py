@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from plm_core.runs.compress import compress_run
+from plm_core.runs.interchange import export_folder
 from plm_core.runs.open import Run
 from plm_core.runs.pretrain import pretrain
 from plm_core.runs.start import start_model, start_tokenizer, with_initial_shape
@@ -82,3 +83,11 @@ def test_the_report_gives_perplexity_and_bits_per_byte(run_folder):
     [line] = [line for line in report.lines() if "validation loss" in line]
     assert "perplexity" in line
     assert "bits per byte" in line
+
+
+def test_a_run_starts_from_a_hugging_face_folder(finished, tmp_path):
+    export_folder(finished, tmp_path / "hf")
+    pretrain(further(tmp_path / "hf", tmp_path / "next"), quiet=True)
+    opened = Run.open(tmp_path / "next")
+    assert opened.config.init_from == tmp_path / "hf"
+    assert len(opened.tokenizer) == len(Run.open(finished).tokenizer)
