@@ -61,6 +61,7 @@ def _hand(state: State, giver: int, receiver: int, thing: int) -> None:
 def _carry(state: State, thing: int, place: int) -> None:
     """An animal carries a thing away: those who see it go do not know where to."""
     state.carries += 1
+    state.moved[thing] = state.sentence
     origin, state.location[thing] = state.location[thing], place
     for person, at in enumerate(state.at):
         if at in (origin, place):

@@ -13,6 +13,8 @@ from itertools import accumulate
 from plm_core.storyworld.state import UNKNOWN, Event, Goal, State
 
 MOST_FRUIT = 8
+REST = 4
+"""What was moved rests for so many sentences before it is moved again by chance."""
 MOST_CARRIES = 2
 """An animal carries something away at most so often in a story."""
 
@@ -64,11 +66,23 @@ def _take(state: State) -> list[Event]:
 def _stow(state: State) -> list[Event]:
     """Somebody takes a thing to another place and leaves it there."""
     places = range(len(state.places))
-    return [("stow", (*event[1], h)) for event in _take(state) for h in places if h != state.at[event[1][0]]]
+    rested = state.sentence - REST
+    return [
+        ("stow", (q, thing, h))
+        for _, (q, thing) in _take(state)
+        if state.moved[thing] < rested
+        for h in places
+        if h != state.at[q]
+    ]
 
 
 def _drop(state: State) -> list[Event]:
-    return [("drop", (-1 - where, thing)) for thing, where in enumerate(state.location[:-1]) if where < -1]
+    rested = state.sentence - 1
+    return [
+        ("drop", (-1 - where, thing))
+        for thing, where in enumerate(state.location[:-1])
+        if where < -1 and state.moved[thing] < rested
+    ]
 
 
 def _beg(state: State) -> list[Event]:
@@ -151,11 +165,12 @@ def _eat(state: State) -> list[Event]:
 def _carry(state: State) -> list[Event]:
     if state.carries >= MOST_CARRIES:
         return []
+    rested = state.sentence - REST
     places = range(len(state.places))
     return [
         ("carry", (thing, h))
         for thing, where in enumerate(state.location[:-1])
-        if where >= 0
+        if where >= 0 and state.moved[thing] < rested
         for h in places
         if h != where
     ]

@@ -60,6 +60,7 @@ def _lay(state: State, thing: Entry, place: int, knower: int | None = None) -> N
     state.used += (thing,)
     state.things.append(thing)
     state.location.append(place)
+    state.moved.append(LONG_AGO)
     for person, believed in enumerate(state.believed):
         believed.append(place if knower is None or person == knower else UNKNOWN)
 

@@ -75,7 +75,7 @@ def _normalise(node: Node) -> None:
 
 
 CONDITIONS: dict[str, Callable[[State, Args], bool]] = {
-    "apart": lambda state, args: state.at[args[0]] != state.at[0],
+    "apart": lambda state, args: state.pending is None and state.at[args[0]] != state.at[0],
     "first": lambda state, args: state.count[args[0]] == 0,
     "indoors": lambda state, args: "i" in state.places[state.at[args[0]]].tags,
     "there": lambda state, args: state.at[args[0]] == args[-1],
@@ -100,7 +100,7 @@ class Telling:
         self._lines = []
         for row, weight, line, condition in expand(rows, lexicons, language):
             assert line.endswith((" .", " 。")), f"no full stop: {line}"
-            pronoun = compiler.line(line, "he") if "{p}" in line.split() else None
+            pronoun = compiler.line(line, "he") if may_be_pronoun(rows[row]) else None
             self._lines.append((weight, compiler.line(line, "name"), pronoun, condition, row))
         self.conditions = [CONDITIONS[name] for name in sorted({line[3] for line in self._lines if line[3]})]
         self._names = sorted({line[3] for line in self._lines if line[3]})
@@ -132,6 +132,15 @@ class Telling:
         for _, named, pronoun, _, _ in self._lines:
             yield from named
             yield from pronoun or ()
+
+
+def may_be_pronoun(row: Row) -> bool:
+    """Whether the subject of a row may be a pronoun: in both languages it stands there, and before everybody else."""
+    for line in row[1:3]:
+        people = re.findall(r"\{(?:p|q|r|holder)(?::\w+)?\}", str(line))
+        if not people or people[0] != "{p}":
+            return False
+    return True
 
 
 def expand(rows: list[Row], lexicons: Lexicons, language: str) -> Iterator[tuple[int, int, str, str]]:

@@ -60,7 +60,10 @@ def policy(state: State, goal: Goal, fate: str, limits: Limits) -> Policy:
     options = _next(state, goal, fate, limits, late)
     if not options:
         return Policy(1.0, [])
-    return Policy(0.0 if late else limits.happenings, options)
+    share = limits.happenings
+    if goal[0] == "gather" and state.sentence < limits.earliest:
+        share = (1 + share) / 2  # who gathers fruit has little else to do than to wait for obstacles
+    return Policy(0.0 if late else share, options)
 
 
 def _closing(state: State, goal: Goal) -> Options:

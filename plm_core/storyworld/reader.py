@@ -41,10 +41,11 @@ class NotOfThisWorld(ValueError):
 class Cursor:
     """A place in a text: the state before the present sentence, the latents, and the ways on in the sentence.
 
-    Push words one by one. ``sentences`` collects what was recovered.
+    Push words one by one; ``<eos>`` leads to the next story, so that memory stays constant.
 
     Attributes:
         state: the state before the present sentence.
+        sentences: the complete sentences of the present story.
         latents: the probability of every latent that is still possible; empty before there are any.
     """
 
@@ -154,6 +155,7 @@ class Cursor:
             if word != EOS:
                 raise NotOfThisWorld(self.position, word, {EOS: 1.0})
             self.state, self.latents, self._mixture, self._alive = State(), {}, None, None
+            self.sentences = []
             self.position += 1
             return 0.0
         before = sum(alive[0] for alive in self.alive())
@@ -248,7 +250,7 @@ class IdealReader:
         return [cursor.push(word) for word in words]
 
     def parse(self, words: Iterable[str]) -> list[Sentence]:
-        """The events behind every complete sentence of a text."""
+        """The events behind every complete sentence of a story (of several, of the last one that has begun)."""
         return self.cursor(words).sentences
 
     def posterior(self, words: Sequence[str], position: int) -> dict[str, float]:

@@ -104,7 +104,7 @@ ACTIONS: dict[str, list[Row]] = {
     "give_away": [
         (2, "{q} was hungry , so {p} gave {q:him} {k} {k:fruit} and kept {left} .",
          "{q} 饿 了 ， {p} 就 给 了 {q:him} {k} {f:m} {f:many} ， 自己 留下 {left} {f:m} 。"),
-        (1, "{p} let {q} have {k} {k:fruit} , and now there were {left} left .",
+        (1, "{p} let {q} have {k} {k:fruit} , which left {left} .",
          "{p} 让 给 {q} {k} {f:m} {f:many} ， 现在 还 有 {left} {f:m} 。"),
     ],
     "miss_held": [

@@ -73,7 +73,7 @@ FULL: dict[str, list[Row]] = {
         (1, "nothing {at:in} the {at} helped {p} along .", "{at} {at:loc} 没有 {p} 要 找 的 东西 。"),
     ],
     "think": [
-        (1, "the {t} {bel:in} the {bel} came into {p:his} mind as {p} looked up .",
+        (1, "as {p} looked up , the {t} {bel:in} the {bel} came to mind .",
          "{p} 抬起 头 ， 想到 了 {bel} {bel:loc} 的 {t} 。"),
         (1, "{p} wondered who would take the {t} from the {bel} .",
          "{p} 心 想 ， 谁 会 拿走 {bel} {bel:loc} 的 {t} 。"),
@@ -116,10 +116,10 @@ FULL: dict[str, list[Row]] = {
         (1, "with a smile {p} handed {q} the {t} .", "{p} 微笑 着 把 {t} 递 给 了 {q} 。"),
     ],
     "miss": [
-        (1, "there was no sign of the {t} .", "{t} 连 影子 也 没有 。"),
+        (1, "there was no sign of the {t} .", "那里 连 {t} 的 影子 也 没有 。"),
     ],
     "miss_person": [
-        (1, "there was no sign of {q} .", "{q} 连 影子 也 没有 。"),
+        (1, "there was no sign of {q} .", "那里 连 {q} 的 影子 也 没有 。"),
     ],
     "miss_unnamed": [
         (1, "{p} sighed .", "{p} 叹 了 口 气 。"),

@@ -42,7 +42,7 @@ TALK: dict[str, list[Row]] = {
         (1, "{p} said that it was in {p:his} own bag .", "{p} 说 它 就 在 自己 的 包 里 。"),
     ],
     "answer_person": [
-        (2, "{p} said that {r:he} was {bel:in} the {bel} .", "{p} 说 {r:he} 在 {bel} {bel:loc} 。"),
+        (2, "{p} said that {r} was {bel:in} the {bel} .", "{p} 说 {r} 在 {bel} {bel:loc} 。"),
         (1, "{p} told {q:him} to look {bel:in} the {bel} .", "{p} 叫 {q:him} 去 {bel} {bel:loc} 看看 。"),
     ],
     "unknown": [
@@ -60,12 +60,12 @@ TALK: dict[str, list[Row]] = {
         (1, "but {p} was busy .", "可是 {p} 正 忙 着 。"),
     ],
     "later_kind": [
-        (2, "{p} promised to help later .", "{p} 答应 晚 点 帮忙 。"),
+        (2, "{p} was friendly and asked for a little time .", "{p} 很 客气 ， 说 要 再 等 一会儿 。"),
         (1, "{p} was sorry and asked {q:him} to come back soon .", "{p} 觉得 抱歉 ， 请 {q:him} 过 会儿 再 来 。"),
         (1, "{p} smiled and said : maybe later .", "{p} 笑 着 说 ： 等 会儿 吧 。"),
     ],
     "later_rude": [
-        (2, "{p} told {q:him} not to bother {p:him} .", "{p} 叫 {q:him} 别 来 烦 人 。"),
+        (2, "{p} told {q:him} to go away .", "{p} 叫 {q:him} 走开 。"),
         (1, "{p} pretended not to hear .", "{p} 假装 没 听见 。"),
         (1, "{p} only yawned .", "{p} 只 是 打 了 个 哈欠 。"),
     ],
@@ -106,7 +106,7 @@ TALK: dict[str, list[Row]] = {
         (1, "but {p} laughed and told {q:him} to do it alone .", "可是 {p} 笑 着 叫 {q:him} 自己 摘 。"),
     ],
     "give_fruit": [
-        (1, "{p} picked {k} {k:fruit} for {q:him} , so that {q:he} had {left} .",
-         "{p} 帮 {q:him} 摘 了 {k} {f:m} {f:many} ， 这样 {q:he} 就 有 {left} {f:m} 了 。"),
+        (1, "{p} picked {k} {k:fruit} for {q:him} , which made {left} .",
+         "{p} 帮 {q:him} 摘 了 {k} {f:m} {f:many} ， 这样 一共 有 {left} {f:m} 。"),
     ],
 }  # fmt: skip

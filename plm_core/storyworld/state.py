@@ -49,6 +49,7 @@ class State:
         over: ``"sad"`` or ``"angry"`` once the protagonist has given up or was refused.
         since: number of sentences since the protagonist did something.
         carries: how often an animal has carried something away.
+        moved: the sentence that changed the location of each thing last.
     """
 
     setting: Entry | None = None
@@ -80,6 +81,7 @@ class State:
     sentence: int = 0
     since: int = 0
     carries: int = 0
+    moved: list[int] = field(default_factory=list)
 
     def copy(self) -> State:
         """An independent copy; lexicon entries are shared, for they never change."""
@@ -89,6 +91,7 @@ class State:
             list(self.count), list(self.seen), list(self.visited), set(self.searched), dict(self.asked), self.opened,
             self.aim, self.goal, self.pending, self.missed, self.done, self.helped, self.over, self.revealed,
             self.closed, self.sentence, self.since, self.carries,
+            list(self.moved),
         )  # fmt: skip
 
     @property
@@ -176,7 +179,7 @@ class State:
 
     def put(self, thing: int, location: int, place: int) -> None:
         """A thing changes its location before the eyes of everybody at a place."""
-        self.location[thing] = location
+        self.location[thing], self.moved[thing] = location, self.sentence
         for person, at in enumerate(self.at):
             if at == place:
                 self.believed[person][thing] = location

@@ -12,7 +12,7 @@ def village() -> State:
     state.at, state.places = [0, 1, 2], (state.places * 3)[:4]
     state.visited, state.fruit_at = [0, -99, -99, -99], 3
     state.things = state.things[:2]
-    state.location = [1, 2]
+    state.location, state.moved = [1, 2], [-99, -99]
     state.believed = [[1, UNKNOWN], [1, UNKNOWN], [1, 2]]
     state.believed_at = [[0, 1, 2] for _ in range(3)]
     return state
