@@ -31,14 +31,14 @@ C = TypeVar("C", bound=TransformerConfig)
 
 @dataclass(frozen=True)
 class Canonical:
-    """What is stored in place of a model."""
+    """The form in which a model is stored."""
 
     config: AnyConfig
     """A shape that a family of Hugging Face has parameters for."""
     state: State
     """Its parameters under our names, without aliases of ties."""
     notes: tuple[str, ...]
-    """What the family cannot hold, in sentences for people."""
+    """Sentences for the user about what the family cannot express."""
 
 
 def canonical(model: Model) -> Canonical:

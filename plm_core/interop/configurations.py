@@ -88,7 +88,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "attention_probs_dropout_prob": 0.0,
     },
 }
-"""What a field that ``config.json`` leaves out means to Hugging Face, under our names."""
+"""Hugging Face's defaults of fields that ``config.json`` leaves out, under our names."""
 
 _EVERYWHERE: dict[str, tuple[Any, ...]] = {
     "quantization_config": (None,),
@@ -115,14 +115,14 @@ _VARIANTS: dict[str, dict[str, tuple[Any, ...]]] = {
     "gpt_neox": {"use_parallel_residual": (False,), "attention_bias": (True,)},
     "llama": {"pretraining_tp": (1, None)},
 }
-"""Fields that change what is computed, and the values that can be computed here. The first is meant where a file says
-nothing, except where :data:`_MUST_SAY` holds."""
+"""Fields that change what is computed, and the values that can be computed here. The first is meant where a file lacks
+the field, except where :data:`_MUST_SAY` holds."""
 
 _MUST_SAY: dict[str, dict[str, Any]] = {
     "gpt_neox": {"use_parallel_residual": True},
     "esm": {"position_embedding_type": "absolute"},
 }
-"""What Hugging Face means where a file says nothing, if that cannot be computed here."""
+"""Hugging Face's default of a field that a file lacks, if that cannot be computed here."""
 
 _CONSTANTS: dict[str, dict[str, Any]] = {
     "bert": {},
@@ -145,7 +145,7 @@ _CONSTANTS: dict[str, dict[str, Any]] = {
         "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_BASE},
     },
 }
-"""What is written besides our own fields, so that Hugging Face computes what we do."""
+"""Fields that are written besides our own, so that Hugging Face computes the same function."""
 
 
 def config_to_hugging_face(config: AnyConfig) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Family:
     model_type: str
     """Its name in ``config.json``."""
     title: str
-    """Its name for people."""
+    """Its name in messages."""
     is_encoder: bool
     """Whether it is computed by a Bert or BertClassifier (True) or by a Gpt."""
     computes: Mapping[str, tuple[Any, ...]]
@@ -44,7 +44,7 @@ class Family:
     """The class of an encoder without heads."""
 
     def obstacles(self, config: TransformerConfig) -> list[str]:
-        """What keeps a shape of ours from being computed by this family; empty if nothing does."""
+        """The reasons why this family cannot compute a shape of ours; empty if it can."""
         found = [
             f"{name} is {getattr(config, name)!r} and should be {' or '.join(map(repr, values))}"
             for name, values in self.computes.items()
@@ -109,4 +109,4 @@ def family_of(config: AnyConfig) -> Family:
         if not family.obstacles(config):
             return family
     reasons = "; ".join(f"as {family.title}, {', '.join(family.obstacles(config))}" for family in families)
-    raise ValueError(f"no model of Hugging Face's that is known here computes this shape: {reasons}")
+    raise ValueError(f"no known model of Hugging Face's computes this shape: {reasons}")

@@ -78,7 +78,7 @@ def load_pretrained(folder: str | Path) -> Model:
     try:
         config = config_from_hugging_face(read_json_object(folder / "config.json"))
         state = read_weights(folder)
-        with torch.device("meta"):  # weights that do not fit are refused before memory is asked for
+        with torch.device("meta"):  # weights that do not fit are refused before memory is allocated
             check_fit(new_model(config), state)
         model = new_model(config)
         missing = load_hugging_face(model, state)
@@ -106,20 +106,20 @@ def save_pretrained(
     """Write a folder in Hugging Face's layout, weights stripped of their ties.
 
     Args:
-        model: a Bert, BertClassifier or Gpt whose shape one of Hugging Face's families computes. Heads that nobody has
-            trained (``untrained_heads``) are left out.
+        model: a Bert, BertClassifier or Gpt whose shape one of Hugging Face's families computes. Untrained heads
+            (``untrained_heads``) are left out.
         folder: created if it does not exist.
         tokenizer: one of ours, one of the ``tokenizers`` library, or the path of a JSON file of the latter.
         special_tokens: role -> token, for example ``{"mask_token": "[MASK]"}``, for a tokenizer that is not ours.
             Default: the usual spellings that the vocabulary holds.
 
     Returns:
-        What the folder cannot hold, in sentences for people; most often nothing.
+        Sentences for the user about what the folder cannot hold; usually none.
 
     Raises:
         FileNotFoundError: the tokenizer's file does not exist.
         ValueError: a shape that cannot be expressed, a tokenizer with more ids than the model, or a special token that
-            the tokenizer does not know.
+            is not in the vocabulary.
     """
     stored = canonical(model)
     values = config_to_hugging_face(stored.config)
@@ -195,7 +195,7 @@ def check_fit(model: Model, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if wrong:
         name = sorted(wrong)[0]
         raise ValueError(
-            f"{len(wrong)} tensors have another shape than the configuration says, for example {name}: "
+            f"{len(wrong)} tensors have another shape than in the configuration, for example {name}: "
             f"{tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
         )
     return given
