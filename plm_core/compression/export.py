@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -35,14 +35,17 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, np.ndarray]
 
 
-Example = tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]
+Example = tuple[tuple[Tensor, ...], tuple[dict[int, str], ...]]
+
+POSITIONS = "position_ids"
+BY_TOKEN = {0: "batch", 1: "tokens"}
+"""The names of the axes of an input (B, T), of which both may vary."""
 
 
 def encoder_example() -> Example:
-    """Inputs to trace an encoder with, and which of their axes may vary."""
+    """Inputs to trace an encoder with, and the names of their axes that may vary."""
     ids = torch.zeros(2, 5, dtype=torch.long)
-    varies = torch.export.Dim.DYNAMIC
-    return (ids, torch.ones_like(ids, dtype=torch.bool), ids.clone()), ({0: varies, 1: varies},) * 3
+    return (ids, torch.ones_like(ids, dtype=torch.bool), ids.clone()), (BY_TOKEN,) * 3
 
 
 class BertGraph(nn.Module):
@@ -65,7 +68,7 @@ class BertGraph(nn.Module):
         return x_BTD, model.mlm_head(x_BTD), model.nsp_head(pooled_BD), pooled_BD
 
     def example(self) -> Example:
-        """Inputs to trace with, and which of their axes may vary."""
+        """Inputs to trace with, and the names of their axes that may vary."""
         return encoder_example()
 
 
@@ -84,14 +87,18 @@ class ClassifierGraph(nn.Module):
         return self.model(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
 
     def example(self) -> Example:
-        """Inputs to trace with, and which of their axes may vary."""
+        """Inputs to trace with, and the names of their axes that may vary."""
         return encoder_example()
 
 
 class GptGraph(nn.Module):
-    """What the exported graph of a :class:`Gpt` computes."""
+    """What the exported graph of a :class:`Gpt` computes.
 
-    inputs = ("input_ids", "attention_mask", "past")
+    A model that adds positions to its embeddings takes them as an input: with padding on the left, or with packed
+    documents, only the caller knows them. To other models they mean nothing, and there is no such input.
+    """
+
+    inputs: tuple[str, ...] = ("input_ids", "attention_mask", "past")
     outputs = ("logits", "present")
 
     def __init__(self, model: Gpt) -> None:
@@ -103,22 +110,29 @@ class GptGraph(nn.Module):
                 "equally many heads from every block before an export"
             )
         self.model, self.heads = model, heads.pop()
+        if model.embeddings.position is not None:
+            self.inputs = (*self.inputs, POSITIONS)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Ids (B, T), mask (B, P + T), past (L, 2, B, H, P, K) -> logits (B, T, V), present (L, 2, B, H, P + T, K)."""
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, past: Tensor, position_ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Ids and positions (B, T), mask (B, P + T), past (L, 2, B, H, P, K) -> logits (B, T, V) and the present,
+        (L, 2, B, H, P + T, K)."""
         layers = [JoinedCache(*past[number]) for number in range(past.shape[0])]
         cache = Cache(0)
         cache.self_attention, cache.cross_attention = list(layers), [KVCache() for _ in layers]
-        logits = self.model(input_ids, attention_mask=attention_mask, cache=cache)
+        logits = self.model(input_ids, attention_mask=attention_mask, position_ids=position_ids, cache=cache)
         return logits, torch.stack([torch.stack((layer.keys, layer.values)) for layer in layers])
 
     def example(self) -> Example:
-        """Inputs to trace with, and which of their axes may vary."""
-        varies = torch.export.Dim.DYNAMIC
+        """Inputs to trace with, and the names of their axes that may vary."""
         past = self.empty_past(2, length=3)
         ids = torch.zeros(2, 5, dtype=torch.long)
-        mask = torch.ones(2, 8, dtype=torch.bool)
-        return (ids, mask, past), ({0: varies, 1: varies}, {0: varies, 1: varies}, {2: varies, 4: varies})
+        inputs = (ids, torch.ones(2, 8, dtype=torch.bool), past)
+        axes = (BY_TOKEN, {0: "batch", 1: "past_and_tokens"}, {2: "batch", 4: "past"})
+        if POSITIONS in self.inputs:
+            inputs, axes = (*inputs, ids + 3), (*axes, BY_TOKEN)  # type: ignore[assignment]
+        return inputs, axes
 
     def empty_past(self, batch: int, *, length: int = 0) -> Tensor:
         """Zeros in the shape of the past, (L, 2, B, H, length, K)."""

@@ -16,14 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plm_core.compression.export import BertGraph, ClassifierGraph, GptGraph, first_line, open_onnx
+from plm_core.compression.export import POSITIONS, BertGraph, ClassifierGraph, GptGraph, first_line, open_onnx
 from plm_core.data.labels import IGNORE
 from plm_core.models.bert import BertOutput
 from plm_core.models.varlen import PackedSequences
 from plm_core.models.vocabulary_loss import TokenLosses
 from plm_core.runtime import check_threads
 
-KINDS = {graph: (graph.inputs, graph.outputs) for graph in (BertGraph, ClassifierGraph, GptGraph)}
+KINDS = {(graph.inputs, graph.outputs): graph for graph in (BertGraph, ClassifierGraph, GptGraph)} | {
+    ((*GptGraph.inputs, POSITIONS), GptGraph.outputs): GptGraph
+}
+"""Which graph a file holds, by the names of its inputs and outputs."""
 
 WORDS = {BertGraph: "prediction_logits", GptGraph: "logits"}
 """The output whose last axis is the vocabulary."""
@@ -50,13 +53,14 @@ class OnnxModel(nn.Module):
         self.session = open_onnx(path, threads=self.threads)
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         names = tuple(node.name for node in inputs), tuple(node.name for node in outputs)
-        kind = next((graph for graph, known in KINDS.items() if known == names), None)
+        kind = KINDS.get(names)
         if kind is None:
             raise ValueError(
                 f"{path} takes {', '.join(names[0])} and gives {', '.join(names[1])}: it was not written by "
                 "export_onnx, whose inputs and outputs are known"
             )
         self.kind = kind
+        self.takes_positions = POSITIONS in names[0]
         self.past_shape = fixed_sizes(inputs[2].shape, (0, 1, 3, 5), path) if kind is GptGraph else ()
         self.vocab_size = None
         if kind is not ClassifierGraph:
@@ -128,9 +132,12 @@ class OnnxModel(nn.Module):
     def next_token_logits(
         self, input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None
     ) -> Tensor:
-        """Logits (B, T, V) without a past."""
+        """Logits (B, T, V) without a past. Positions are counted from 0 if none are given; a model that adds none to
+        its embeddings does not look at them, here as in torch."""
         if attention_mask is not None and attention_mask.dim() == 3:
             return self.unpacked(input_ids, attention_mask, position_ids)
+        if position_ids is not None and not bool((position_ids == torch.arange(input_ids.shape[1])).all()):
+            raise ValueError("the file of a Gpt counts positions from 0 in every row: pad on the right, or pack")
         layers, two, _, heads, _, width = self.past_shape
         inputs = {
             "input_ids": input_ids,
@@ -139,6 +146,9 @@ class OnnxModel(nn.Module):
             else attention_mask,
             "past": torch.zeros(layers, two, len(input_ids), heads, 0, width),
         }
+        if self.takes_positions:
+            counted = torch.arange(input_ids.shape[1]).expand_as(input_ids)
+            inputs[POSITIONS] = counted if position_ids is None else position_ids
         return self.compute(inputs, "logits")[0]
 
     def unpacked(self, input_ids: Tensor, attention_mask: Tensor, position_ids: Tensor | None) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 
 from plm_core.compression.export import GptGraph, export_onnx, graph, open_onnx, quantize_onnx, runner
 from plm_core.compression.low_rank import factorise_model
+from plm_core.compression.onnx_model import OnnxModel
 from plm_core.compression.quantize import QuantizeConfig, quantize_model
 from plm_core.compression.structured import attentions, remove_heads
 from plm_core.models.bert import Bert, BertConfig
@@ -68,6 +69,13 @@ def test_a_classifier_agrees_at_every_batch_and_length(position, norm_position, 
             torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
 
 
+def part(module, whole, start, end, past):
+    """The inputs of a causal file for the tokens from start to end, after those in the past."""
+    given = {name: tensor[:, start:end] for name, tensor in whole.items()}
+    given |= {"attention_mask": whole["attention_mask"][:, :end], "past": past}
+    return {name: given[name] for name in module.inputs}
+
+
 @pytest.mark.parametrize("position", ["learned", "rope"])
 def test_gpt_agrees_with_and_without_a_past(position, tmp_path):
     torch.manual_seed(0)
@@ -79,17 +87,41 @@ def test_gpt_agrees_with_and_without_a_past(position, tmp_path):
             ids = torch.randint(0, 40, (batch, tokens))
             mask = torch.ones_like(ids, dtype=torch.bool)
             mask[-1, : tokens // 3] = False  # padding on the left, as generation has it
-            inputs = {"input_ids": ids, "attention_mask": mask, "past": module.empty_past(batch)}
+            places = (mask.cumsum(-1) - 1).clamp(min=0)
             with torch.no_grad():
-                full = model(ids, attention_mask=mask)
-            logits, _ = run(inputs)
+                full = model(ids, attention_mask=mask, position_ids=places)
+
+            whole = {"input_ids": ids, "attention_mask": mask, "position_ids": places}
+            empty, cut = module.empty_past(batch), tokens // 2
+            logits, _ = run(part(module, whole, 0, tokens, empty))
             torch.testing.assert_close(logits[mask], full[mask], rtol=0, atol=1e-4)
-            cut = tokens // 2
-            _, past = run(
-                {"input_ids": ids[:, :cut], "attention_mask": mask[:, :cut], "past": module.empty_past(batch)}
-            )
-            last, _ = run({"input_ids": ids[:, cut : cut + 1], "attention_mask": mask[:, : cut + 1], "past": past})
+            _, past = run(part(module, whole, 0, cut, empty))
+            last, _ = run(part(module, whole, cut, cut + 1, past))
             torch.testing.assert_close(last[:, 0], full[:, cut], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("position", ["learned", "sinusoidal", "rope", "none"])
+def test_a_causal_file_computes_with_the_positions_that_it_is_given(position, tmp_path):
+    torch.manual_seed(0)
+    model = Gpt(GptConfig(**SHAPE, position=position)).eval()
+    export_onnx(model, tmp_path / "gpt.onnx")
+    ids, mask = torch.randint(0, 40, (2, 8)), torch.ones(2, 8, dtype=torch.bool)
+    mask[:, :3] = False
+    places = (mask.cumsum(-1) - 1).clamp(min=0)
+    with torch.no_grad():
+        expected = model(ids, attention_mask=mask, position_ids=places)
+    found = OnnxModel(tmp_path / "gpt.onnx")(ids, attention_mask=mask, position_ids=places)
+    torch.testing.assert_close(found[:, 3:], expected[:, 3:], rtol=0, atol=1e-4)
+
+
+def test_axes_have_names(tmp_path):
+    export_onnx(Gpt(GptConfig(**SHAPE)).eval(), tmp_path / "gpt.onnx")
+    session = open_onnx(tmp_path / "gpt.onnx")
+    axes = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}
+    assert axes["input_ids"] == axes["position_ids"] == ["batch", "tokens"]
+    assert axes["attention_mask"] == ["batch", "past_and_tokens"]
+    assert [axis for axis in axes["past"] if isinstance(axis, str)] == ["batch", "past"]
+    assert axes["logits"][:2] == ["batch", "tokens"]
 
 
 def test_a_compressed_model_is_exported_as_it_is(tmp_path):
