@@ -144,8 +144,18 @@ def make_trainer(
 
 
 def continue_run(config: RunConfig, tokenizer: Tokenizer, trainer: Trainer) -> None:
-    """Load the newest checkpoint, then store the configuration with which the run continues."""
-    problems = trainer.resume()
+    """Load the newest checkpoint, then write the configuration that the run now has.
+
+    Raises:
+        ValueError: as :meth:`~plm_core.training.trainer.Trainer.resume`, or a state of other content.
+    """
+    try:
+        problems = trainer.resume()
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"the newest checkpoint in {config.output} holds another state than a run's ({error!r}): move it away to "
+            "continue from the one before"
+        ) from error
     if trainer.processes.is_main:
         print("".join(f"{problem}\n" for problem in problems), end="")
         all_records(config.output)  # refuses files that hold anything else

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from plm_core.ownership import file_sha256, marker
 from plm_core.runs.config import RunConfig
 from plm_core.runs.open import Run
 from plm_core.runs.pretrain import pretrain
 from plm_core.runs.resume import MAY_CHANGE_ON_RESUME, flattened, plain
-from plm_core.training.checkpoints.directory import LAST, checkpoint_folder
+from plm_core.training.checkpoints.directory import KIND, LAST, MANIFEST, STATE, WEIGHTS, checkpoint_folder
+from plm_core.training.checkpoints.state import load_state, save_state
 from tests.runs.conftest import contents, tiny_config
 
 REFUSED = {
@@ -106,3 +108,18 @@ def test_a_run_that_stopped_before_its_first_record_resumes(run_folder):
     for name in ("metrics.jsonl", "speed.jsonl"):
         (run_folder / name).unlink()
     assert pretrain(tiny_config(run_folder, train={"steps": 6}), resume=True, quiet=True).steps == 6
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"progress": {"steps": 1}}, {"progress": 3}, {"ranks": [{}]}, {"ranks": 1}, {"optimizer": {}}, {"data": 7}],
+)
+def test_a_checkpoint_with_another_state_is_answered_with_one_message(run_folder, changes):
+    newest = checkpoint_folder(run_folder, 4, LAST)
+    save_state({**load_state(newest / STATE), **changes}, newest / STATE)
+    (newest / MANIFEST).write_bytes(marker(KIND, {name: file_sha256(newest / name) for name in (WEIGHTS, STATE)}))
+    before = contents(run_folder)
+    with pytest.raises(ValueError, match=r"state|saw other data") as error:
+        pretrain(tiny_config(run_folder, train={"steps": 6}), resume=True, quiet=True)
+    assert "\n" not in str(error.value)
+    assert contents(run_folder) == before

@@ -64,11 +64,20 @@ def random_state() -> State:
 
 
 def restore_random_state(state: State) -> None:
-    """Restore the random generators to a state of :func:`random_state`."""
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    """Put back what :func:`random_state` returned.
+
+    Raises:
+        ValueError: a state that no generator can have.
+    """
+    try:
+        version, internal, gauss = state["python"]
+        random.setstate((version, tuple(internal), gauss))
+        name, keys, position, has_gauss, cached = state["numpy"]
+        if keys.shape != (624,) or not 0 <= position <= 624 or has_gauss not in (0, 1):
+            raise ValueError("not a state of MT19937")  # numpy would read beyond the end of the keys
+        np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, float(cached)))
+        torch.set_rng_state(state["torch"])
+        if state["cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda"])
+    except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"the stored state of the random generators is damaged: {error}") from error

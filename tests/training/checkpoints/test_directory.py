@@ -24,7 +24,7 @@ from plm_core.training.checkpoints.directory import (
     complete,
     newest_checkpoint,
 )
-from plm_core.training.checkpoints.state import batch_digest
+from plm_core.training.checkpoints.state import batch_digest, random_state, restore_random_state
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
 
@@ -253,3 +253,18 @@ def test_another_optimizer_on_resume_is_answered_with_one_message(tmp_path):
     trainer = make_trainer(tmp_path, steps=8, optimizer="sgd")
     with pytest.raises(ValueError, match="holds the state of another optimiser than SGD: resume with the run's own"):
         trainer.resume()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"numpy": ["MT19937", torch.zeros(624, dtype=torch.int64), 10**9, 0, 0.0]},
+        {"numpy": ["MT19937", torch.zeros(3, dtype=torch.int64), 1, 0, 0.0]},
+        {"python": [3, [1, 2], None]},
+        {"torch": torch.zeros(3, dtype=torch.uint8)},
+        {"torch": "x"},
+    ],
+)
+def test_a_damaged_state_of_a_random_generator_is_refused_and_crashes_nothing(damage):
+    with pytest.raises(ValueError, match="state of the random generators is damaged"):
+        restore_random_state({**random_state(), **damage})
