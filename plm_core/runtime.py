@@ -1,7 +1,7 @@
 """Where and how a computation runs: device, precision, seeds and the size preset.
 
-A notebook calls :func:`setup` once; the returned :class:`Runtime` answers every later question about the machine, so
-that no chapter looks at ``torch.cuda`` or an environment variable on its own.
+A notebook calls :func:`setup` once. The returned :class:`Runtime` holds the properties of the machine that chapters
+need, so that no chapter reads ``torch.cuda`` or an environment variable itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_THREADS = max(256, os.cpu_count() or 1)
-"""More threads than this are a slip of the keyboard."""
+"""The largest number of threads that is accepted; more is taken for a typing error."""
 
 PRESETS = ("laptop", "gpu")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -44,11 +44,11 @@ class Runtime:
     seed: int
 
     def choose(self, *, laptop: T, gpu: T) -> T:
-        """Return the value that belongs to the preset: one visible place for a setting of two sizes."""
+        """Return the value that belongs to the preset."""
         return laptop if self.preset == "laptop" else gpu
 
     def describe(self) -> str:
-        """One line for people: device, precision, preset and seed."""
+        """One line of text: device, precision, preset and seed."""
         return f"{device_name(self.device)}, {self.precision}, preset {self.preset}, seed {self.seed}"
 
 
@@ -87,9 +87,9 @@ def resolve_device(name: str | None = None) -> torch.device:
         raise ValueError(f"device {name!r} is not supported: use 'cpu', 'cuda' or 'cuda:N'")
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise ValueError(f"device {name!r} was asked for, but torch sees no CUDA GPU here: use 'cpu'")
+            raise ValueError(f"device {name!r} is not available: torch finds no CUDA GPU here; use 'cpu'")
         if device.index is not None and device.index >= torch.cuda.device_count():
-            raise ValueError(f"device {name!r} was asked for, but this machine has {torch.cuda.device_count()} GPU(s)")
+            raise ValueError(f"device {name!r} is not available: this machine has {torch.cuda.device_count()} GPU(s)")
     return device
 
 
@@ -104,7 +104,7 @@ def resolve_preset(name: str | None, device: torch.device) -> Preset:
 def resolve_precision(name: str, device: torch.device) -> Precision:
     """Resolve ``"auto"``: bf16 where the GPU computes in it (Ampere and later), fp16 on older GPUs, fp32 on CPU.
 
-    fp32 on every CPU, so that a notebook prints the same everywhere. For a run ``"auto"`` also asks the processor:
+    fp32 on every CPU, so that a notebook prints the same everywhere. For a run ``"auto"`` also measures the processor:
     :func:`plm_core.training.arithmetic.choose_arithmetic`.
 
     ``torch.cuda.is_bf16_supported()`` is true on a T4 as well, by emulation; the compute capability decides here.
@@ -133,7 +133,7 @@ def seed_everything(seed: int) -> None:
 
 
 def check_threads(threads: int | None) -> int | None:
-    """Return a number of threads that a program may ask for; None stands for the default and is returned as it is.
+    """Return a number of threads if it is allowed; None stands for the default and is returned as it is.
 
     Raises:
         ValueError: fewer than one, or more than :data:`MAX_THREADS`.

@@ -16,13 +16,13 @@ from plm_core.generation.sampling import Sampling, choose, uniform_numbers
 from plm_core.models.kv_cache import Cache
 
 MAX_NEW_TOKENS = 10**6
-"""More new tokens than this are a slip of the keyboard: they would take hours."""
+"""The largest number of new tokens that is accepted: more would take hours."""
 RESERVED = 1024
-"""For how many new tokens the cache has room from the start; it grows where more are generated."""
+"""Number of new tokens for which the cache has room from the start; it grows if more are generated."""
 
 
 class CausalModel(Protocol):
-    """What generation needs of a model; :class:`~plm_core.models.gpt.Gpt` has it."""
+    """The part of a model's interface that generation uses; :class:`~plm_core.models.gpt.Gpt` has it."""
 
     config: Any
     """With ``vocab_size`` and ``max_position_embeddings``, the longest context; None for no limit."""

@@ -172,7 +172,7 @@ def nucleus(logits_BV: Tensor, probabilities_BV: Tensor, top_p: float) -> tuple[
 
 def check_finite(highest: Tensor) -> None:
     """Raise ValueError if a sequence's highest logit is not a finite number."""
-    if not math.isfinite(highest.sum(dtype=torch.float64)):  # cheaper than a look at each
+    if not math.isfinite(highest.sum(dtype=torch.float64)):  # cheaper than to check each
         raise ValueError(
             "the model's logits are not finite, so there is no likeliest token: its weights are damaged, or its "
             "training diverged"

@@ -1,4 +1,4 @@
-"""Predictions for people: continue a text, as a whole or as it comes, and fill the blanks of a text."""
+"""Predictions for people: continue a text, at once or as a stream, and fill masked places of a text."""
 
 from __future__ import annotations
 
@@ -213,14 +213,14 @@ def fill(model: Bert | Gpt, tokenizer: Tokenizer, text: str, *, top: int = 5) ->
     Args:
         model: a Bert.
         tokenizer: its tokenizer.
-        text: a text with one blank or more.
-        top: how many tokens for each blank, at least 1.
+        text: a text with at least one ``[MASK]``.
+        top: how many tokens for each ``[MASK]``, at least 1.
 
     Raises:
-        ValueError: the model is a Gpt, the text has no blank, or ``top`` is not positive.
+        ValueError: the model is a Gpt, the text has no ``[MASK]``, or ``top`` is not positive.
     """
     if not isinstance(model, Bert):
-        raise ValueError("this run trained a causal model: use `plm generate`; filling blanks needs a masked objective")
+        raise ValueError("this run trained a causal model: use `plm generate`; [MASK] needs a masked objective")
     model.require_trained("mlm_head")
     if top < 1:
         raise ValueError(f"top must be at least 1, got {top}")

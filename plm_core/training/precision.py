@@ -2,7 +2,7 @@
 
 fp32 needs neither. bf16 has the range of fp32 and needs autocast alone. fp16 is finer but narrow: gradients below
 2⁻²⁴ become zero, values above 65504 infinite. A scale that multiplies the loss, and so every gradient, moves them into
-the range; it is taken out again before anybody looks at them.
+the range; the gradients are divided by it again before they are used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class ScaleCollapsedError(ValueError):
-    """Gradients overflow at every scale: something is wrong that no scale can mend."""
+    """Gradients overflow at every scale, so that loss scaling cannot help."""
 
 
 def autocast(precision: Precision, device: torch.device | str) -> contextlib.AbstractContextManager[object]:
@@ -47,7 +47,7 @@ def keep_casts(precision: Precision, device: torch.device | str) -> contextlib.A
 
 
 class LossScaler:
-    """Dynamic loss scaling: torch's scaler, which says whether it stepped and gives up when the scale collapses.
+    """Dynamic loss scaling: torch's scaler, which also reports whether it stepped and stops when the scale collapses.
 
     The order of a step is: :meth:`scale` the loss, backward, :meth:`unscale_`, clip, :meth:`step`, :meth:`update`. A
     gradient that is not finite makes the step be skipped and the scale be halved; after ``growth_interval`` steps
@@ -55,7 +55,7 @@ class LossScaler:
 
     Args:
         device: the device of the loss.
-        init_scale: the first scale.
+        init_scale: the initial scale.
         growth_interval: steps without overflow until the scale is doubled.
         minimum: a scale below this stops the run.
     """
@@ -85,14 +85,14 @@ class LossScaler:
         """Step if every gradient is finite.
 
         Returns:
-            Whether the weights were changed. Learning it waits for the device.
+            Whether the weights were changed. The host waits for the device to know it.
         """
         self.scaler.step(optimizer)
         found = self.scaler._found_inf_per_device(optimizer)  # torch has no public way to learn it before update()
         return not any(bool(value) for value in found.values())
 
     def update(self) -> None:
-        """Move the scale.
+        """Update the scale: halve it after an overflow, double it after a long time without one.
 
         Raises:
             ScaleCollapsedError: it fell below the minimum.
@@ -102,7 +102,7 @@ class LossScaler:
         if scale < self.minimum:
             raise ScaleCollapsedError(
                 f"the loss scale fell to {scale:g}, below {self.minimum:g}: the gradients are not finite at any scale. "
-                "Lower the learning rate, look at the data, or train in bf16 or fp32"
+                "Lower the learning rate, inspect the data, or train in bf16 or fp32"
             )
 
     def get_scale(self) -> float:
@@ -114,7 +114,7 @@ class LossScaler:
         return self.scaler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what :meth:`state_dict` returned."""
+        """Restore a state that :meth:`state_dict` returned."""
         self.scaler.load_state_dict(state)
 
 
@@ -124,5 +124,5 @@ def check_master_weights(model: nn.Module, precision: Precision) -> None:
     if low:
         raise ValueError(
             f"precision {precision!r} computes in low precision and keeps the weights in fp32, but the model's are low "
-            f"already: {listed(low)}. Two systems at once lose small updates: leave out model.half() or .to(dtype)"
+            f"already: {listed(low)}. Half-precision weights lose small updates: leave out model.half() or .to(dtype)"
         )

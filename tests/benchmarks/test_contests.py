@@ -145,7 +145,7 @@ def test_operations_of_a_token_follow_the_row_it_stands_in() -> None:
 )
 def test_without_a_gpu_cuda_is_refused_before_any_work(command, capsys) -> None:
     assert main([*command.split(), "--device", "cuda", "--corpus", "nothing"]) == 2
-    assert "torch sees no CUDA GPU here: use 'cpu'" in capsys.readouterr().err
+    assert "torch finds no CUDA GPU here; use 'cpu'" in capsys.readouterr().err
 
 
 def test_a_mistake_that_a_side_notices_reaches_the_command(tmp_path) -> None:

@@ -98,7 +98,7 @@ def test_words_out(write, capsys, tmp_path):
     file.write_text("a boy called tom was in the kitchen .", encoding="utf-8")
     assert main(["evaluate", run, "--text", str(file)]) == 0
     assert "bits per byte" in capsys.readouterr().out
-    assert "filling blanks needs a masked objective" in refused(capsys, "fill-mask", run, "a [MASK]")
+    assert "[MASK] needs a masked objective" in refused(capsys, "fill-mask", run, "a [MASK]")
 
 
 def test_blanks_filled(write, capsys, tmp_path):
