@@ -1,1 +1,1 @@
-"""From files and generators to batches: corpora, tokenizers, token files, packing, masking."""
+"""Data, from files and generators to batches: corpora, tokenizers, token files, packing, masking."""

@@ -12,7 +12,7 @@ class Document:
     """One text with a beginning and an end.
 
     Attributes:
-        title: what the text is about, for people.
+        title: a short description of the text.
         text: the text itself, one paragraph per line.
     """
 

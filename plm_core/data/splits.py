@@ -155,7 +155,7 @@ class TokenDocuments:
         return replace(self, spans=self.spans[:count])
 
     def split(self) -> tuple[TokenDocuments, TokenDocuments]:
-        """For training and for validation, as :meth:`TextDocuments.split`.
+        """The documents for training and for validation, as :meth:`TextDocuments.split` divides them.
 
         Raises:
             ValueError: there is no document.

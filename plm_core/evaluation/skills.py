@@ -197,7 +197,7 @@ def _score(name: str, stories: list[list[tuple[float, float, bool, float]]], tot
 
 
 def skill_table(scores: Sequence[SkillScore]) -> str:
-    """The scores as a table for people."""
+    """The scores as a text table."""
     lines = [f"{'skill':<32} {'words':>8} {'entropy':>8} {'excess':>8}  ± {'95 %':<6} {'accuracy':>8} {'ceiling':>8}"]
     for score in scores:
         lines.append(

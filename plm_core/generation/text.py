@@ -1,4 +1,4 @@
-"""Predictions for people: continue a text, at once or as a stream, and fill masked places of a text."""
+"""Predictions as text: continue a text, at once or as a stream, and fill masked places of a text."""
 
 from __future__ import annotations
 

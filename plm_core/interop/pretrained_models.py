@@ -24,9 +24,9 @@ class PretrainedModel:
     repository: str
     """Its name on Hugging Face's hub."""
     sha256: str
-    """Of ``model.safetensors``: the same weights wherever they come from."""
+    """SHA-256 of ``model.safetensors``, which is the same from every source."""
     licence: str
-    """Of the weights."""
+    """Licence of the weights."""
 
 
 PRETRAINED = {

@@ -28,7 +28,7 @@ class Stage:
     """Validation metrics of the run's objective."""
 
     def line(self, before: Stage) -> str:
-        """One line for people, relative to the uncompressed model."""
+        """One line of text, relative to the uncompressed model."""
         loss, share = self.quality["loss"], self.bytes / before.bytes
         return f"{self.name:<40} {self.bytes:>12,} bytes ({share:.0%})  validation loss {loss:.4f}"
 

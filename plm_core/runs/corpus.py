@@ -110,10 +110,10 @@ def story_texts(config: RunConfig) -> Texts:
     world = StoryWorld(parts[0], parts[1])
     train = world.stories(seed=config.seed, split="train", count=config.max_documents or STORIES)
     valid = tuple(world.stories(seed=0, split="valid", count=VALIDATION_STORIES))
-    told = partial(texts_in_memory, config.corpus, rule=config.documents)
+    as_documents = partial(texts_in_memory, config.corpus, rule=config.documents)
     if config.validation is not None:
-        return Texts(told(map(story_text, train)), own_documents(config, config.validation), world)
-    return Texts(told(map(story_text, train)), told(map(story_text, valid)), world, valid)
+        return Texts(as_documents(map(story_text, train)), own_documents(config, config.validation), world)
+    return Texts(as_documents(map(story_text, train)), as_documents(map(story_text, valid)), world, valid)
 
 
 def story_text(story: Story) -> str:

@@ -19,7 +19,7 @@ def export_folder(folder: Path, output: Path) -> list[str]:
         output: the folder to make. It appears whole or not at all.
 
     Returns:
-        What the folder cannot hold, in sentences for people; most often nothing.
+        Sentences for the user about what the folder cannot hold; usually none.
 
     Raises:
         FileNotFoundError: no such run.

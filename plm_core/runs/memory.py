@@ -72,7 +72,7 @@ def ends_bytes(run: RunConfig, vocab_size: int, *, precision: Precision, device:
 
 
 def memory_line(run: RunConfig, runtime: Runtime) -> str:
-    """The ledger of a run for people, in one line."""
+    """The ledger of a run as one line of text."""
     if is_run(run.output):
         vocab_size, known = Tokenizer.load(run.output).vocab_size, ""
     else:

@@ -26,14 +26,14 @@ class Report:
     """The precision of the forward pass, and why it was chosen."""
 
     def lines(self) -> list[str]:
-        """The report for people."""
+        """The report as text."""
         head = f"{self.parameters:,} parameters, best of {self.steps} steps after step {self.best_step}"
         precision = [] if self.arithmetic is None else [f"precision: {self.arithmetic}"]
         return [head, *precision, *metric_lines(self.metrics, self.entropy, self.text)]
 
 
 def metric_lines(metrics: dict[str, float], entropy: Estimate | None, text: TokenCounts | None) -> list[str]:
-    """Validation metrics for people: accuracies, the loss in its units, and the distance to the known entropy."""
+    """Validation metrics as text: accuracies, the loss in its units, and the distance to the known entropy."""
     lines = [
         f"{key.removesuffix('/accuracy')} accuracy: {value:.1%} on validation text"
         for key, value in metrics.items()
@@ -60,5 +60,5 @@ def metric_lines(metrics: dict[str, float], entropy: Estimate | None, text: Toke
 
 
 def shown(entropy: Estimate) -> str:
-    """An entropy for people: with its 95 % interval, where it was estimated from a sample."""
+    """An entropy as text: with its 95 % interval, where it was estimated from a sample."""
     return f"{entropy.mean:.3f} ± {entropy.half_width:.3f}" if entropy.half_width else f"{entropy.mean:.3f}"

@@ -51,7 +51,7 @@ class TokenCounts:
         return (bits + 8 * self.unknown_bytes) / self.text_bytes
 
     def shown(self) -> str:
-        """The size for people."""
+        """The size as text."""
         size = f", {self.text_bytes:,} bytes" if self.text_bytes else ""
         return f"{self.documents:,} document{'s' * (self.documents != 1)}, {self.tokens:,} tokens{size}"
 
@@ -67,7 +67,7 @@ class TokenCounts:
 
 
 def causal_lines(metrics: dict[str, float], counts: TokenCounts) -> list[str]:
-    """A causal loss for people: perplexity, bits per byte, and warnings; nothing for a masked model."""
+    """A causal loss as lines of text: perplexity, bits per byte, and warnings; nothing for a masked model."""
     loss = metrics.get("causal_lm/loss")
     if loss is None:
         return counts.warnings()

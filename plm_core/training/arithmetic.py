@@ -130,7 +130,7 @@ def processor_name() -> str:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write a file so that nobody ever reads half of it."""
+    """Write a file at once, so that no other process reads half of it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_name(f"{file.name}.{os.getpid()}")
     beside.write_text(text, encoding="utf-8")
