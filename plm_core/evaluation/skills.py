@@ -22,7 +22,7 @@ from plm_core.evaluation.modes import evaluation_mode
 from plm_core.storyworld.reader import IdealReader
 from plm_core.storyworld.skill_reading import ReadWord, read
 from plm_core.storyworld.skills import SKILLS
-from plm_core.storyworld.story import Story
+from plm_core.storyworld.world import Story
 
 DISTANCES = (0, 1, 8, 16, 32, 64, 128)
 """Lower ends of the groups of distances to the evidence, in words; 0 stands for words that no single fact settles."""
