@@ -273,10 +273,8 @@ class Trainer:
         progress.tokens += running.tokens
         rates = {"learning_rate": self.config.rate(progress.step - 1), "tokens": progress.tokens}
         if self.scaler is not None:
-            rates |= {
-                "loss_scale": self.scaler.get_scale(),
-                "skipped_steps": progress.micro_batch_groups - progress.step,
-            }
+            rates["loss_scale"] = self.scaler.get_scale()
+            rates["skipped_steps"] = progress.micro_batch_groups - progress.step
         log.metrics(progress.step, {f"train/{key}": value for key, value in means.items()} | rates)
         peak = peak_flops_of_all(self.device, self.precision, self.processes)
         log.speed(progress.step, rates_of(timed, seconds, flops_per_token=self.flops_per_token, peak=peak))
