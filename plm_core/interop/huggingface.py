@@ -102,6 +102,7 @@ def save_pretrained(
     *,
     tokenizer: Tokenizer | tokenizers.Tokenizer | str | Path | None = None,
     special_tokens: Mapping[str, str] | None = None,
+    trained_here: bool = False,
 ) -> list[str]:
     """Write a folder in Hugging Face's layout, weights stripped of their ties.
 
@@ -112,6 +113,8 @@ def save_pretrained(
         tokenizer: one of ours, one of the ``tokenizers`` library, or the path of a JSON file of the latter.
         special_tokens: role -> token, for example ``{"mask_token": "[MASK]"}``, for a tokenizer that is not ours.
             Default: the usual spellings that the vocabulary holds.
+        trained_here: whether the model was trained by this library, so that a text begins with the tokenizer's begin
+            token, whatever the frame that somebody else's tokenizer came with.
 
     Returns:
         Sentences for the user about what the folder cannot hold; usually none.
@@ -142,20 +145,29 @@ def save_pretrained(
     if given is not None:
         is_causal, has_types = isinstance(model, Gpt), values["model_type"] == "bert"
         longest = model.config.max_position_embeddings
-        write_tokenizer(given, folder, is_causal=is_causal, has_types=has_types, max_length=longest)
+        write_tokenizer(
+            given,
+            folder,
+            is_causal=is_causal,
+            has_types=has_types,
+            max_length=longest,
+            trained_here=trained_here,
+        )
         if isinstance(model, Gpt):
-            write_json(folder / "generation_config.json", generation_config(given))
+            write_json(folder / "generation_config.json", generation_config(given, model.config.vocab_size))
     return list(stored.notes)
 
 
-def generation_config(tokenizer: Tokenizer) -> dict[str, Any]:
-    """How `transformers` generates from a model: the end token ends a text, other special tokens are not generated."""
+def generation_config(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:
+    """How `transformers` generates from a model: the end token ends a text; other special tokens, and ids that the
+    tokenizer has no token for, are not generated."""
     values: dict[str, Any] = {
         f"{role}_token_id": tokenizer.token_id(f"{role}_token")
         for role in ("bos", "eos", "pad")
         if f"{role}_token" in tokenizer.settings.special_tokens
     }
-    suppressed = sorted(tokenizer.special_ids - {values.get("eos_token_id")})
+    beyond = range(tokenizer.vocab_size, vocab_size)
+    suppressed = [*sorted(tokenizer.special_ids - {values.get("eos_token_id")}), *beyond]
     return {**values, "suppress_tokens": suppressed} if suppressed else values
 
 

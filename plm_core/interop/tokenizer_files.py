@@ -17,12 +17,12 @@ from plm_core.data.special_tokens import (
     read_settings,
     usual_special_tokens,
 )
+from plm_core.data.tokenize import frame
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.files import read_json_object, read_text
 
 ENCODER_FRAME = ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1")
-CAUSAL_FRAME = ("[BOS] $A", "[BOS] $A $B")
-"""What an encoder and a causal model read for one text and for two."""
+"""What an encoder reads for one text and for two."""
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -121,13 +121,19 @@ def as_tokenizer(
 
 
 def write_tokenizer(
-    tokenizer: Tokenizer, folder: Path, *, is_causal: bool, has_types: bool, max_length: int | None
+    tokenizer: Tokenizer,
+    folder: Path,
+    *,
+    is_causal: bool,
+    has_types: bool,
+    max_length: int | None,
+    trained_here: bool = False,
 ) -> None:
     """Write ``tokenizer.json`` and its settings, so that Hugging Face frames texts as the model was trained.
 
     A causal model of ours has read ``[BOS] text``, an encoder ``[CLS] text [SEP]`` with token types. "[MASK]" in a text
     is the mask token for an encoder, as fill-mask pipelines need it, and plain text for a causal model. A tokenizer of
-    somebody else keeps its own frame.
+    another origin keeps its own frame, unless a causal model was trained here with it.
 
     Args:
         tokenizer: any tokenizer.
@@ -135,16 +141,19 @@ def write_tokenizer(
         is_causal: whether the model is a Gpt.
         has_types: whether the model takes token types.
         max_length: the longest sequence of the model, in tokens; None for no limit.
+        trained_here: whether the model read documents of :func:`~plm_core.data.tokenize.frame`.
     """
     tokenizer.save(folder)
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    if tokenizer.is_ours:
+    if tokenizer.is_ours or (is_causal and trained_here):
         backend = parse_tokenizer(tokenizer.backend.to_str(), "the tokenizer")
         if is_causal:
-            backend.post_processor = _frame(*CAUSAL_FRAME, backend)
+            first = backend.id_to_token(frame(tokenizer)[0][0])
+            backend.post_processor = _frame(f"{first} $A", f"{first} $A $B", backend)
         else:
             backend.post_processor = _frame(*ENCODER_FRAME, backend)
         backend.save(str(folder / "tokenizer.json"))
+    if tokenizer.is_ours:
         settings["split_special_tokens"] = is_causal
     settings["model_input_names"] = ["input_ids", *(["token_type_ids"] if has_types else []), "attention_mask"]
     settings["clean_up_tokenization_spaces"] = False
@@ -154,6 +163,6 @@ def write_tokenizer(
 
 
 def _frame(single: str, pair: str, backend: tokenizers.Tokenizer) -> processors.TemplateProcessing:
-    used = [token for token in ("[CLS]", "[SEP]", "[BOS]") if token in single + pair]
+    used = sorted({token for token in single.split() + pair.split() if not token.startswith(("$", "[SEP]:"))})
     tokens = [(token, backend.token_to_id(token)) for token in used]
     return processors.TemplateProcessing(single=single, pair=pair, special_tokens=tokens)

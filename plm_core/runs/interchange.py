@@ -7,7 +7,7 @@ from pathlib import Path
 
 from plm_core.interop import is_hugging_face_folder, save_pretrained
 from plm_core.runs.compress import require_free, save_run
-from plm_core.runs.hugging_face import opened_folder
+from plm_core.runs.hugging_face import NO_CORPUS, opened_folder
 from plm_core.runs.open import Run
 
 
@@ -31,7 +31,8 @@ def export_folder(folder: Path, output: Path) -> list[str]:
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
         draft = Path(scratch) / output.name
-        notes = save_pretrained(run.model, draft, tokenizer=run.tokenizer)
+        trained_here = run.config.corpus != NO_CORPUS
+        notes = save_pretrained(run.model, draft, tokenizer=run.tokenizer, trained_here=trained_here)
         require_free(output)
         draft.rename(output)
     return notes

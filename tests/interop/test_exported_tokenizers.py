@@ -113,6 +113,12 @@ def test_a_gpt2s_vocabulary_is_read_as_transformers_reads_it(tmp_path) -> None:
     theirs, ours = transformers.GPT2Tokenizer.from_pretrained(tmp_path), load_tokenizer(tmp_path)
     for text in HARD:
         assert ours.encode(text) == theirs(text)["input_ids"]
+    model = Gpt(GptConfig(vocab_size=ours.vocab_size, **SIZES))
+    for trained_here, begin in ((False, []), (True, [ours.bos_id])):
+        save_pretrained(model, tmp_path / "out", tokenizer=ours, trained_here=trained_here)
+        assert transformers.AutoTokenizer.from_pretrained(tmp_path / "out")("Anna").input_ids == begin + ours.encode(
+            "Anna"
+        )
     assert ours.decode(ours.encode(HARD[1])) == HARD[1]
     with pytest.raises(ValueError, match="no mask_token, which is needed here"):
         _ = ours.mask_id
