@@ -150,5 +150,5 @@ def generate(
         "ratios": {"hf": without_memory(ratios(sides[0], sides[1]))},
     }
     if save:
-        save_result(f"generate_{shape}", result)
+        save_result(f"generate_{shape}" if batch_size > 1 else f"generate_{shape}_one", result)
     return result

@@ -16,7 +16,8 @@ CONTESTS = {
     "pretrain_bert-base": "BERT, masked tokens + next sentences, 12 layers of width 768",
     "causal_tiny_paragraphs": "GPT-2 on paragraphs, 4 layers of width 256",
     "causal_tiny_blocks": "GPT-2 on full blocks, 4 layers of width 256",
-    "generate_tiny": "GPT-2, greedy generation, 4 layers of width 256",
+    "generate_tiny": "GPT-2, greedy generation, 8 prompts at once, 4 layers of width 256",
+    "generate_tiny_one": "GPT-2, greedy generation, one prompt, 4 layers of width 256",
 }
 OPPONENTS = {"hf": "as documented", "hf-tuned": "tuned"}
 

@@ -36,7 +36,7 @@ def vocabulary_logits(lm_head: nn.Module, x_BTD: Tensor) -> Tensor:
         x_BTD: (B, T, D).
 
     Returns:
-        Logits, (B, T, V).
+        Logits, (B, T, V), not contiguous where the product was transposed.
     """
     tokens = x_BTD.shape[:-1].numel()
     if torch.compiler.is_compiling() or torch.is_grad_enabled() or tokens not in FEW_TOKENS:
@@ -46,7 +46,7 @@ def vocabulary_logits(lm_head: nn.Module, x_BTD: Tensor) -> Tensor:
         return lm_head(x_BTD)
     weight_VD: Tensor = lm_head.weight  # type: ignore[assignment]
     logits_VN = weight_VD @ x_BTD.flatten(0, -2).t()
-    return logits_VN.t().contiguous().view(*x_BTD.shape[:-1], -1)
+    return logits_VN.t().unflatten(0, x_BTD.shape[:-1])
 
 
 @dataclass(frozen=True)
