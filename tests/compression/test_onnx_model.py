@@ -31,7 +31,7 @@ def close(first: dict[str, float], second: dict[str, float]) -> bool:
     return first == pytest.approx(second, abs=1e-4)
 
 
-def test_a_masked_model_and_both_its_tasks(bert: Bert, ids, tmp_path):
+def test_a_masked_model_and_its_file_agree_in_both_tasks(bert: Bert, ids, tmp_path):
     mask = torch.arange(9) < torch.tensor([[9], [4], [7]])
     labels = ids.masked_fill(torch.arange(9) % 3 != 1, IGNORE).masked_fill(~mask, IGNORE)
     batch = {"input_ids": ids, "attention_mask": mask, "labels": labels, "pair_labels": torch.tensor([0, 1, 0])}
@@ -52,7 +52,7 @@ def test_a_masked_model_and_both_its_tasks(bert: Bert, ids, tmp_path):
         file(ids, position_ids=torch.zeros_like(ids))
 
 
-def test_a_classifier(bert: Bert, ids, tmp_path):
+def test_a_classifier_and_its_file_have_equal_logits(bert: Bert, ids, tmp_path):
     model = BertClassifier.from_pretrained(bert, 3).eval()
     batch = {"input_ids": ids, "labels": torch.tensor([0, 2, 1])}
     assert close(
@@ -60,7 +60,7 @@ def test_a_classifier(bert: Bert, ids, tmp_path):
     )
 
 
-def test_a_causal_model_on_padded_and_on_packed_rows(gpt: Gpt, tmp_path):
+def test_a_causal_model_and_its_file_agree_on_padded_and_on_packed_rows(gpt: Gpt, tmp_path):
     model, generator = gpt.eval(), torch.Generator().manual_seed(0)
     file = exported(model, tmp_path)
     documents = [torch.randint(0, 40, (length,), generator=generator) for length in (9, 4, 12, 3, 5, 2, 7)]

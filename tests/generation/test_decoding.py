@@ -32,7 +32,7 @@ def test_greedy_with_cache_equals_full_passes(model):
     assert torch.equal(out, expected)
 
 
-def test_longer_than_the_context(model):
+def test_generation_continues_beyond_the_context(model):
     prompt = torch.tensor([[1, 2, 3]])
     out = generate(model, prompt, max_new_tokens=60, seed=0)
     assert out.shape == (1, 63)

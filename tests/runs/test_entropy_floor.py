@@ -57,7 +57,7 @@ def test_agrees_with_the_table_of_all_words_shown(posterior, vocabulary):
     assert chosen_entropy(posterior, shares, vocabulary=vocabulary) == pytest.approx(expected, abs=1e-9)
 
 
-def test_extremes():
+def test_a_kept_word_leaves_no_uncertainty_and_a_mask_leaves_all():
     coin = {"left": 0.5, "right": 0.5}
     assert chosen_entropy(coin, ALL_MASKED, vocabulary=8) == pytest.approx(math.log(2))
     always_kept = MaskingConfig(mask_share=0.0, random_share=0.0)
@@ -66,7 +66,7 @@ def test_extremes():
     assert chosen_entropy(coin, always_random, vocabulary=8) == pytest.approx(math.log(2))
 
 
-def test_is_a_pure_function_of_its_seed_and_lies_below_the_causal_floor(stories):
+def test_the_floor_is_a_pure_function_of_its_seed_and_lies_below_the_causal_one(stories):
     entropy = masked_entropy(stories, ALL_MASKED, words_per_story=4, seed=1)
     assert entropy == masked_entropy(stories, ALL_MASKED, words_per_story=4, seed=1)
     assert entropy != masked_entropy(stories, ALL_MASKED, words_per_story=4, seed=2)
@@ -84,7 +84,7 @@ def test_every_word_of_a_story_may_be_sampled(stories):
     assert entropy.units == sum(len(story.words) - 1 for story in few)
 
 
-def test_unknown_where_nobody_knows_it(tmp_path):
+def test_the_floor_is_none_where_the_generator_is_unknown(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("one line\nanother line\n\n" * 20, encoding="utf-8")
     for objective in ("causal_lm", "masked_lm"):

@@ -54,7 +54,7 @@ def measure(run, precision):
 @pytest.mark.parametrize("objective", ["causal_lm", "masked_lm"])
 @pytest.mark.parametrize("norm_position", ["pre", "post"])
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
-def test_predicted_within_five_percent(precision, objective, norm_position, dropout):
+def test_memory_is_predicted_within_five_percent(precision, objective, norm_position, dropout):
     run = make_run(
         objective,
         norm_position=norm_position,
@@ -68,7 +68,7 @@ def test_predicted_within_five_percent(precision, objective, norm_position, drop
 
 
 @pytest.mark.parametrize("shape", [{"hidden_act": "relu"}, {"hidden_act": "swiglu"}, {"position": "sinusoidal"}])
-def test_other_shapes_too(shape):
+def test_the_prediction_holds_for_other_shapes(shape):
     run = make_run(**shape)
     assert run_ledger(run, VOCABULARY, precision="bf16").activations == pytest.approx(
         measure(run, "bf16").activations, rel=0.05
@@ -97,7 +97,7 @@ def test_on_a_gpu_dropout_keeps_less():
     assert without >= none
 
 
-def test_info_tells_it(tmp_path, capsys, monkeypatch):
+def test_plm_info_prints_the_prediction(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PLM_DEVICE", "cpu")
     path = tmp_path / "run.yaml"
     path.write_text(f"corpus: storyworld-small-en\noutput: {tmp_path / 'run'}\nmodel: {{hidden_size: 64}}\n")

@@ -70,7 +70,7 @@ def test_every_configuration_is_valid(name):
 
 
 @pytest.mark.parametrize("objective", ["causal_lm", "masked_lm", "masked_lm+next_sentence", "masked_lm+sentence_order"])
-def test_trains_and_reports(write, capsys, tmp_path, objective):
+def test_a_run_trains_and_reports_its_loss(write, capsys, tmp_path, objective):
     assert main(["train", str(write(objective=objective)), "train.steps=3"]) == 0
     out = capsys.readouterr().out
     assert "best of 3 steps" in out
@@ -84,7 +84,7 @@ def test_trains_and_reports(write, capsys, tmp_path, objective):
     assert "floor" in out
 
 
-def test_words_out(write, capsys, tmp_path):
+def test_a_trained_model_generates_text(write, capsys, tmp_path):
     run = str(tmp_path / "run")
     assert main(["train", str(write())]) == 0
     capsys.readouterr()
@@ -101,7 +101,7 @@ def test_words_out(write, capsys, tmp_path):
     assert "[MASK] needs a masked objective" in refused(capsys, "fill-mask", run, "a [MASK]")
 
 
-def test_blanks_filled(write, capsys, tmp_path):
+def test_a_trained_model_fills_masks(write, capsys, tmp_path):
     run = str(tmp_path / "run")
     assert main(["train", str(write(objective="masked_lm"))]) == 0
     capsys.readouterr()
@@ -209,7 +209,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("changes", "overrides", "message"), MISTAKES, ids=[row[2] for row in MISTAKES])
-def test_mistakes_in_the_configuration(write, capsys, tmp_path, changes, overrides, message):
+def test_mistakes_in_the_configuration_are_named(write, capsys, tmp_path, changes, overrides, message):
     assert message in refused(capsys, "train", write(**changes), *overrides)
     assert not list((tmp_path / "run").glob("*.tokens")), "nothing was left behind"
 
@@ -228,7 +228,7 @@ def test_mistakes_in_the_configuration(write, capsys, tmp_path, changes, overrid
         ),
     ],
 )
-def test_corpora_that_cannot_work(write, capsys, tmp_path, text, changes, message):
+def test_corpora_with_too_little_text_are_refused(write, capsys, tmp_path, text, changes, message):
     file = tmp_path / "corpus.txt"
     file.write_text(text, encoding="utf-8")
     assert message in refused(capsys, "train", write(corpus=str(file), **changes))
@@ -240,7 +240,7 @@ def test_wrong_encoding_is_named_with_its_position(write, capsys, tmp_path):
     assert "2" in refused(capsys, "train", write(corpus=str(file)))
 
 
-def test_output_in_use(write, capsys, tmp_path):
+def test_an_output_folder_in_use_is_refused(write, capsys, tmp_path):
     path = write()
     assert main(["train", str(path)]) == 0
     assert "already holds a run" in refused(capsys, "train", path)
@@ -253,7 +253,7 @@ def test_resuming_nothing_is_refused(write, capsys, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_folders_that_are_no_run(capsys, tmp_path):
+def test_folders_that_are_no_run_are_refused(capsys, tmp_path):
     assert "not the output folder" in refused(capsys, "evaluate", tmp_path)
     assert "no configuration file" in refused(capsys, "train", tmp_path / "none.yaml")
     broken = tmp_path / "broken.yaml"
