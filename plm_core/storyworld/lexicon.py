@@ -86,7 +86,7 @@ class Lexicon:
         return found
 
 
-EXPONENTS = {"small": 1.2, "full": 1.9}
+EXPONENTS = {"small": 1.3, "full": 1.9}
 """Zipf's exponent of each size: large enough that names are at most a quarter of the entropy."""
 
 

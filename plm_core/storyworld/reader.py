@@ -58,13 +58,14 @@ class Cursor:
         self.sentences: list[Sentence] = []
         self._mixture: Mixture | None = None
         self._alive: list[Alive] | None = None
+        self._ended = False
 
     def copy(self) -> Cursor:
         """An independent cursor at the same place."""
         other = Cursor(self.world)
         other.position, other.state, other.words = self.position, self.state.copy(), list(self.words)
         other.latents, other.sentences = self.latents, list(self.sentences)
-        other._mixture, other._alive = self._mixture, self._alive
+        other._mixture, other._alive, other._ended = self._mixture, self._alive, self._ended
         return other
 
     @property
@@ -155,9 +156,11 @@ class Cursor:
             if word != EOS:
                 raise NotOfThisWorld(self.position, word, {EOS: 1.0})
             self.state, self.latents, self._mixture, self._alive = State(), {}, None, None
-            self.sentences = []
+            self._ended = True
             self.position += 1
             return 0.0
+        if self._ended:
+            self.sentences, self._ended = [], False
         before = sum(alive[0] for alive in self.alive())
         following = self._follow(word)
         if not following:
@@ -250,7 +253,7 @@ class IdealReader:
         return [cursor.push(word) for word in words]
 
     def parse(self, words: Iterable[str]) -> list[Sentence]:
-        """The events behind every complete sentence of a story (of several, of the last one that has begun)."""
+        """The events behind every complete sentence of a story (of several, of the last one)."""
         return self.cursor(words).sentences
 
     def posterior(self, words: Sequence[str], position: int) -> dict[str, float]:

@@ -75,7 +75,7 @@ class StoryWorld:
         lexicon: ``"small"`` or ``"full"``.
         language: ``"en"`` or ``"zh"``. The same seed gives the same events in both, sentence by sentence.
         sentences: the story begins to end after the first number of sentences; after the second only its end is told,
-            which takes at most some eight more. By default 13 and 15 for ``small``, 18 and 22 for ``full``.
+            which takes at most some eight more. By default 12 and 14 for ``small``, 18 and 22 for ``full``.
         people: number of people, 3 to 6; by default 3 for ``small``, 4 for ``full``.
         things: number of things beside the hidden one, 2 to 6; by default 2 for ``small``, 3 for ``full``.
         distractors: probability that a sentence tells of something else than the protagonist's plan.
@@ -112,7 +112,7 @@ class StoryWorld:
     ):
         if language not in ("en", "zh"):
             raise ValueError(f"language must be 'en' or 'zh', not {language!r}")
-        sentences = sentences or ((18, 22) if lexicon == "full" else (13, 15))
+        sentences = sentences or ((18, 22) if lexicon == "full" else (12, 14))
         people = people or (4 if lexicon == "full" else 3)
         things = things or (3 if lexicon == "full" else 2)
         if not 3 <= people <= 6:
