@@ -53,7 +53,7 @@ def test_the_stamp_says_what_was_used_and_on_what(tiny) -> None:
     assert stamp["versions"]["python"] == "{}.{}.{}".format(*sys.version_info)
     assert set(stamp["versions"]) == {"python", "torch", "numpy", "plm-core"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", stamp["date"])
-    assert set(stamp_of(tiny.path(OTHER_NOTEBOOK))["modules"]) == {"plm_core", "plm_core.config"}
+    assert set(stamp_of(tiny.path(OTHER_NOTEBOOK))["modules"]) == {"plm_core", "plm_core.config", "plm_core.files"}
 
 
 def test_outputs_hold_no_path_and_no_time(tiny) -> None:
@@ -208,7 +208,8 @@ def test_the_set_up_cell_follows_the_address(tiny, capsys) -> None:
     assert text.count("%pip install") == 1
     assert "from plm_core.config import Config" in text
     assert "github.com/elsewhere" in tiny.path("chapters/exercises/02_settings.md").read_text()
-    assert tiny.said() == []
+    [(_, _, message)] = tiny.said()
+    assert message.startswith("the exercises changed since the student notebook"), "it holds the old address"
 
 
 def test_another_kernel_registered_under_the_same_name_is_not_used(tiny, tmp_path, monkeypatch) -> None:
