@@ -136,8 +136,6 @@ class OnnxModel(nn.Module):
         its embeddings does not look at them, here as in torch."""
         if attention_mask is not None and attention_mask.dim() == 3:
             return self.unpacked(input_ids, attention_mask, position_ids)
-        if position_ids is not None and not bool((position_ids == torch.arange(input_ids.shape[1])).all()):
-            raise ValueError("the file of a Gpt counts positions from 0 in every row: pad on the right, or pack")
         layers, two, _, heads, _, width = self.past_shape
         inputs = {
             "input_ids": input_ids,
