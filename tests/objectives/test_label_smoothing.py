@@ -224,8 +224,9 @@ def test_the_first_step_of_a_run_is_smoothed(monkeypatch, tmp_path):
     model, data = build_model(config, tokenizer), sources.train.batch(0)
     trainer = Trainer(model, sources.objective, sources.train, config.train, quiet=True)
     with torch.no_grad():
-        inputs = {key: value for key, value in data.items() if key != "labels"}
-        logits = model(**inputs).flatten(0, 1)
-        expected = F.cross_entropy(logits, data["labels"].flatten(), label_smoothing=0.25).item()
+        given = sources.objective.inputs(data)
+        logits = model(**{key: value for key, value in given.items() if key not in ("labels", "label_smoothing")})
+        asked = data["labels"] != IGNORE
+        expected = F.cross_entropy(logits[asked], data["labels"][asked], label_smoothing=0.25).item()
     trainer.fit()
     assert trainer.records[0]["train/loss"] == pytest.approx(expected, rel=1e-5)
