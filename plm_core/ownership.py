@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from plm_core.files import read_json_object
+from plm_core.files import read_json_object, require_file
 
 PROGRAM = "plm-core"
 
@@ -143,8 +143,13 @@ def sha256(content: bytes) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's content."""
-    with path.open("rb") as file:
+    """The SHA-256 of a file's content.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a pipe or a device, whose content may never end.
+    """
+    with require_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
