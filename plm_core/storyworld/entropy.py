@@ -92,6 +92,7 @@ class SkillShare:
         share: their share of all words.
         nats: the best achievable loss on them, in nats per word.
         entropy_share: their share of the whole entropy.
+        accuracy: the best possible accuracy on them; NaN where the words were read without it.
         distance: their mean distance to the evidence, in words, over those that have one.
     """
 
@@ -99,6 +100,7 @@ class SkillShare:
     share: float
     nats: float
     entropy_share: float
+    accuracy: float
     distance: float
 
 
@@ -114,15 +116,23 @@ def floor_by_skill(words: Iterable[ReadWord]) -> dict[str, SkillShare]:
         nats = math.fsum(word.nats for word in group)
         far = [word.distance for word in group if word.distance]
         found[skill] = SkillShare(
-            len(group), len(group) / total, nats / len(group), nats / entropy, sum(far) / len(far) if far else 0.0
+            len(group),
+            len(group) / total,
+            nats / len(group),
+            nats / entropy,
+            math.fsum(word.best for word in group) / len(group),
+            sum(far) / len(far) if far else 0.0,
         )
     return found
 
 
-def read_sample(world: StoryWorld, stories: int, *, seed: int = 0, split: str = "test") -> list[ReadWord]:
-    """A sample of stories as the ideal reader sees them, word by word."""
+def read_sample(
+    world: StoryWorld, stories: int, *, seed: int = 0, split: str = "test", accuracy: bool = False
+) -> list[ReadWord]:
+    """A sample of stories as the ideal reader sees them, word by word; the arguments are those of :func:`read`."""
     reader = IdealReader(world)
-    return [word for story in world.stories(seed, split, stories) for word in read(reader, story.words)]
+    sample = world.stories(seed, split, stories)
+    return [word for story in sample for word in read(reader, story.words, accuracy=accuracy)]
 
 
 @dataclass(frozen=True)

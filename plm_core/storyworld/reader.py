@@ -8,7 +8,7 @@ A full stop leaves exactly one event, which multiplies the weight of each latent
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from plm_core.storyworld.events import advance
@@ -255,6 +255,16 @@ class IdealReader:
     def parse(self, words: Iterable[str]) -> list[Sentence]:
         """The events behind every complete sentence of a story (of several, of the last one)."""
         return self.cursor(words).sentences
+
+    def inferences(self, words: Iterable[str]) -> Iterator[tuple[str, dict[Goal, float], dict[str, float]]]:
+        """Each word with the probabilities of the goals and of the moods after it: how the reader's belief changes.
+
+        The goals are empty until the protagonist has one.
+        """
+        cursor = Cursor(self.world)
+        for word in words:
+            cursor.push(word)
+            yield word, cursor.goals(), cursor.moods()
 
     def posterior(self, words: Sequence[str], position: int) -> dict[str, float]:
         """The exact probability of every word that may stand at a position, given all other words.

@@ -28,6 +28,8 @@ class ReadWord:
         sentences_back: the same distance in sentences.
         tag: ``"name"``, ``"place"``, ``"thing"`` or empty.
         event: the kind of event that its sentence tells; empty for ``<eos>``.
+        best: the probability of the most probable word there, which is the best possible accuracy; NaN where
+            :func:`read` was not asked for it.
     """
 
     word: str
@@ -37,14 +39,20 @@ class ReadWord:
     sentences_back: int = 0
     tag: str = ""
     event: str = ""
+    best: float = math.nan
 
 
-def read(reader: IdealReader, words: Sequence[str]) -> list[ReadWord]:
+def read(reader: IdealReader, words: Sequence[str], *, accuracy: bool = False) -> list[ReadWord]:
     """Read one or several whole stories, and say of every word which skill it asks for.
 
     A word that depends on the event or the state has the skill of its slot. Of the other words, and of subjects, the
     ideal reader knows how much of the surprisal is about *what happens* and how much about *how it is told*: where
     the first part is the larger, the skill is ``intention``, else ``wording`` (for subjects ``coreference``).
+
+    Args:
+        reader: the ideal reader of the world.
+        words: the words, ``<eos>`` after each story.
+        accuracy: whether to find the best possible accuracy as well, which takes about twice the time.
 
     Raises:
         NotOfThisWorld: no story of the world goes like this.
@@ -52,26 +60,27 @@ def read(reader: IdealReader, words: Sequence[str]) -> list[ReadWord]:
     cursor = Cursor(reader.world)
     found: list[ReadWord] = []
     evidence, before = Evidence(), cursor.state.copy()
-    steps: list[tuple[float, list[Alive], list[Alive]]] = []
+    steps: list[tuple[float, float, list[Alive], list[Alive]]] = []
     for word in words:
         if word == EOS:
             cursor.push(word)
-            found.append(ReadWord(EOS, 0.0, "wording"))
+            found.append(ReadWord(EOS, 0.0, "wording", best=1.0))
             evidence, before = Evidence(), cursor.state.copy()
             continue
         if not cursor.words:
             before = cursor.state.copy()
         alive = cursor.alive()
         mixture = cursor.mixture
+        best = max(cursor.next_word().values()) if accuracy else math.nan
         nats = cursor.push(word)
         if word != reader.world.full_stop:
-            steps.append((nats, alive, cursor.alive()))
+            steps.append((nats, best, alive, cursor.alive()))
             continue
-        steps.append((nats, alive, []))
+        steps.append((nats, best, alive, []))
         sentence, number, start = cursor.sentences[-1], len(cursor.sentences), len(found)
         event = mixture.bare(sentence.event)
         for offset, (step, spoken) in enumerate(zip(sentence.pattern.steps, sentence.words, strict=True)):
-            nats, earlier, later = steps[offset]
+            nats, best, earlier, later = steps[offset]
             skill = "wording"
             distance = back = 0
             tag = ""
@@ -85,7 +94,7 @@ def read(reader: IdealReader, words: Sequence[str]) -> list[ReadWord]:
                 gain = math.log(_share(mixture, later, event) / _share(mixture, earlier, event))
                 if gain > nats - gain:
                     skill = "intention"
-            found.append(ReadWord(spoken, nats, skill, distance, back, tag, event[0]))
+            found.append(ReadWord(spoken, nats, skill, distance, back, tag, event[0], best))
         evidence.learn(sentence, before, cursor.state, start, number)
         steps = []
     return found

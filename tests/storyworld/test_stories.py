@@ -13,7 +13,7 @@ SIZES = ("small", "full")
 
 
 def test_introductions_are_at_most_a_fifth_and_names_at_most_a_quarter():
-    measured = composition(StoryWorld(), 300)
+    measured = composition(StoryWorld(), 250)
     assert measured.introductions <= 0.20
     assert measured.naming <= 0.25
     assert 0.4 < measured.told < 0.6
@@ -21,7 +21,7 @@ def test_introductions_are_at_most_a_fifth_and_names_at_most_a_quarter():
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_four_moods_are_equally_frequent_and_follow_from_the_fate(size):
-    stories = list(StoryWorld(size).stories(seed=1, count=600))
+    stories = list(StoryWorld(size).stories(seed=1, count=500))
     for story in stories:
         assert story.final_state.mood() == story.fate
     for mood in ("proud", "grateful", "sad", "angry"):
@@ -31,7 +31,7 @@ def test_the_four_moods_are_equally_frequent_and_follow_from_the_fate(size):
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_small_stories_fit_a_window_of_256_words(language):
-    assert max(len(story.words) for story in StoryWorld(language=language).stories(count=1500)) <= 256
+    assert max(len(story.words) for story in StoryWorld(language=language).stories(count=800)) <= 256
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -50,7 +50,7 @@ def test_both_languages_tell_the_same_events_by_the_same_rows(size):
 def test_text_is_written_and_split_without_loss(size, language):
     world = StoryWorld(size, language)
     known = set(world.vocabulary)
-    for story in world.stories(seed=3, count=150):
+    for story in world.stories(seed=3, count=60):
         assert world.split(story.text) == story.words
         assert known.issuperset(story.words)
 
@@ -147,7 +147,7 @@ def _acting(sentence) -> set[int]:
 
 
 def test_the_entropy_rate_lies_inside_its_interval_from_another_sample():
-    one, other = (entropy_rate(StoryWorld(), 150, seed=seed) for seed in (1, 2))
+    one, other = (entropy_rate(StoryWorld(), 80, seed=seed) for seed in (1, 2))
     assert abs(one.mean - other.mean) < 2 * (one.half_width + other.half_width)
 
 
@@ -158,3 +158,28 @@ def test_every_place_fits_its_setting_and_every_setting_grows_fruit():
             assert len(lexicons.places(setting).entries) >= 6
             assert lexicons.places(setting, "g").entries
             assert len(lexicons.things(setting, None).entries) >= 5
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_articles_and_numbers_agree_with_their_nouns(size):
+    fruits = Lexicons(size).fruits.entries
+    one, many = ({entry.forms["en"][form] for entry in fruits} for form in ("one", "many"))
+    counts = {"two", "three", "four", "five", "six", "seven", "eight", "nine"}
+    for story in StoryWorld(size).stories(seed=9, count=150):
+        for word, following in pairwise(story.words):
+            if word in ("a", "an"):
+                assert (word == "an") == (following[0] in "aeiou"), (word, following)
+            if following in one | many and word in counts | {"one"}:
+                assert (following in one) == (word == "one"), (word, following)
+            assert word != following
+
+
+def test_chinese_measure_words_fit_their_nouns():
+    world = StoryWorld("full", "zh")
+    lexicons = Lexicons("full").all_entries()
+    measures = {e.forms["zh"]["noun"]: e.forms["zh"]["m"] for e in (*lexicons["things"], *lexicons["fruits"])}
+    numbers = set(world.lexicons.numbers["zh"][1:])
+    for story in world.stories(seed=9, count=100):
+        for number, measure, noun in zip(story.words, story.words[1:], story.words[2:], strict=False):
+            if number in numbers and noun in measures:
+                assert measure == measures[noun], (number, measure, noun)

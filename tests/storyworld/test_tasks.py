@@ -178,3 +178,26 @@ def test_every_word_read_has_a_skill_and_its_own_surprisal(world):
         for position, word in enumerate(words):
             assert 0 <= word.distance <= position
     assert seen == set(SKILLS)
+
+
+def test_the_ceiling_of_accuracy_is_the_share_that_the_most_probable_word_gets_right():
+    world = StoryWorld()
+    reader = IdealReader(world)
+    words = [word for story in world.stories(seed=4, count=15) for word in read(reader, story.words, accuracy=True)]
+    cursor, hits = reader.cursor(), 0
+    for word in words:
+        expected = cursor.next_word()
+        assert word.best == pytest.approx(max(expected.values()))
+        hits += max(expected, key=expected.get) == word.word
+        cursor.push(word.word)
+    chances = [word.best for word in words]
+    spread = sum(p * (1 - p) for p in chances) ** 0.5
+    assert abs(hits - sum(chances)) < 4 * spread
+
+
+def test_the_readers_belief_is_given_word_by_word():
+    story = StoryWorld(hidden_goals=1.0).story(5)
+    traces = list(IdealReader(story.world).inferences(story.words[:-1]))
+    assert [word for word, _, _ in traces] == story.words[:-1]
+    assert not traces[0][1]
+    assert traces[-1][2][story.fate] == pytest.approx(1.0)
