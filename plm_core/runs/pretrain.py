@@ -112,7 +112,7 @@ def check_start(config: RunConfig, *, resume: bool) -> tuple[RunConfig, bool]:
 
 def notice(text: str) -> None:
     """Print a message for the user that does not stop the run."""
-    print(f"plm: {text}", file=sys.stderr)
+    print(f"note: {text}", file=sys.stderr)
 
 
 def make_tokenizer(config: RunConfig, texts: Texts, source: Run | None) -> Tokenizer:
