@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from plm_core.interop.translation import config_to_hugging_face, from_hugging_face
+from plm_core.interop.configurations import config_to_hugging_face
+from plm_core.interop.translation import from_hugging_face
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.classifier import BertClassifier, ClassifierConfig
 from plm_core.weights import load_weights, save_weights, stripped_state_dict, tied_weights
@@ -97,7 +98,7 @@ def test_logits_and_gradients_equal_hugging_faces():
 
     def renamed(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         last = {name: tensor for name, tensor in tensors.items() if name.startswith("classifier.")}
-        return from_hugging_face(tensors, model.config) | last
+        return from_hugging_face(tensors, model.config, list(stripped_state_dict(model))) | last
 
     state = renamed(theirs.state_dict())
     own = stripped_state_dict(model)
