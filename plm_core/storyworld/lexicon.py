@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from plm_core.storyworld import more_words
 from plm_core.storyworld import words as w
@@ -86,8 +87,19 @@ class Lexicon:
         return found
 
 
-EXPONENTS = {"small": 1.3, "full": 1.9}
-"""Zipf's exponent of each size: large enough that names are at most a quarter of the entropy."""
+EXPONENTS = {
+    "small": {
+        "SETTINGS": 0.9,
+        "PEOPLE": 2.0,
+        "PLACES": 1.3,
+        "THINGS": 1.5,
+        "SECRETS": 1.0,
+        "FRUITS": 1.0,
+        "MOODS": 1.0,
+    },
+    "full": {"SETTINGS": 0.7, "PEOPLE": 2.2, "PLACES": 1.2, "THINGS": 1.8, "SECRETS": 1.5, "FRUITS": 1.3, "MOODS": 1.3},
+}
+"""Zipf's exponent for each size and group: large enough that names are at most a quarter of the entropy."""
 
 
 def zipf(rank: int, exponent: float) -> int:
@@ -106,45 +118,42 @@ _PRONOUNS = {
 }
 
 
-def _people(girls: list[list[str]], boys: list[list[str]], part: str, exponent: float) -> Iterable[Entry]:
+def _people(girls: list[list[str]], boys: list[list[str]], part: str) -> list[Entry]:
+    """People with equal weights; boys and girls take turns, so that any part of them holds as many of both."""
+    found: list[list[Entry]] = []
     for gender, names in (("f", girls), ("m", boys)):
         english, chinese = _PRONOUNS[gender]
-        kept = [row for index, row in enumerate(names) if keeps(part, index)]
-        for rank, (name, name_zh) in enumerate(kept):
-            zh = {"name": name_zh, "he": chinese, "him": chinese, "his": chinese}
-            yield Entry(name, zipf(rank // 2, exponent), {"en": {"name": name, **english}, "zh": zh}, gender)
+        found.append([])
+        for index, (name, name_zh) in enumerate(names):
+            if keeps(part, index):
+                zh = {"name": name_zh, "he": chinese, "him": chinese, "his": chinese}
+                found[-1].append(Entry(name, 1, {"en": {"name": name, **english}, "zh": zh}, gender))
+    return [entry for pair in zip_longest(*found) for entry in pair if entry is not None]
 
 
-def _places(table: list[list[str]], exponent: float) -> list[tuple[str, Entry]]:
+def _places(table: list[list[str]]) -> list[tuple[str, Entry]]:
     return [
-        (
-            settings,
-            Entry(noun, zipf(rank, exponent), {"en": {"in": prep, "noun": noun}, "zh": {"noun": zh, "loc": loc}}, tags),
-        )
-        for rank, (prep, noun, zh, loc, settings, tags) in enumerate(table)
+        (settings, Entry(noun, 1, {"en": {"in": prep, "noun": noun}, "zh": {"noun": zh, "loc": loc}}, tags))
+        for prep, noun, zh, loc, settings, tags in table
     ]
 
 
-def _things(table: list[list[str]], exponent: float) -> list[tuple[str, Entry]]:
+def _things(table: list[list[str]]) -> list[tuple[str, Entry]]:
     return [
-        (
-            settings,
-            Entry(noun, zipf(rank, exponent), {"en": {"a": w.article(noun), "noun": noun}, "zh": {"m": m, "noun": zh}}),
-        )
-        for rank, (noun, zh, m, settings) in enumerate(table)
+        (settings, Entry(noun, 1, {"en": {"a": w.article(noun), "noun": noun}, "zh": {"m": m, "noun": zh}}))
+        for noun, zh, m, settings in table
     ]
 
 
-def _fruits(table: list[list[str]], exponent: float) -> list[Entry]:
+def _fruits(table: list[list[str]]) -> list[Entry]:
     return [
-        Entry(one, zipf(rank, exponent), {"en": {"one": one, "many": w.plural(one)}, "zh": {"noun": zh, "m": m}})
-        for rank, (one, zh, m) in enumerate(table)
+        Entry(one, 1, {"en": {"one": one, "many": w.plural(one)}, "zh": {"noun": zh, "m": m}}) for one, zh, m in table
     ]
 
 
-def _lives(setting: Entry, letters: str) -> bool:
-    """Whether a row belongs to a setting: it names the setting's letter, or ``*`` for all."""
-    return letters == "*" or setting.tags in letters
+def _ranked(entries: Iterable[Entry], exponent: float) -> list[Entry]:
+    """Entries with the weights of their ranks, by Zipf's law."""
+    return [replace(entry, weight=zipf(rank, exponent)) for rank, entry in enumerate(entries)]
 
 
 def _put_together(ends: str, names: list[list[str]], others: list[list[str]]) -> list[list[str]]:
@@ -183,37 +192,31 @@ class Lexicons:
         for what, part in (("names", names), ("combinations", combinations)):
             if part not in HELD_OUT:
                 raise ValueError(f"{what} must be one of {', '.join(map(repr, HELD_OUT))}, not {part!r}")
-        exponent = EXPONENTS[size]
+        self._exponents = exponents = EXPONENTS[size]
         self.size, self.names_part, self.combinations = size, names, combinations
 
         def table(name: str) -> list[list[str]]:
             return w.rows(getattr(w, name) + " " + (more_words.TABLES.get(name, "") if size == "full" else ""))
 
-        self.settings = Lexicon(
-            [
-                Entry(
-                    noun,
-                    zipf(rank, exponent),
-                    {"en": {"in": prep, "noun": noun}, "zh": {"noun": zh, "loc": loc}},
-                    letter,
-                )
-                for rank, (letter, prep, noun, zh, loc) in enumerate(table("SETTINGS"))
-            ]
-        )
+        settings = [
+            Entry(noun, 1, {"en": {"in": prep, "noun": noun}, "zh": {"noun": zh, "loc": loc}}, letter)
+            for letter, prep, noun, zh, loc in table("SETTINGS")
+        ]
+        self.settings = Lexicon(_ranked(settings, exponents["SETTINGS"]))
         girls, boys = table("GIRLS"), table("BOYS")
         if size == "full":
             girls = _put_together(more_words.GIRL_ENDS, girls, boys)
             boys = _put_together(more_words.BOY_ENDS, boys, girls)
-        self._people = list(_people(girls, boys, names, exponent))
-        self._places, self._things = _places(table("PLACES"), exponent), _things(table("THINGS"), exponent)
-        self._secrets = _things(table("SECRETS"), exponent)
-        self.fruits = Lexicon(_fruits(table("FRUITS"), exponent))
+        self._people = _people(girls, boys, names)
+        self._places, self._things = _places(table("PLACES")), _things(table("THINGS"))
+        self._secrets = _things(table("SECRETS"))
+        self.fruits = Lexicon(_ranked(_fruits(table("FRUITS")), exponents["FRUITS"]))
         self.moods = {
             mood: Lexicon(
-                [
-                    Entry(adj, zipf(rank, exponent), {"en": {"adj": adj}, "zh": {"adj": zh}})
-                    for rank, (adj, zh) in enumerate(table(mood.upper()))
-                ]
+                _ranked(
+                    [Entry(adj, 1, {"en": {"adj": adj}, "zh": {"adj": zh}}) for adj, zh in table(mood.upper())],
+                    exponents["MOODS"],
+                )
             )
             for mood in ("proud", "grateful", "sad", "angry")
         }
@@ -222,37 +225,57 @@ class Lexicons:
         self.manners = [(en, " ".join(zh.split("/")), int(weight)) for en, zh, weight in table("MANNERS")]
         self.thieves, self.eaters = table("THIEVES"), table("EATERS")
         self._cache: dict[tuple[str, str, str], Lexicon] = {}
+        self._locals: dict[tuple[str, str], dict[str, Entry]] = {}
+
+    def _local(self, group: str, setting: Entry) -> dict[str, Entry]:
+        """The entries of a group that belong to a setting, by their keys, with weights of their own.
+
+        People, and things that may be anywhere, are dealt out to the settings in turn: the names that are frequent
+        differ from setting to setting. Held-out names are too few for that.
+        """
+        if (group, setting.key) in self._locals:
+            return self._locals[group, setting.key]
+        number = next(i for i, entry in enumerate(self.settings.entries) if entry is setting)
+        if group == "PEOPLE":
+            hands = 1 if self.names_part == "held_out" else 2 if self.size == "small" else 6
+            pairs = [entry for i, entry in enumerate(self._people) if i // 2 % hands == number % hands]
+            found = [replace(entry, weight=zipf(rank // 2, self._exponents[group])) for rank, entry in enumerate(pairs)]
+        else:
+            rows = {"PLACES": self._places, "THINGS": self._things, "SECRETS": self._secrets}[group]
+            found = _ranked(
+                (
+                    entry
+                    for i, (letters, entry) in enumerate(rows)
+                    if setting.tags in letters or (letters == "*" and i % 4 == number % 4)
+                ),
+                self._exponents[group],
+            )
+        self._locals[group, setting.key] = {entry.key: entry for entry in found}
+        return self._locals[group, setting.key]
 
     def people(self, setting: Entry) -> Lexicon:
-        """The people who live in a setting: every second name, but all that are held out, for they are few."""
+        """The people who live in a setting."""
         key = ("people", setting.key, "")
         if key not in self._cache:
-            half = next(i for i, entry in enumerate(self.settings.entries) if entry is setting) % 2
-            entries = [e for i, e in enumerate(self._people) if self.names_part == "held_out" or i % 2 == half]
-            self._cache[key] = Lexicon(entries)
+            self._cache[key] = Lexicon(list(self._local("PEOPLE", setting).values()))
         return self._cache[key]
 
     def places(self, setting: Entry, tag: str = "") -> Lexicon:
         """The places of a setting; with a tag only those that carry it."""
         key = ("places", setting.key, tag)
         if key not in self._cache:
-            entries = [entry for letters, entry in self._places if _lives(setting, letters) and tag in entry.tags]
-            self._cache[key] = Lexicon(entries)
+            self._cache[key] = Lexicon([e for e in self._local("PLACES", setting).values() if tag in e.tags])
         return self._cache[key]
 
     def things(self, setting: Entry, place: Entry | None, secret: bool = False) -> Lexicon:
         """The things of a setting, or what may be hidden there, that may lie at a place."""
         key = ("secrets" if secret else "things", setting.key, place.key if place else "")
         if key not in self._cache:
-            rows = self._secrets if secret else self._things
-            number = next((i for i, (_, entry) in enumerate(self._places) if entry is place), 0)
+            local = self._local("SECRETS" if secret else "THINGS", setting)
+            number = next((i for i, (_, e) in enumerate(self._places) if place and e.key == place.key), 0)
             part = "all" if secret or place is None else self.combinations
-            entries = [
-                entry
-                for index, (letters, entry) in enumerate(rows)
-                if _lives(setting, letters) and keeps(part, index + number, 3)
-            ]
-            self._cache[key] = Lexicon(entries)
+            indices = {entry.key: index for index, (_, entry) in enumerate(self._secrets if secret else self._things)}
+            self._cache[key] = Lexicon([e for k, e in local.items() if keeps(part, indices[k] + number, 3)])
         return self._cache[key]
 
     def all_entries(self) -> dict[str, list[Entry]]:

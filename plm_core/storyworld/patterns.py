@@ -74,8 +74,14 @@ def _normalise(node: Node) -> None:
         _normalise(child)
 
 
+def _apart(state: State, args: Args) -> bool:
+    """Whether somebody acts whom the last sentence does not mention, where the protagonist does not see it."""
+    person = args[0]
+    return state.pending is None and state.at[person] != state.at[0] and state.seen[person] < state.sentence - 1
+
+
 CONDITIONS: dict[str, Callable[[State, Args], bool]] = {
-    "apart": lambda state, args: state.pending is None and state.at[args[0]] != state.at[0],
+    "apart": _apart,
     "first": lambda state, args: state.count[args[0]] == 0,
     "indoors": lambda state, args: "i" in state.places[state.at[args[0]]].tags,
     "there": lambda state, args: state.at[args[0]] == args[-1],

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from plm_core.storyworld.answers import respond
 from plm_core.storyworld.goals import fulfilled
-from plm_core.storyworld.happenings import MOST_CARRIES, Options, consequence
+from plm_core.storyworld.happenings import MOST_CARRIES, REST, Options, consequence
 from plm_core.storyworld.state import UNKNOWN, Event, Goal, State
 
 
@@ -162,7 +162,8 @@ def _hide_away(state: State, thing: int, besides: int) -> Options:
     takers = [q for q, at in enumerate(state.at) if at == where and q not in (0, besides)]
     options: Options = [(1.0 / len(takers), ("take", (q, thing))) for q in takers]
     away = [h for h in range(len(state.places)) if h != where]
-    options += [(2.0 / len(takers) / len(away), ("stow", (q, thing, h))) for q in takers for h in away]
+    if state.moved[thing] < state.sentence - REST:
+        options += [(2.0 / len(takers) / len(away), ("stow", (q, thing, h))) for q in takers for h in away]
     if state.carries < MOST_CARRIES:
         options += [(0.5 / len(away), ("carry", (thing, h))) for h in away]
     if not takers:
@@ -213,7 +214,7 @@ def _next_have(state: State, goal: Goal, fate: str, limits: Limits, recipient: i
     if fate == "early":
         if step == "beg" and state.asked.get(("beg", *args[1:]), -100) > state.sentence - 5:
             return _leave(state, args[1])
-        if where >= 0 and where not in (state.at[0],):
+        if 0 <= where != state.at[0] and state.moved[thing] < state.sentence - REST:
             return _mixed(limits.obstacles, _hide_away(state, thing, recipient), steps)
     return steps
 
