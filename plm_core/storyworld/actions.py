@@ -72,6 +72,7 @@ def _tell(state: State, person: int, other: int, thing: int) -> None:
     where = state.believed[person][thing]
     state.believed[other][thing] = where
     if where < 0:
+        state.seen[-1 - where] = state.sentence  # the sentence names the holder
         state.believed_at[other][-1 - where] = state.believed_at[person][-1 - where]
     if other == 0 and where == state.location[thing]:
         state.helped = True
