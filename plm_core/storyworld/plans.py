@@ -62,7 +62,7 @@ def policy(state: State, goal: Goal, fate: str, limits: Limits) -> Policy:
         return Policy(1.0, [])
     share = limits.happenings
     if goal[0] == "gather" and state.sentence < limits.earliest:
-        share = (1 + share) / 2  # who gathers fruit has little else to do than to wait for obstacles
+        share = (1 + 2 * share) / 3  # who gathers fruit has little else to do than to wait for obstacles
     return Policy(0.0 if late else share, options)
 
 

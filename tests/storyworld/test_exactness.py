@@ -64,7 +64,7 @@ def joint_nats(world: StoryWorld, words: list[str]) -> float:
 def test_words_and_events_have_the_same_probability(name, language):
     world = StoryWorld(language=language, **WORLDS[name])
     reader = IdealReader(world)
-    for story in world.stories(seed=1, count=12):
+    for story in world.stories(seed=1, count=5):
         nats = reader.surprisals(story.words)
         assert math.isclose(math.fsum(nats), math.fsum(mixture_nats(world, story.words)), abs_tol=1e-8)
 
@@ -91,7 +91,7 @@ def test_next_word_probabilities_sum_to_one_and_give_the_surprisal(language):
 @pytest.mark.parametrize("name", WORLDS)
 def test_the_reader_recovers_the_events_and_holds_the_true_latent_possible(name):
     world = StoryWorld(**WORLDS[name])
-    for story in world.stories(seed=4, count=12):
+    for story in world.stories(seed=4, count=6):
         cursor = IdealReader(world).cursor()
         for word in story.words[:-1]:
             cursor.push(word)
