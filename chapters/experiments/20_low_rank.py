@@ -129,7 +129,9 @@ class Bench:
         of_weights, of_outputs = [], []
         for name, layer in block_linears(self.teacher).items():
             whole = layer.weight.detach().double()
-            error = model.get_parameter(f"{name}.weight").detach().double() - whole
+            weight = model.get_submodule(name).weight  # of a thin pair: the product, which is no parameter
+            assert isinstance(weight, Tensor)
+            error = weight.detach().double() - whole
             moments = self.test_moments[name]
             of_weights.append(energy(error) / energy(whole))
             of_outputs.append(energy(error, moments) / energy(whole, moments))
