@@ -15,7 +15,7 @@ Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class Rate:
+class Estimate:
     """An estimated ratio with its 95 % confidence interval.
 
     Attributes:
@@ -44,7 +44,7 @@ class Rate:
         return f"{self.mean:.4f} ± {self.half_width:.4f}"
 
 
-def ratio(totals: list[float], units: list[int]) -> Rate:
+def ratio(totals: list[float], units: list[int]) -> Estimate:
     """The ratio of two sums over independent stories with its 95 % confidence interval.
 
     The variance is that of the linearised ratio (Cochran, Sampling Techniques, section 6.3).
@@ -58,10 +58,10 @@ def ratio(totals: list[float], units: list[int]) -> Rate:
     mean = math.fsum(totals) / sum(units)
     residual = math.fsum((total - mean * unit) ** 2 for total, unit in zip(totals, units, strict=True)) / (count - 1)
     half_width = Z95 * math.sqrt(residual / count) / (sum(units) / count)
-    return Rate(mean, half_width, count, sum(units))
+    return Estimate(mean, half_width, count, sum(units))
 
 
-def entropy_rate(world: StoryWorld, stories: int = 1000, *, seed: int = 0, split: str = "test") -> Rate:
+def entropy_rate(world: StoryWorld, stories: int = 1000, *, seed: int = 0, split: str = "test") -> Estimate:
     """The entropy of a world's text in nats per word (``<eos>`` counts as a word).
 
     Args:
@@ -75,7 +75,7 @@ def entropy_rate(world: StoryWorld, stories: int = 1000, *, seed: int = 0, split
     return ratio([math.fsum(reader.surprisals(words)) for words in sample], [len(words) for words in sample])
 
 
-def bits_per_character(world: StoryWorld, stories: int = 1000, *, seed: int = 0, split: str = "test") -> Rate:
+def bits_per_character(world: StoryWorld, stories: int = 1000, *, seed: int = 0, split: str = "test") -> Estimate:
     """The entropy in bits per character of the written text; the end of the line counts as a character."""
     reader = IdealReader(world)
     sample = list(world.stories(seed, split, stories))
