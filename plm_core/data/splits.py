@@ -150,6 +150,11 @@ class TokenDocuments:
         """What to call it in messages."""
         return str(self.file.path)
 
+    @property
+    def is_part(self) -> bool:
+        """Whether some of the file's documents are left out, so that bytes and characters are estimates."""
+        return int((self.spans[:, 1] - self.spans[:, 0]).sum()) < len(self.file.tokens)
+
     def first(self, count: int) -> TokenDocuments:
         """The first documents."""
         return replace(self, spans=self.spans[:count])

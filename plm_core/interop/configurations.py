@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, NoReturn
 
 from plm_core.interop.families import FAMILIES, AnyConfig, family_of
@@ -60,35 +61,39 @@ _FIELDS: dict[str, dict[str, str]] = {
 }
 """Our fields and theirs, for each family."""
 
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "bert": BertConfig.base().to_dict(),
-    "esm": {**BertConfig.base().to_dict(), "max_position_embeddings": 1026, "vocab_size": 33},
-    "gpt2": GptConfig.gpt2().to_dict(),
-    "gpt_neox": {
-        "vocab_size": 50432,
-        "hidden_size": 6144,
-        "num_hidden_layers": 44,
-        "num_attention_heads": 64,
-        "intermediate_size": 24576,
-        "max_position_embeddings": 2048,
-        "tie_word_embeddings": False,
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-    },
-    "llama": {
-        "vocab_size": 32000,
-        "hidden_size": 4096,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "intermediate_size": 11008,
-        "max_position_embeddings": 2048,
-        "tie_word_embeddings": False,
-        "layer_norm_eps": 1e-6,
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-    },
-}
-"""Hugging Face's defaults of fields that ``config.json`` leaves out, under our names."""
+
+@cache
+def _defaults() -> dict[str, dict[str, Any]]:
+    """Hugging Face's defaults of fields that ``config.json`` leaves out, under our names."""
+    return {
+        "bert": BertConfig.base().to_dict(),
+        "esm": {**BertConfig.base().to_dict(), "max_position_embeddings": 1026, "vocab_size": 33},
+        "gpt2": GptConfig.gpt2().to_dict(),
+        "gpt_neox": {
+            "vocab_size": 50432,
+            "hidden_size": 6144,
+            "num_hidden_layers": 44,
+            "num_attention_heads": 64,
+            "intermediate_size": 24576,
+            "max_position_embeddings": 2048,
+            "tie_word_embeddings": False,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+        },
+        "llama": {
+            "vocab_size": 32000,
+            "hidden_size": 4096,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "intermediate_size": 11008,
+            "max_position_embeddings": 2048,
+            "tie_word_embeddings": False,
+            "layer_norm_eps": 1e-6,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+        },
+    }
+
 
 _EVERYWHERE: dict[str, tuple[Any, ...]] = {
     "quantization_config": (None,),
@@ -194,7 +199,7 @@ def config_from_hugging_face(values: Mapping[str, Any]) -> AnyConfig:
         if not any(type(value) is type(each) and value == each for each in accepted):
             _refuse(name, value, *accepted)
     ours = {name: values[theirs] for name, theirs in _FIELDS[kind].items() if values.get(theirs) is not None}
-    ours = {**_DEFAULTS[kind], **ours, **_READERS[kind](values)}
+    ours = {**_defaults()[kind], **ours, **_READERS[kind](values)}
     try:
         if kind not in ("bert", "esm"):
             return GptConfig.from_dict(ours)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from plm_core.data.batch import Batch
 from plm_core.data.batches import MaskedBatches, MaskedPairBatches
 from plm_core.data.masking import Masker
 from plm_core.data.sentence_pairs import SentencePairs
+from plm_core.data.splits import TokenDocuments
 from plm_core.data.token_files import TokenFile
 from plm_core.data.token_rows import DocumentBatches, RowWordStarts, SentenceDocuments, SentenceRows
 from plm_core.data.tokenizers import Tokenizer
@@ -26,6 +27,11 @@ from plm_core.runs.config import RunConfig
 from plm_core.runs.corpus import Texts, own_documents
 from plm_core.runs.text_report import TokenCounts
 
+LEAST_PAIRED = 0.1
+"""With a smaller share of its tokens in pairs of segments a text is refused: its lines are not sentences."""
+MOSTLY_PAIRED = 0.9
+"""With a smaller share the report says how much of the text is used."""
+
 TRAIN, VALID, TEXT = "train.tokens", "valid.tokens", "text.tokens"
 
 
@@ -35,6 +41,20 @@ class Source(Protocol):
     def batch(self, index: int) -> Batch: ...
 
     def in_order(self) -> Sequence[Batch]: ...
+
+
+class PairSource(MaskedPairBatches):
+    """Pairs of segments, and the share of the text's tokens that stand in one.
+
+    Args:
+        pairs: the pairs.
+        paired: the share of the tokens that are in a pair.
+        **settings: of :class:`~plm_core.data.batches.MaskedPairBatches`.
+    """
+
+    def __init__(self, pairs: SentencePairs, paired: float, **settings: Any) -> None:
+        super().__init__(pairs, **settings)
+        self.paired = paired
 
 
 @dataclass(frozen=True)
@@ -51,6 +71,8 @@ class Sources:
     """Size and unknown tokens of the validation text."""
     all_valid: int
     """How many batches the validation text has."""
+    paired: tuple[float, float] | None = None
+    """Shares of the training and of the validation tokens that stand in pairs of segments; None without pairs."""
 
     def lines(self) -> list[str]:
         """Lines for the user: how much text there is, how much of it is [UNK], and how much validation leaves out."""
@@ -60,6 +82,12 @@ class Sources:
             lines.append(f"each validation uses {len(self.valid)} of {self.all_valid} batches, evenly spread")
         for name, counts in (("training", train), ("validation", valid)):
             lines += [f"of the {name} text, {line}" for line in counts.warnings()]
+        if self.paired is not None and min(self.paired) < MOSTLY_PAIRED:
+            lines.append(
+                f"{self.paired[0]:.0%} of the training tokens and {self.paired[1]:.0%} of the validation tokens make "
+                "pairs of segments; the rest is not used: documents of one line (write one sentence a line), and "
+                "sentences too long to stand beside another within the context"
+            )
         return lines
 
 
@@ -86,7 +114,8 @@ def make_sources(config: RunConfig, texts: Texts, tokenizer: Tokenizer, folder: 
             f"the corpus {config.corpus} is shorter than the context: it has {len(files[0].tokens)} tokens for "
             f"training, one row needs {config.context}. Use a shorter context or more text"
         )
-    return _with(config, train, valid, *files)
+    estimated = any(isinstance(each, TokenDocuments) and each.is_part for each in (texts.train, texts.valid))
+    return _with(config, train, valid, *files, estimated=estimated)
 
 
 def text_sources(config: RunConfig, path: Path, tokenizer: Tokenizer, folder: Path) -> Sources:
@@ -106,16 +135,25 @@ def text_sources(config: RunConfig, path: Path, tokenizer: Tokenizer, folder: Pa
     return _with(config.replace(validation_batches=None), source, source, file, file)
 
 
-def _with(config: RunConfig, train: Source, valid: Source, train_file: TokenFile, valid_file: TokenFile) -> Sources:
+def _with(
+    config: RunConfig,
+    train: Source,
+    valid: Source,
+    train_file: TokenFile,
+    valid_file: TokenFile,
+    *,
+    estimated: bool = False,
+) -> Sources:
     batches = valid.in_order()
     step = -(-len(batches) // min(config.validation_batches or len(batches), len(batches)))
     return Sources(
         make_objective(config),
         train,
         batches[::step],
-        TokenCounts.of(train_file),
-        TokenCounts.of(valid_file),
+        TokenCounts.of(train_file, estimated=estimated),
+        TokenCounts.of(valid_file, estimated=estimated),
         len(batches),
+        (train.paired, valid.paired) if isinstance(train, PairSource) and isinstance(valid, PairSource) else None,
     )
 
 
@@ -172,4 +210,14 @@ def _source(config: RunConfig, file: TokenFile, tokenizer: Tokenizer) -> Source:
             "sentence a line with a blank line between documents (plm_core.data.documents.sentences cuts paragraphs), "
             "give more documents or a validation file, or use the objective masked_lm"
         ) from error
-    return MaskedPairBatches(pairs, tokenizer=tokenizer, masker=masker, batch_size=config.batch_size, seed=config.seed)
+    lengths = [[len(sentence) for sentence in document] for document in pairs.documents]
+    paired = sum(sum(lengths[number][start:end]) for number, start, end in pairs.runs) / sum(map(sum, lengths))
+    if paired < LEAST_PAIRED:
+        lonely = sum(len(document) == 1 for document in lengths)
+        raise ValueError(
+            f"{config.corpus}: only {paired:.0%} of the tokens make pairs of segments; {lonely} of {len(lengths)} "
+            f"documents have a single line. The objective {config.objective} needs one sentence a line "
+            "(plm_core.data.documents.sentences cuts paragraphs) and room for two sentences in the context of "
+            f"{config.context} tokens; or use the objective masked_lm"
+        )
+    return PairSource(pairs, paired, tokenizer=tokenizer, masker=masker, batch_size=config.batch_size, seed=config.seed)

@@ -24,11 +24,14 @@ class TokenCounts:
     """How many of the tokens are [UNK]."""
     unknown_bytes: int
     """The bytes of the text that they stand for."""
+    estimated: bool = False
+    """Whether bytes, characters and unknown tokens are those of a larger text times this one's share of its tokens."""
 
     @classmethod
-    def of(cls, file: TokenFile) -> TokenCounts:
-        """The counts of a token file."""
-        return cls(len(file), file.predicted_tokens, file.text_bytes, file.characters, file.unknown, file.unknown_bytes)
+    def of(cls, file: TokenFile, *, estimated: bool = False) -> TokenCounts:
+        """The counts of a token file; ``estimated``, if it was copied from a part of a larger one."""
+        counts = (file.text_bytes, file.characters, file.unknown, file.unknown_bytes)
+        return cls(len(file), file.predicted_tokens, *counts, estimated)
 
     @property
     def unknown_share(self) -> float:
@@ -52,7 +55,7 @@ class TokenCounts:
 
     def shown(self) -> str:
         """The size as text."""
-        size = f", {self.text_bytes:,} bytes" if self.text_bytes else ""
+        size = f", {'about ' * self.estimated}{self.text_bytes:,} bytes" if self.text_bytes else ""
         return f"{self.documents:,} document{'s' * (self.documents != 1)}, {self.tokens:,} tokens{size}"
 
     def warnings(self) -> list[str]:
@@ -73,7 +76,8 @@ def causal_lines(metrics: dict[str, float], counts: TokenCounts) -> list[str]:
         return counts.warnings()
     lines = [f"perplexity: {perplexity(loss):.2f} per token"]
     if counts.text_bytes:
-        lines.append(f"bits per byte: {counts.bits_per_byte(loss):.4f}")
+        about = " (about: a part of a token file does not know its bytes)" if counts.estimated else ""
+        lines.append(f"bits per byte: {counts.bits_per_byte(loss):.4f}{about}")
     return lines + counts.warnings()
 
 

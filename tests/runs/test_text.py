@@ -229,6 +229,33 @@ def test_a_corpus_without_documents_for_pairs_is_named_with_the_remedy(config, t
         prepared(run, tmp_path / "tokens")
 
 
+def test_a_text_of_paragraphs_is_refused_for_pairs_and_a_mixed_one_is_reported(config, tmp_path):
+    paragraph = "a long paragraph on a single line , as files of articles have them ."
+    run = config(objective="masked_lm+next_sentence", context=40)
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n\n".join([*[paragraph] * 100, *["one .\ntwo ."] * 2]), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"only \d% of the tokens make pairs.*90 of 9. documents have a single line"):
+        prepared(run, tmp_path / "tokens")
+    corpus.write_text("\n\n".join([paragraph, f"{paragraph}\n{paragraph}"] * 20), encoding="utf-8")
+    _, sources = prepared(run, tmp_path / "tokens")
+    assert any("of the training tokens and" in line and "make pairs of segments" in line for line in sources.lines())
+    corpus.write_text("\n\n".join([f"{paragraph}\n{paragraph}"] * 20), encoding="utf-8")
+    _, sources = prepared(run, tmp_path / "tokens")
+    assert not any("make pairs of segments" in line for line in sources.lines())
+
+
+def test_the_bytes_of_a_part_of_a_token_file_are_marked_as_an_estimate(config, tmp_path):
+    corpus, output = tmp_path / "corpus.txt", tmp_path / "corpus.tokens"
+    command = ["data", "tokenize", str(corpus), "--output", str(output), "--train", "characters"]
+    assert main(command) == 0
+    _, part = prepared(config(corpus=str(output)), tmp_path / "part")
+    assert part.valid_tokens.estimated
+    assert "about" in part.lines()[1]
+    _, whole = prepared(config(corpus=str(output), validation=output), tmp_path / "whole")
+    assert not whole.valid_tokens.estimated
+    assert "about" not in whole.lines()[1]
+
+
 def test_a_line_longer_than_a_row_is_trained_on_in_parts(config, tmp_path):
     (tmp_path / "corpus.txt").write_text("one two three four " * 200)
     for objective in ("causal_lm", "masked_lm"):
