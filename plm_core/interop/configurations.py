@@ -229,7 +229,7 @@ def _read_gpt2(values: Mapping[str, Any]) -> dict[str, Any]:
     embedding, residual = values.get("embd_pdrop", 0.1), values.get("resid_pdrop", 0.1)
     if embedding != residual:
         warnings.warn(
-            f"embd_pdrop {embedding} and resid_pdrop {residual} differ; both become {residual} here, which matters "
+            f"embd_pdrop {embedding!r} and resid_pdrop {residual!r} differ; both become {residual!r} here, which matters "
             "for further training only",
             stacklevel=4,
         )

@@ -42,7 +42,7 @@ def import_folder(folder: Path, output: Path) -> Run:
     """Make a run from a Hugging Face folder: the same weights and tokenizer, in a folder that opens like any run.
 
     Args:
-        folder: in Hugging Face's layout; see :func:`~plm_core.interop.open_folder`.
+        folder: in Hugging Face's layout; see :func:`~plm_core.interop.huggingface.open_folder`.
         output: the folder to make. It appears whole or not at all.
 
     Raises:
