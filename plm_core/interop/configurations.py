@@ -229,8 +229,8 @@ def _read_gpt2(values: Mapping[str, Any]) -> dict[str, Any]:
     embedding, residual = values.get("embd_pdrop", 0.1), values.get("resid_pdrop", 0.1)
     if embedding != residual:
         warnings.warn(
-            f"embd_pdrop {embedding!r} and resid_pdrop {residual!r} differ; both become {residual!r} here, which matters "
-            "for further training only",
+            f"embd_pdrop {embedding!r} and resid_pdrop {residual!r} differ; both become {residual!r} here, which "
+            "matters for further training only",
             stacklevel=4,
         )
     ours: dict[str, Any] = {"hidden_act": _activation(values, "activation_function", "gelu_new")}
