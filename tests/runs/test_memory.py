@@ -103,7 +103,7 @@ def test_plm_info_prints_the_prediction(tmp_path, capsys, monkeypatch):
     path.write_text(f"corpus: storyworld-small-en\noutput: {tmp_path / 'run'}\nmodel: {{hidden_size: 64}}\n")
     assert cli.main(["info", str(path), "batch_size=4", "precision=bf16"]) == 0
     rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert rows["precision"] == "bf16"
+    assert rows["precision"] == "bf16 (as configured)"
     assert "MiB predicted for a step" in rows["memory"]
     assert "activations" in rows["memory"]
     assert cli.main(["info", str(path), "train.optimizer=muon"]) == 0
