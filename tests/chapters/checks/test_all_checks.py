@@ -11,10 +11,11 @@ import pytest
 import plm_chapters.checks
 from plm_chapters.checks.feedback import Check, CheckFailed
 
+PREFIX = "plm_chapters.checks."
 CASES = [
-    pytest.param(check, stage, id=f"{info.name}-{name}-{stage.replace(' ', '_')}")
-    for info in pkgutil.iter_modules(plm_chapters.checks.__path__)
-    for name, check in vars(importlib.import_module(f"plm_chapters.checks.{info.name}")).items()
+    pytest.param(check, stage, id=f"{info.name.removeprefix(PREFIX)}-{name}-{stage.replace(' ', '_')}")
+    for info in pkgutil.walk_packages(plm_chapters.checks.__path__, PREFIX)
+    for name, check in vars(importlib.import_module(info.name)).items()
     if isinstance(check, Check)
     for stage in check.stages
 ]
