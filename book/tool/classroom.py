@@ -26,7 +26,7 @@ Writing exercises for a chapter
    and ``# END PROMPT`` inside a string; it must earn nothing as it stands. At least five questions, all three levels,
    one titled "Predict, then run".
 3. Wrong answers, in ``chapters/exercises/wrong/NN_name.py``: a list ``WRONG`` of dictionaries with the keys
-   ``question`` (its name), ``mistake`` (a few words), ``code`` (what a student would type in the place of the whole
+   ``question`` (its name), ``mistake`` (a few words), ``code`` (what a student would type instead of the whole
    answer cell), ``score`` (the points it earns) and ``message`` (a part of the feedback it must get). Every question
    has at least one, and at least one earns partial marks. ``tests/book/test_classroom.py`` finds the file by its name.
 4. ``python -m book classroom NN_name``, then commit the master, the wrong answers and the student notebook.
