@@ -138,6 +138,8 @@ add_kind("take", "p t", _take)
 add_kind("drop", "p t", _drop)
 add_kind("stow", "p t h", _stow)
 add_kind("hand", "p q t", _hand)
+add_kind("hold", "p t", _nothing)
+add_kind("show", "p q t", _nothing)
 add_kind("carry", "t h", _carry)
 add_kind("tell", "p q t", _tell)
 add_kind("tell_held", "p q t", _tell)
@@ -145,6 +147,8 @@ add_kind("think", "p t", _nothing)
 add_kind("pick", "p k", _count(1))
 add_kind("eat", "p k", _count(-1))
 add_kind("spoil", "p k", _count(-1))
+add_kind("tally", "p", _nothing)
+add_kind("pool", "p q", _nothing)
 
 
 # What the protagonist asks for, and the answers.

@@ -85,6 +85,25 @@ def _drop(state: State) -> list[Event]:
     ]
 
 
+def _hold(state: State) -> list[Event]:
+    """Somebody still has what he or she has held for a while."""
+    rested = state.sentence - REST
+    return [
+        ("hold", (-1 - where, thing))
+        for thing, where in enumerate(state.location[:-1])
+        if where < -1 and state.moved[thing] < rested
+    ]
+
+
+def _show(state: State) -> list[Event]:
+    return [
+        ("show", (-1 - where, r, thing))
+        for thing, where in enumerate(state.location[:-1])
+        if where < -1
+        for r in state.here(-1 - where)
+    ]
+
+
 def _beg(state: State) -> list[Event]:
     at = state.at
     return [
@@ -162,6 +181,13 @@ def _eat(state: State) -> list[Event]:
     return [("eat", (0, k)) for k in (1, 2) if state.count[0] > k]
 
 
+def _tally(state: State) -> list[Event]:
+    """Somebody counts his or her fruit, or two people theirs together."""
+    rich = [p for p, count in enumerate(state.count) if count > 1]
+    pairs = [(p, q) for p in rich for q in state.here(p) if q > p and 0 < state.count[q] <= MOST_FRUIT - state.count[p]]
+    return [*(("tally", (p,)) for p in rich), *(("pool", pair) for pair in pairs)]
+
+
 def _carry(state: State) -> list[Event]:
     if state.carries >= MOST_CARRIES:
         return []
@@ -187,9 +213,9 @@ def _sheltering(state: State) -> list[Event]:
 
 
 GROUPS: tuple[tuple[int, Callable[[State], list[Event]]], ...] = (
-    (4, _go), (2, _wander), (7, _seek), (6, _visit), (3, _take), (10, _stow), (5, _drop), (6, _beg), (6, _ask),
-    (6, _tell), (3, _think), (16, _wrong(_think)), (12, _wrong(_seek)), (2, _pick), (3, _hungry), (2, _eat),
-    (2, _carry), (2, _rain),
+    (4, _go), (2, _wander), (7, _seek), (6, _visit), (8, _take), (12, _stow), (8, _drop), (14, _hold), (14, _show),
+    (8, _beg), (6, _ask), (6, _tell), (3, _think), (24, _wrong(_think)), (16, _wrong(_seek)), (3, _pick), (6, _hungry),
+    (3, _eat), (14, _tally), (2, _carry), (2, _rain),
 )  # fmt: skip
 _CUMULATIVE = list(accumulate(weight for weight, _ in GROUPS))
 

@@ -47,6 +47,14 @@ ACTIONS: dict[str, list[Row]] = {
         (3, "{p} gave the {t} to {q} .", "{p} 把 {t} 给 了 {q} 。"),
         (1, "{p} let {q} have the {t} .", "{p} 把 {t} 让 给 了 {q} 。"),
     ],
+    "hold": [
+        (1, "{p} still had the {t} .", "{p} 手里 还 拿 着 {t} 。"),
+        (1, "the {t} was still with {owner} .", "{t} 还 在 {owner} 手里 。"),
+    ],
+    "show": [
+        (2, "{p} showed {q} the {t} .", "{p} 把 {t} 拿 给 {q} 看 。"),
+        (1, "{p} let {q} look at the {t} .", "{p} 让 {q} 看 了 看 {t} 。"),
+    ],
     "carry": [
         (2, "a THIEF ran off with the {t} and dropped it {h:in} the {h} .",
          "一 THIEF 抢走 了 {t} ， 把 它 丢 在 了 {h} {h:loc} 。"),
@@ -78,6 +86,15 @@ ACTIONS: dict[str, list[Row]] = {
          "{p} 饿 了 ， 吃掉 {k} {f:m} {f:many} ， 留下 {left} {f:m} 。"),
         (1, "{k} {k:fruit} went down well , and {p} had {left} left .",
          "{k} {f:m} {f:many} 下 了 肚 ， {p} 还 剩 {left} {f:m} 。"),
+    ],
+    "tally": [
+        (1, "{p} counted the {f:many} : there were {left} .", "{p} 数 了 数 {f:many} ， 有 {left} {f:m} 。"),
+        (1, "by now {p} had {left} {f:many} .", "到 现在 ， {p} 有 {left} {f:m} {f:many} 了 。"),
+    ],
+    "pool": [
+        (1, "together {p:name} and {q} had {sum} {f:many} .", "{p:name} 和 {q} 一共 有 {sum} {f:m} {f:many} 。"),
+        (1, "{p:name} and {q} counted their {f:many} together : {sum} .",
+         "{p:name} 和 {q} 把 {f:many} 放 在 一起 数 ， 有 {sum} {f:m} 。"),
     ],
     "chat": [
         (2, "{p} and {q} talked for a while .", "{p} 和 {q} 聊 了 一会儿 。"),

@@ -115,6 +115,15 @@ FULL: dict[str, list[Row]] = {
         (1, "{p} passed the {t} on to {q} .", "{p} 把 {t} 转 给 了 {q} 。"),
         (1, "with a smile {p} handed {q} the {t} .", "{p} 微笑 着 把 {t} 递 给 了 {q} 。"),
     ],
+    "hold": [
+        (1, "nobody could get the {t} away from {owner} .", "谁 也 没法 从 {owner} 那里 拿走 {t} 。"),
+    ],
+    "show": [
+        (1, "{p} held the {t} up for {q} to see .", "{p} 举起 {t} 给 {q} 看 。"),
+    ],
+    "tally": [
+        (1, "there were {left} {f:many} in the bag of {p:name} .", "{p:name} 的 包 里 有 {left} {f:m} {f:many} 。"),
+    ],
     "miss": [
         (1, "there was no sign of the {t} .", "那里 连 {t} 的 影子 也 没有 。"),
     ],

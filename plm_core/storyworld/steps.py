@@ -179,8 +179,19 @@ class Compiler:
                 lambda state, args: state.people[-1 - state.believed[args[0]][args[-1]]].forms[language]["name"], -1,
                 "name", "belief", lambda state, args: [("belief", args[0], args[-1])], "people", "name",
             )  # fmt: skip
+        if slot == "owner":
+            return Step(
+                lambda state, args: state.people[-1 - state.location[args[-1]]].forms[language]["name"], -1,
+                "name", "possession", lambda state, args: [("location", args[-1])], "people", "name",
+            )  # fmt: skip
+        said = self.lexicons.numbers[language]
+        if slot == "sum":
+            return Step(
+                lambda state, args: said[state.count[args[0]] + state.count[args[1]]], -1, "", "counting",
+                lambda state, args: [("count", args[0]), ("count", args[1])], "numbers",
+            )  # fmt: skip
         assert slot == "left", slot
-        said, sign, who = self.lexicons.numbers[language], _LEFT[name], 1 if name == "give_fruit" else 0
+        sign, who = _LEFT.get(name, 0), 1 if name == "give_fruit" else 0
         return Step(
             lambda state, args: said[state.count[args[who]] + sign * args[-1]], -1, "", "counting",
             lambda state, args: [("count", args[who])], "numbers",
