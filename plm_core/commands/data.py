@@ -27,7 +27,7 @@ def list_corpora() -> None:
         print(f"{'':<20} terms: {entry.licence}; cite: {entry.citation}")
     print("\nwithout a network\n")
     for name, description in OFFLINE.items():
-        print(f"{name:<20} {description}")
+        print(f"{name:<22} {description}")
 
 
 @app.command
@@ -40,8 +40,9 @@ def get(name: Positional[str]) -> None:
     from plm_core.data.corpus_text import OFFLINE
     from plm_core.data.download import fetch_corpus
     from plm_core.data.registry import corpus
+    from plm_core.runs.stories import is_story_corpus
 
-    if name in OFFLINE:
+    if name in OFFLINE or is_story_corpus(name):
         print(f"{name} is on this machine already: there is nothing to fetch")
         return
     for path in fetch_corpus(corpus(name)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from plm_core.data import datasets
+from plm_core.data import chinese, datasets
 from plm_core.data.corpora import python_documentation
 from plm_core.data.splits import with_blank_lines
 
@@ -18,6 +18,7 @@ PYTHON_DOCUMENTATION = "python-documentation"
 OFFLINE = {
     PYTHON_DOCUMENTATION: "Python's own language reference as prose, 250,000 characters; comes with Python",
     "storyworld-small-en": "stories made by a program whose entropy is known; also -small-zh, -full-en and -full-zh",
+    "storyworld-v1-small-en": "the first version of these stories; also -small-zh, -full-en and -full-zh",
 }
 """What is there without a network, with a line about each."""
 TEXT8_BLOCK = 2**20
@@ -48,6 +49,10 @@ def corpus_blocks(name: str, part: Part) -> Iterable[str]:
             return with_blank_lines(" ".join(sentence.words) for sentence in datasets.conll2002(part))
         case "trec-questions":
             return with_blank_lines(example.text for example in datasets.trec_questions(part))
+        case "python-docs-zh":
+            return with_blank_lines(chinese.documentation_text(part))
+        case "ud-chinese-gsd":
+            return with_blank_lines("".join(words) for words in chinese.segmented_sentences(part))
     raise ValueError(f"unknown corpus {name!r}")
 
 

@@ -14,6 +14,7 @@ from plm_core.distributed import Strategy
 from plm_core.files import parse_yaml, read_yaml
 from plm_core.models.bert import BertConfig
 from plm_core.models.gpt import GptConfig
+from plm_core.runs.stories import StoryConfig, is_story_corpus, named_world
 from plm_core.training.config import TrainConfig
 
 ObjectiveName = Literal["causal_lm", "masked_lm", "masked_lm+next_sentence", "masked_lm+sentence_order"]
@@ -40,6 +41,10 @@ class RunConfig(Config):
     training, validation and `plm evaluate --text`; a token file has its documents already."""
     max_documents: int | None = None
     """How many documents to use; for StoryWorld, which has no end, how many stories to generate (2000 if null)."""
+    stories: StoryConfig = field(default_factory=StoryConfig)
+    """The dials of a StoryWorld: length, people, things and more."""
+    validation_stories: StoryConfig = field(default_factory=StoryConfig)
+    """What is different in the stories for validation: names or combinations that training held out, longer stories."""
     validation: Path | None = None
     """Text or a token file to validate on; if null, the corpus's own validation part, or else a tenth of it."""
     validation_batches: int | None = None
@@ -80,6 +85,25 @@ class RunConfig(Config):
         if "vocab_size" in self.model:
             raise ValueError("RunConfig.model: vocab_size follows from the tokenizer; set the run's vocab_size instead")
         self.model_config(vocab_size=1)
+        self._check_stories()
+
+    def _check_stories(self) -> None:
+        if not self.stories.settings() and not self.validation_stories.settings():
+            return
+        if not is_story_corpus(self.corpus):
+            raise ValueError(
+                f"RunConfig.stories and RunConfig.validation_stories are dials of a StoryWorld, but the corpus is "
+                f"{self.corpus!r}: leave them out, or use a corpus such as storyworld-small-en"
+            )
+        if self.validation is not None and self.validation_stories.settings():
+            raise ValueError(
+                "RunConfig.validation and RunConfig.validation_stories exclude each other: set one of them"
+            )
+        for dials in (self.stories, self.stories.updated(self.validation_stories)):
+            try:
+                named_world(self.corpus, dials)
+            except ValueError as error:
+                raise ValueError(f"RunConfig.stories: {error}") from error
 
     @property
     def is_masked(self) -> bool:

@@ -16,10 +16,9 @@ from plm_core.data.tokenize import TOKENIZER_CHARACTERS, read_text_blocks, sampl
 from plm_core.data.tokenizer_training import train_tokenizer_of_kind, word_tokenizer
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.runs.config import TOKENIZER_KINDS, RunConfig
-from plm_core.storyworld_v1 import EOS, Story, StoryWorld
-from plm_core.storyworld_v1.tasks import story_sentences
+from plm_core.runs.stories import AnyStory, World, is_story_corpus, named_world, story_text, tell
+from plm_core.storyworld import EOS
 
-STORYWORLD = "storyworld-"
 STORIES = 2000
 VALIDATION_STORIES = 200
 
@@ -32,9 +31,9 @@ class Texts:
     """To train on."""
     valid: Documents
     """Held out, for validation."""
-    world: StoryWorld | None = None
+    world: World | None = None
     """The generator, where the text comes from one."""
-    valid_stories: tuple[Story, ...] = ()
+    valid_stories: tuple[AnyStory, ...] = ()
     """The stories behind the validation documents."""
 
     @classmethod
@@ -50,7 +49,7 @@ def load_texts(config: RunConfig) -> Texts:
         FileNotFoundError: neither a known corpus nor a path.
         ValueError: a corpus without enough text to hold some out.
     """
-    if config.corpus.startswith(STORYWORLD):
+    if is_story_corpus(config.corpus):
         return story_texts(config)
     limit = config.max_documents
     if config.corpus in CORPORA:
@@ -99,26 +98,23 @@ def own_documents(config: RunConfig, path: Path) -> Documents:
 
 
 def story_texts(config: RunConfig) -> Texts:
-    """Stories of the world that the corpus names, ``storyworld-SIZE-LANGUAGE``.
+    """Stories of the world that the corpus names; those for validation have other seeds, and may have other dials.
 
     Raises:
-        ValueError: an unknown size or language.
+        ValueError: an unknown world, or dials that it does not have.
     """
-    parts = config.corpus.removeprefix(STORYWORLD).split("-")
-    if len(parts) != 2 or parts[0] not in ("small", "full") or parts[1] not in ("en", "zh"):
-        raise ValueError(f"unknown corpus {config.corpus!r}: StoryWorlds are storyworld-{{small,full}}-{{en,zh}}")
-    world = StoryWorld(parts[0], parts[1])
-    train = world.stories(seed=config.seed, split="train", count=config.max_documents or STORIES)
-    valid = tuple(world.stories(seed=0, split="valid", count=VALIDATION_STORIES))
+    world = named_world(config.corpus, config.stories)
+    train = tell(world, seed=config.seed, split="train", count=config.max_documents or STORIES)
     as_documents = partial(texts_in_memory, config.corpus, rule=config.documents)
     if config.validation is not None:
         return Texts(as_documents(map(story_text, train)), own_documents(config, config.validation), world)
+    valid = tuple(tell(validation_world(config), seed=0, split="valid", count=VALIDATION_STORIES))
     return Texts(as_documents(map(story_text, train)), as_documents(map(story_text, valid)), world, valid)
 
 
-def story_text(story: Story) -> str:
-    """A story as text, one sentence a line."""
-    return "\n".join(story_sentences(story))
+def validation_world(config: RunConfig) -> World:
+    """The world of the stories that a run is validated on."""
+    return named_world(config.corpus, config.stories.updated(config.validation_stories))
 
 
 def train_tokenizer(config: RunConfig, texts: Texts) -> Tokenizer:

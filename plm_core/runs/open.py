@@ -25,7 +25,7 @@ from plm_core.runs.entropy_floor import known_entropy
 from plm_core.runs.folder import CONFIG_FILE, check_run_files, is_run
 from plm_core.runs.hugging_face import NO_CORPUS, opened_folder
 from plm_core.runs.text_report import TokenCounts
-from plm_core.storyworld_v1.entropy import Estimate
+from plm_core.storyworld.entropy import Estimate
 from plm_core.training.checkpoints.directory import BEST, WEIGHTS, newest_checkpoint
 from plm_core.weights import load_weights
 
@@ -56,6 +56,12 @@ class Run:
                 yet.
             ValueError: a part of it was changed or damaged since it was written, or the weights are not finite.
         """
+        if folder.suffix == ".onnx" and folder.is_file():
+            raise ValueError(
+                f"{folder} is an ONNX file, which holds no tokenizer: name the folder of the run that it was exported "
+                f"from. `plm benchmark RUN {folder}` measures it; in Python, plm_core.compression.onnx_model.OnnxModel "
+                "opens it"
+            )
         if is_hugging_face_folder(folder) and not is_run(folder):
             return cls(folder, *opened_folder(folder))
         files = check_run_files(folder)
@@ -100,7 +106,7 @@ class Run:
     @property
     def entropy(self) -> Estimate | None:
         """The lowest loss that any model could have on the validation text, in nats per token, where it is known."""
-        return known_entropy(self.config, self.texts)
+        return known_entropy(self.config, self.texts, self.tokenizer)
 
     def text_metrics(self, path: Path) -> tuple[dict[str, float], TokenCounts]:
         """Losses and metrics on a text, divided into documents as the run's own was, and the size of the text.

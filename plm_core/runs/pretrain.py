@@ -83,7 +83,7 @@ def pretrain(
         if processes.is_main:
             print("".join(f"{line}\n" for line in sources.lines()), end="", flush=True)
         trainer.fit()
-        return make_report(config, texts, sources, trainer, arithmetic) if processes.is_main else None
+        return make_report(config, texts, tokenizer, sources, trainer, arithmetic) if processes.is_main else None
 
 
 def check_start(config: RunConfig, *, resume: bool) -> tuple[RunConfig, bool]:
@@ -162,9 +162,16 @@ def continue_run(config: RunConfig, tokenizer: Tokenizer, trainer: Trainer) -> N
         write_run_files(config.output, run_files(config, tokenizer))
 
 
-def make_report(config: RunConfig, texts: Texts, sources: Sources, trainer: Trainer, arithmetic: Arithmetic) -> Report:
+def make_report(
+    config: RunConfig,
+    texts: Texts,
+    tokenizer: Tokenizer,
+    sources: Sources,
+    trainer: Trainer,
+    arithmetic: Arithmetic,
+) -> Report:
     """The result of a finished run, whose learning curve is drawn."""
-    records, entropy, progress = read_metrics(config.output), known_entropy(config, texts), trainer.progress
+    records, entropy, progress = read_metrics(config.output), known_entropy(config, texts, tokenizer), trainer.progress
     plot_learning_curve(records, config.output / CURVE_FILE, entropy=None if entropy is None else entropy.mean)
     best = next((r for r in records if r["step"] == progress.best_step and "valid/loss" in r), {})
     metrics = {key.removeprefix("valid/"): value for key, value in best.items() if key.startswith("valid/")}

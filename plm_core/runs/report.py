@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from plm_core.runs.text_report import TokenCounts, perplexity
-from plm_core.storyworld_v1.entropy import Estimate
+from plm_core.storyworld.entropy import Estimate
 from plm_core.training.arithmetic import Arithmetic
 
 
