@@ -35,7 +35,7 @@ finn:芬恩 gilbert:吉尔伯特
 BEGINNINGS = """
 al:阿尔 bar:巴尔 bel:贝尔 cal:卡尔 cor:科尔 dar:达尔 del:德尔 dor:多尔 fal:法尔 fen:芬 gal:加尔 gor:戈尔 hal:哈尔
 il:伊尔 jar:贾尔 jol:约尔 kel:凯尔 kir:基尔 lor:洛尔 mal:马尔 mel:梅尔 mor:莫尔 nim:尼姆 nor:诺尔 per:佩尔 quin:奎因
-ral:拉尔 rin:林 ror:罗尔 sal:萨尔 sel:塞尔 tal:塔尔 tem:泰姆 tor:托尔 ul:乌尔 val:瓦尔 wil:威尔 yor:约尔克 zal:扎尔
+ral:拉尔 rin:林 ror:罗尔 sal:萨尔 sel:塞尔 tal:塔尔 tem:泰姆 tor:托尔 ul:乌尔 val:瓦尔 wil:威尔 yor:约克 zal:扎尔
 zor:佐尔
 """
 GIRL_ENDS = "ia:娅 ina:琳娜 ette:蒂 issa:莉莎 ora:朵拉 ene:妮 isa:伊莎 una:尤娜 anda:安黛 inda:琳黛"
@@ -43,7 +43,7 @@ BOY_ENDS = "ic:里克 us:乌斯 ard:阿德 mund:蒙德 ian:利安 win:文 bert:�
 NOT_NAMES = "malice moron melon talon dorian milton walton dalton zorus talus malus falus gorus halus salus"
 
 TABLES["SETTINGS"] = """
-t:in:town:小城:里 i:on:island:小岛:上 w:in:forest:森林:里 m:in:mountains:山区:里 p:in:palace:王宫:里
+t:in:town:小城:里 i:on:island:小岛:上 w:in:forest:森林:里 m:in:mountains:山:里 p:in:palace:王宫:里
 o:at:oasis:绿洲:里 y:in:monastery:修道院:里 n:at:inn:客栈:里 d:on:estate:庄园:里
 """
 
@@ -57,20 +57,20 @@ on:jetty:栈桥:上:ih:o in:camp:营地:里:om:o in:tent:帐篷:里:om:i in:lane
 in:refectory:餐厅:里:y:i in:cloister:回廊:里:y:o in:laundry:洗衣房:里:nd:i in:pantry:储藏室:里:ndc:i
 in:henhouse:鸡舍:里:fd:i in:shed:棚子:里:fvd:i in:paddock:围场:里:fd:o on:ridge:山脊:上:m:o in:valley:山谷:里:mw:o
 in:pasture:牧场:上:mf:o in:quarry:采石场:里:m:o at:bazaar:集市:上:o:o in:plantation:种植园:里:io:og
-in:hut:茅屋:里:wiom:i in:watchtower:瞭望塔:里:wci:i on:shore:海岸:上:ih:o in:taproom:酒馆:里:n:i in:yard:后院:里:n:og
-in:plot:小园子:里:y:og in:dovecote:鸽舍:里:dc:i in:smithy:铁匠铺:里:vt:i
+in:hut:茅屋:里:wiom:i in:watchtower:瞭望塔:里:wci:i on:shore:沙滩:上:ih:o in:taproom:酒馆:里:n:i in:yard:后院:里:n:og
+in:plot:菜园:里:y:og in:dovecote:鸽舍:里:dc:i in:smithy:铁匠铺:里:vt:i
 """
 
 TABLES["THINGS"] = """
 apron:围裙:条:* axe:斧子:把:* bag:袋子:个:* bell:铃铛:个:* belt:皮带:条:* blanket:毯子:条:* bonnet:软帽:顶:*
 boot:靴子:只:* bottle:瓶子:个:* bow:弓:张:* bowl:碗:个:* box:盒子:个:* bracelet:手镯:个:* brush:刷子:把:*
-candle:蜡烛:根:* cane:手杖:根:* cap:便帽:顶:* card:卡片:张:* chain:链子:条:* cloak:斗篷:件:* clock:小钟:个:*
+candle:蜡烛:根:* cane:手杖:根:* cap:鸭舌帽:顶:* card:卡片:张:* chain:链子:条:* cloak:斗篷:件:* clock:小钟:座:*
 coat:外套:件:* comb:梳子:把:* compass:指南针:个:* cushion:垫子:个:* earring:耳环:只:* envelope:信封:个:* fan:扇子:把:*
 feather:羽毛:根:* flag:旗子:面:* flask:水壶:个:* fork:叉子:把:* funnel:漏斗:个:* glove:手套:只:* goblet:高脚杯:个:*
 hammer:锤子:把:* handkerchief:手帕:块:* helmet:头盔:顶:* hook:钩子:个:* horn:号角:支:* horseshoe:马蹄铁:块:*
 jar:罐子:个:* jug:水罐:个:* kettle:烧水壶:把:* ladle:长勺:把:* lantern:灯笼:盏:* lock:锁:把:* magnet:磁铁:块:*
 mask:面具:副:* mirror:镜子:面:* mitten:棉手套:只:* mug:马克杯:个:* nail:钉子:根:* napkin:餐巾:条:* necklace:项链:条:*
-needle:针:根:* notebook:笔记本:本:* oar:船桨:支:* paintbrush:画笔:支:* pan:平底锅:口:* pen:钢笔:支:* pencil:铅笔:支:*
+needle:针:根:* notebook:笔记本:个:* oar:船桨:支:* paintbrush:画笔:支:* pan:平底锅:口:* pen:钢笔:支:* pencil:铅笔:支:*
 pillow:枕头:个:* pipe:烟斗:个:* plate:盘子:个:* pot:锅:口:* pouch:小包:个:* purse:钱包:个:* puzzle:拼图:幅:*
 quilt:被子:床:* rake:耙子:把:* rug:小地毯:块:* ruler:尺子:把:* sack:麻袋:个:* saddle:马鞍:副:* sandal:凉鞋:只:*
 saucer:茶碟:个:* saw:锯子:把:* scarf:围巾:条:* shawl:披肩:条:* shell:贝壳:个:* shirt:衬衫:件:* shoe:鞋:只:*
@@ -80,19 +80,19 @@ teapot:茶壶:把:* telescope:望远镜:架:* thimble:顶针:枚:* tile:瓷砖:�
 trumpet:小号:支:* vase:花瓶:个:* veil:面纱:块:* vest:背心:件:* violin:小提琴:把:* wallet:皮夹:个:* wand:魔杖:根:*
 watch:手表:块:* wheel:轮子:个:* whip:鞭子:条:* whistle:哨子:个:* wig:假发:顶:* picture:画:幅:* photograph:照片:张:*
 newspaper:报纸:份:* magazine:杂志:本:* dictionary:字典:本:* calendar:日历:本:* atlas:地图册:本:* accordion:手风琴:架:*
-inkwell:墨水瓶:个:* cup:杯子:个:* knife:刀:把:* toy:玩具:个:* skate:冰鞋:只:* sledge:雪橇:个:*
+inkwell:墨水瓶:个:* cup:杯子:个:* knife:刀:把:* toy:玩具:个:* skate:冰鞋:只:* sledge:雪橇:架:*
 """
 
 TABLES["SECRETS"] = """
-jewel:宝石:颗:* crown:王冠:顶:* scroll:卷轴:卷:* diamond:钻石:颗:* medal:奖章:枚:* statue:雕像:尊:*
-manuscript:手稿:份:* amulet:护身符:个:* emerald:祖母绿:块:* idol:神像:尊:* dagger:匕首:把:* chalice:圣杯:只:*
+jewel:宝石:颗:* crown:王冠:顶:* scroll:卷轴:个:* diamond:钻石:颗:* medal:奖章:枚:* statue:雕像:尊:*
+manuscript:手稿:份:* amulet:护身符:个:* emerald:祖母绿:颗:* idol:神像:尊:* dagger:匕首:把:* chalice:圣杯:只:*
 brooch:胸针:枚:* passport:护照:本:* contract:契约:份:* sapphire:蓝宝石:颗:* potion:药水:瓶:* casket:首饰盒:个:*
 pearl:珍珠:颗:* treasure:宝物:件:* testament:遗嘱:份:*
 """
 
 TABLES["FRUITS"] = """
 cherry:樱桃:颗 peach:桃子:个 apricot:杏子:颗 fig:无花果:个 lemon:柠檬:个 orange:橙子:个 lime:青柠:个 mango:芒果:个
-banana:香蕉:根 coconut:椰子:个 walnut:核桃:颗 chestnut:栗子:颗 hazelnut:榛子:颗 almond:杏仁:颗 strawberry:草莓:颗
+banana:香蕉:根 coconut:椰子:个 walnut:核桃:颗 chestnut:栗子:颗 hazelnut:榛子:颗 almond:扁桃:颗 strawberry:草莓:颗
 raspberry:树莓:颗 blackberry:黑莓:颗 blueberry:蓝莓:颗 gooseberry:醋栗:颗 olive:橄榄:颗 date:椰枣:颗 mulberry:桑葚:颗
 """
 
@@ -109,7 +109,7 @@ pig:头:猪 sheep:只:绵羊 goose:只:鹅 mouse:只:老鼠 rabbit:只:兔子 do
 crow:只:乌鸦 parrot:只:鹦鹉 hedgehog:只:刺猬
 """
 
-TABLES["PROUD"] = "satisfied:满意 triumphant:扬扬得意 elated:兴奋 jubilant:欢喜"
-TABLES["GRATEFUL"] = "touched:感动 obliged:过意不去"
+TABLES["PROUD"] = "satisfied:满意 triumphant:神气 elated:兴奋 jubilant:欢喜"
+TABLES["GRATEFUL"] = "touched:动容 obliged:领情"
 TABLES["SAD"] = "gloomy:忧郁 unhappy:伤心 heartbroken:心痛 downcast:沮丧 miserable:痛苦 discouraged:气馁"
-TABLES["ANGRY"] = "furious:愤怒 annoyed:气恼 irritated:烦躁 indignant:气愤 resentful:怨恨 bitter:恼怒"
+TABLES["ANGRY"] = "furious:愤怒 annoyed:气恼 irritated:烦躁 indignant:气愤 resentful:不满 bitter:恼怒"

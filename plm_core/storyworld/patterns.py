@@ -189,7 +189,7 @@ def introductions(kind: Kind) -> list[Row]:
     return [
         (2, "one morning {x:in} the {x} , " + told, "一天 早上 ， {x} {x:loc} 很 安静 ： " + told_zh),
         (1, "it was a sunny morning {x:in} the {x} : " + told, "早上 ， {x} {x:loc} 阳光 明媚 ： " + told_zh),
-        (1, "the day began {x:in} the {x} : " + told, "新 的 一天 在 {x} {x:loc} 开始 了 ： " + told_zh),
+        (1, "the day began {x:in} the {x} : " + told, "{x} {x:loc} 迎来 了 新 的 一天 ： " + told_zh),
     ]
 
 

@@ -15,21 +15,21 @@ ACTIONS: dict[str, list[Row]] = {
     "seek": [
         (2, "{p} GO to the {bel} to get the {t} .", "{p} 去 {bel} 拿 {t} 。"),
         (1, "{p} thought that the {t} was {bel:in} the {bel} and GO there .",
-         "{p} 以为 {t} 在 {bel} {bel:loc} ， 就 去 了 那里 。"),
-        (1, "because {p} wanted the {t} , {p:he} GO to the {bel} .", "因为 {p} 想要 {t} ， {p:he} 就 去 了 {bel} 。"),
+         "{p} 觉得 {t} 应该 在 {bel} {bel:loc} ， 就 去 了 那里 。"),
+        (1, "because {p} wanted the {t} , {p:he} GO to the {bel} .", "{p} 想 拿到 {t} ， 就 去 了 {bel} 。"),
     ],
     "visit": [
         (2, "{p} GO to the {bel} to see {q} .", "{p} 去 {bel} 找 {q} 。"),
         (1, "{p} thought that {q} was {bel:in} the {bel} and GO there .",
-         "{p} 以为 {q} 在 {bel} {bel:loc} ， 就 去 了 那里 。"),
+         "{p} 觉得 {q} 应该 在 {bel} {bel:loc} ， 就 去 了 那里 。"),
         (1, "{p} wanted to see {q} and GO to the {bel} .", "{p} 想 见 {q} ， 就 去 了 {bel} 。"),
     ],
     "take": [
         (3, "{p} picked up the {t} .", "{p} 拿起 了 {t} 。"),
-        (1, "{p} saw the {t} {at:in} the {at} and took it .", "{p} 看见 {at} {at:loc} 的 {t} ， 把 它 拿走 了 。"),
+        (1, "{p} saw the {t} {at:in} the {at} and took it .", "{p} 看见 {at} {at:loc} 的 {t} ， 就 拿走 了 。"),
         (2, "meanwhile {p} took the {t} that lay {at:in} the {at} .",
          "这时候 ， {p} 拿走 了 {at} {at:loc} 的 {t} 。", "apart"),
-        (1, "{p} found the {t} and took it along .", "{p} 发现 了 {t} ， 带 在 身上 。"),
+        (1, "{p} found the {t} and took it along .", "{p} 发现 了 {t} ， 就 带 在 了 身上 。"),
     ],
     "drop": [
         (2, "{p} put the {t} down {at:in} the {at} .", "{p} 把 {t} 放 在 了 {at} {at:loc} 。"),
@@ -38,10 +38,12 @@ ACTIONS: dict[str, list[Row]] = {
         (1, "{p} laid the {t} aside {at:in} the {at} .", "{p} 把 {t} 搁 在 了 {at} {at:loc} 。"),
     ],
     "stow": [
-        (2, "{p} took the {t} to the {h} and left it there .", "{p} 把 {t} 拿到 {h} ， 留 在 了 那里 。"),
-        (1, "{p} tidied up and put the {t} {h:in} the {h} .", "{p} 收拾 东西 ， 把 {t} 放 到 了 {h} {h:loc} 。"),
-        (1, "{p} found a better place for the {t} : the {h} .", "{p} 给 {t} 找 了 个 更 好 的 地方 ： {h} 。"),
-        (2, "meanwhile {p} moved the {t} to the {h} .", "这时候 ， {p} 把 {t} 搬 到 了 {h} 。", "apart"),
+        (2, "{p} took the {t} to the {h} and left it there .", "{p} 把 {t} 拿到 {h} {h:loc} 放 下 了 。"),
+        (1, "{p} tidied up and put the {t} {h:in} the {h} .",
+         "{p} 收拾 东西 的 时候 ， 把 {t} 放 到 了 {h} {h:loc} 。"),
+        (1, "{p} found a better place for the {t} : the {h} .",
+         "{p} 觉得 {t} 放 在 {h} {h:loc} 更 好 ， 就 拿 了 过去 。"),
+        (2, "meanwhile {p} moved the {t} to the {h} .", "这时候 ， {p} 把 {t} 拿到 了 {h} {h:loc} 。", "apart"),
     ],
     "hand": [
         (3, "{p} gave the {t} to {q} .", "{p} 把 {t} 给 了 {q} 。"),
@@ -57,8 +59,8 @@ ACTIONS: dict[str, list[Row]] = {
     ],
     "carry": [
         (2, "a THIEF ran off with the {t} and dropped it {h:in} the {h} .",
-         "一 THIEF 抢走 了 {t} ， 把 它 丢 在 了 {h} {h:loc} 。"),
-        (1, "a THIEF stole the {t} and carried it to the {h} .", "一 THIEF 偷走 了 {t} ， 带 到 了 {h} 。"),
+         "一 THIEF 抢走 了 {t} ， 丢 在 了 {h} {h:loc} 。"),
+        (1, "a THIEF stole the {t} and carried it to the {h} .", "一 THIEF 偷走 了 {t} ， 带 到 了 {h} {h:loc} 。"),
     ],
     "tell": [
         (2, "{p} told {q} that the {t} was {bel:in} the {bel} .", "{p} 告诉 {q} ， {t} 在 {bel} {bel:loc} 。"),
@@ -68,7 +70,8 @@ ACTIONS: dict[str, list[Row]] = {
         (1, "{p} told {q} that {holder} had the {t} .", "{p} 告诉 {q} ， {t} 在 {holder} 手里 。"),
     ],
     "think": [
-        (2, "{p} thought that the {t} was still {bel:in} the {bel} .", "{p} 以为 {t} 还 在 {bel} {bel:loc} 。"),
+        (1, "{p} was thinking of the {t} {bel:in} the {bel} .", "{p} 心里 想 着 {bel} {bel:loc} 的 {t} 。"),
+        (2, "{p} thought that the {t} was still {bel:in} the {bel} .", "{p} 觉得 {t} 还 在 {bel} {bel:loc} 。"),
         (1, "{p} remembered the {t} {bel:in} the {bel} .", "{p} 想起 了 {bel} {bel:loc} 的 {t} 。"),
     ],
     "pick": [
@@ -76,25 +79,25 @@ ACTIONS: dict[str, list[Row]] = {
         (2, "{p} picked {k} {k:fruit} and now had {left} .",
          "{p} 摘 了 {k} {f:m} {f:many} ， 现在 有 {left} {f:m} 了 。", "more"),
         (1, "{at:in} the {at} , {p} found {k} {k:fruit} , which made {left} .",
-         "在 {at} {at:loc} ， {p} 找到 了 {k} {f:m} {f:many} ， 一共 有 {left} {f:m} 。", "more"),
+         "{p} 在 {at} {at:loc} 又 找到 {k} {f:m} {f:many} ， 一共 有 {left} {f:m} 了 。", "more"),
         (1, "{p} added {k} {k:fruit} , so there were {left} .",
          "{p} 又 添 了 {k} {f:m} {f:many} ， 这样 就 有 {left} {f:m} 了 。", "more"),
     ],
     "eat": [
         (2, "{p} ate {k} {k:fruit} and had {left} left .", "{p} 吃 了 {k} {f:m} {f:many} ， 还 剩 {left} {f:m} 。"),
         (1, "{p} was hungry , ate {k} {k:fruit} and kept {left} .",
-         "{p} 饿 了 ， 吃掉 {k} {f:m} {f:many} ， 留下 {left} {f:m} 。"),
+         "{p} 饿 了 ， 吃掉 了 {k} {f:m} {f:many} ， 留下 {left} {f:m} 。"),
         (1, "{k} {k:fruit} went down well , and {p} had {left} left .",
          "{k} {f:m} {f:many} 下 了 肚 ， {p} 还 剩 {left} {f:m} 。"),
     ],
     "tally": [
         (1, "{p} counted the {f:many} : there were {left} .", "{p} 数 了 数 {f:many} ， 有 {left} {f:m} 。"),
-        (1, "by now {p} had {left} {f:many} .", "到 现在 ， {p} 有 {left} {f:m} {f:many} 了 。"),
+        (1, "by now {p} had {left} {f:many} .", "{p} 现在 有 {left} {f:m} {f:many} 。"),
     ],
     "pool": [
         (1, "together {p:name} and {q} had {sum} {f:many} .", "{p:name} 和 {q} 一共 有 {sum} {f:m} {f:many} 。"),
         (1, "{p:name} and {q} counted their {f:many} together : {sum} .",
-         "{p:name} 和 {q} 把 {f:many} 放 在 一起 数 ， 有 {sum} {f:m} 。"),
+         "{p:name} 和 {q} 把 {f:many} 放 在 一起 数 了 数 ， 有 {sum} {f:m} 。"),
     ],
     "chat": [
         (2, "{p} and {q} talked for a while .", "{p} 和 {q} 聊 了 一会儿 。"),
@@ -106,13 +109,13 @@ ACTIONS: dict[str, list[Row]] = {
         (1, "{p} had not eaten anything that day .", "{p} 这 天 还 没 吃 过 东西 。"),
     ],
     "fetch": [
-        (2, "so {p} GO to the {f_at} for some {f:many} .", "于是 {p} GO {f_at} 摘 {f:many} 。"),
+        (2, "so {p} GO to the {f_at} for some {f:many} .", "于是 {p} 去 {f_at} {f_at:loc} 摘 {f:many} 。"),
         (1, "{p} had seen ripe {f:many} {f_at:in} the {f_at} and GO there .",
          "{p} 知道 {f_at} {f_at:loc} 有 {f:many} ， 就 去 了 那里 。"),
     ],
     "rain": [
         (2, "suddenly it began to rain .", "忽然 下 起 了 雨 。"),
-        (1, "dark clouds came up , and it rained .", "乌云 来 了 ， 下 起 了 雨 。"),
+        (1, "dark clouds came up , and it rained .", "天上 乌云 密布 ， 下 起 了 雨 。"),
     ],
     "shelter": [
         (2, "{p} did not want to get wet and ran to the {h} .", "{p} 不 想 淋湿 ， 跑 进 了 {h} 。"),
@@ -122,7 +125,7 @@ ACTIONS: dict[str, list[Row]] = {
         (2, "{q} was hungry , so {p} gave {q:him} {k} {k:fruit} and kept {left} .",
          "{q} 饿 了 ， {p} 就 给 了 {q:him} {k} {f:m} {f:many} ， 自己 留下 {left} {f:m} 。"),
         (1, "{p} let {q} have {k} {k:fruit} , which left {left} .",
-         "{p} 让 给 {q} {k} {f:m} {f:many} ， 现在 还 有 {left} {f:m} 。"),
+         "{p} 分 给 {q} {k} {f:m} {f:many} ， 自己 还 有 {left} {f:m} 。"),
     ],
     "miss_held": [
         (2, "but {q} already had the {t} .", "可是 {t} 已经 在 {q} 手里 了 。"),
@@ -139,32 +142,33 @@ ACTIONS: dict[str, list[Row]] = {
 TURNS: dict[str, list[Row]] = {
     "grab": [
         (1, "just then {p} came along and took the {t} before {q:his} eyes .",
-         "就 在 这时 ， {p} 过来 ， 当 着 {q:him} 的 面 拿走 了 {t} 。"),
+         "就 在 这时 ， {p} 走 过来 ， 当 着 {q:him} 的 面 拿走 了 {t} 。"),
         (1, "before {q:name} could take the {t} , {p} rushed in and took it .",
-         "{q:name} 还 没 拿到 {t} ， {p} 就 冲 过来 拿走 了 。"),
+         "{q:name} 还 没 拿到 {t} ， {p} 就 冲 过来 抢先 拿走 了 。"),
     ],
     "bring": [
-        (1, "{p} had noticed everything and brought {q} the {t} .", "{p} 都 看 在 眼里 ， 把 {t} 拿来 给 了 {q} 。"),
-        (1, "then {p} came to help and brought {q} the {t} .", "后来 {p} 来 帮忙 ， 给 {q} 带来 了 {t} 。"),
+        (1, "{p} had noticed everything and brought {q} the {t} .",
+         "这 一切 {p} 都 看 在 眼里 ， 把 {t} 拿来 给 了 {q} 。"),
+        (1, "then {p} came to help and brought {q} the {t} .", "后来 {p} 赶来 帮忙 ， 把 {t} 交 到 了 {q} 手里 。"),
     ],
     "aid_wrap": [
-        (1, "{p} came and helped {q} to clean the {t} .", "{p} 过来 帮 {q} 把 {t} 擦 干净 。"),
+        (1, "{p} came and helped {q} to clean the {t} .", "{p} 过来 帮 {q} 把 {t} 擦 干净 了 。"),
         (1, "{p} came with a ribbon for the {t} that {q} carried .", "{p} 拿来 一 条 丝带 ， 系 在 {q} 的 {t} 上 。"),
     ],
     "aid_pack": [
-        (1, "{p} came and gave {q} a cake for supper .", "{p} 过来 给 了 {q} 一 块 晚饭 吃 的 蛋糕 。"),
-        (1, "{p} came and helped {q} to bake a cake .", "{p} 过来 帮 {q} 做 了 一 块 蛋糕 。"),
+        (1, "{p} came and gave {q} a cake for supper .", "{p} 过来 给 了 {q} 一 个 蛋糕 当 晚饭 。"),
+        (1, "{p} came and helped {q} to bake a cake .", "{p} 过来 帮 {q} 烤 了 一 个 蛋糕 。"),
     ],
     "come_tell": [
         (1, "{p} came to help and told {q} that the {t} was {bel:in} the {bel} .",
          "{p} 来 帮忙 ， 告诉 {q} ， {t} 在 {bel} {bel:loc} 。"),
         (1, "{p} felt sorry for {q} and gave the hiding place away : it was the {bel} .",
-         "{p} 可怜 {q} ， 就 说出 了 藏 东西 的 地方 ： 是 {bel} 。"),
+         "{p} 可怜 {q} ， 就 告诉 {q:him} 东西 藏 在 {bel} {bel:loc} 。"),
     ],
     "luck": [
         (1, "at last {p} found the {t} {t:in} the {t:at} .", "{p} 终于 在 {t:at} {t:loc} 找到 了 {t} 。"),
         (1, "at last {p} came upon the {t} {t:in} the {t:at} .",
-         "{p} 最后 在 {t:at} {t:loc} 碰巧 看见 了 {t} ， 就 拿走 了 。"),
+         "最后 ， {p} 碰巧 在 {t:at} {t:loc} 看见 了 {t} ， 就 拿走 了 。"),
     ],
     "search": [
         (2, "{p} searched the {at} , but found nothing .", "{p} 找遍 了 {at} ， 什么 也 没 找到 。"),
@@ -174,25 +178,25 @@ TURNS: dict[str, list[Row]] = {
     "find": [
         (1, "{p} searched the {at} and found the {t} .", "{p} 找遍 了 {at} ， 终于 找到 了 {t} 。"),
         (1, "{p} looked everywhere {at:in} the {at} , and there was the {t} .",
-         "{p} 在 {at} {at:loc} 到处 找 ， 发现 了 {t} 。"),
+         "{p} 在 {at} {at:loc} 到处 找 ， 总算 找到 了 {t} 。"),
     ],
     "miss": [
         (2, "but the {t} was not there .", "可是 {t} 不 在 那里 。"),
-        (1, "{p} looked for the {t} , but it was gone .", "{p} 找 {t} ， 可是 它 不见 了 。"),
+        (1, "{p} looked for the {t} , but it was gone .", "{p} 来 找 {t} ， 可是 {t} 已经 不见 了 。"),
     ],
     "miss_person": [
         (2, "but {q} was not there .", "可是 {q} 不 在 那里 。"),
-        (1, "{p} looked for {q} , but in vain .", "{p} 找 {q} ， 却 没 找到 。"),
+        (1, "{p} looked for {q} , but in vain .", "{p} 到处 找 {q} ， 却 没 找到 。"),
     ],
     "miss_unnamed": [
-        (2, "{p} looked around , but in vain .", "{p} 四处 看 了 看 ， 却 白 来 了 一 趟 。"),
+        (2, "{p} looked around , but in vain .", "{p} 四处 看 了 看 ， 白 跑 了 一 趟 。"),
         (1, "{p} shook {p:his} head in surprise .", "{p} 吃惊 地 摇 了 摇 头 。"),
     ],
     "give_up": [
-        (2, "it was getting late , and {p} gave up .", "天 晚 了 ， {p} 放弃 了 。"),
+        (2, "it was getting late , and {p} gave up .", "时候 不 早 了 ， {p} 放弃 了 。"),
         (1, "{p} lost heart and did not try any more .", "{p} 灰心 了 ， 不 想 再 试 了 。"),
         (1, "{p} had tried for so long , and now {p:he} went home .",
-         "{p} 努力 了 这么 久 ， 最后 还是 放弃 回 家 了 。"),
+         "{p} 忙 了 这么 久 ， 最后 还是 回 家 了 。"),
         (1, "{p} was tired and decided to let it be .", "{p} 累 了 ， 决定 算 了 。"),
     ],
 }  # fmt: skip

@@ -9,23 +9,23 @@ INTRODUCTION: dict[str, list[Row]] = {
         (3, "{f:many} grew {h:in} the {h} , and {t:a} {t} lay {g:in} the {g} .",
          "{h} {h:loc} 长 着 {f:many} ， {g} {g:loc} 放 着 一 {t:m} {t} 。"),
         (1, "there were ripe {f:many} {h:in} the {h} , and somebody had left {t:a} {t} {g:in} the {g} .",
-         "{h} {h:loc} 的 {f:many} 熟 了 ， 有 人 把 一 {t:m} {t} 忘 在 {g} {g:loc} 。"),
+         "{h} {h:loc} 的 {f:many} 熟 了 ， 不 知 谁 把 一 {t:m} {t} 忘 在 了 {g} {g:loc} 。"),
         (1, "{f:many} were ripe {h:in} the {h} , and {t:a} {t} had been forgotten {g:in} the {g} .",
-         "{h} {h:loc} 的 {f:many} 正 好 吃 ， 一 {t:m} {t} 被 忘 在 了 {g} {g:loc} 。"),
+         "{h} {h:loc} 的 {f:many} 都 熟透 了 ， {g} {g:loc} 有 人 落下 了 一 {t:m} {t} 。"),
     ],
     "lie": [
         (3, "there was also {t:a} {t} {g:in} the {g} .", "{g} {g:loc} 还 有 一 {t:m} {t} 。"),
-        (1, "somebody had put {t:a} {t} {g:in} the {g} .", "有 人 把 一 {t:m} {t} 放 在 {g} {g:loc} 。"),
+        (1, "somebody had put {t:a} {t} {g:in} the {g} .", "有 人 在 {g} {g:loc} 放 了 一 {t:m} {t} 。"),
     ],
     "lie_two": [
         (3, "there was {t:a} {t} {g:in} the {g} , and {u:a} {u} {h:in} the {h} .",
          "{g} {g:loc} 有 一 {t:m} {t} ， {h} {h:loc} 有 一 {u:m} {u} 。"),
         (1, "people had seen {t:a} {t} {g:in} the {g} and {u:a} {u} {h:in} the {h} .",
-         "有 人 见 过 {g} {g:loc} 的 一 {t:m} {t} 和 {h} {h:loc} 的 一 {u:m} {u} 。"),
+         "有 人 在 {g} {g:loc} 见 过 一 {t:m} {t} ， 在 {h} {h:loc} 见 过 一 {u:m} {u} 。"),
     ],
     "hide": [
         (3, "there was {t:a} {t} {g:in} the {g} , and only {q} knew of {s:a} {s} hidden {h:in} the {h} .",
-         "{g} {g:loc} 有 一 {t:m} {t} ， {h} {h:loc} 还 藏 着 一 {s:m} {s} ， 只有 {q} 知道 。"),
+         "{g} {g:loc} 有 一 {t:m} {t} ， {h} {h:loc} 藏 着 一 {s:m} {s} ， 这 事 只有 {q} 知道 。"),
         (1, "everybody had seen {t:a} {t} {g:in} the {g} , but only {q} knew of {s:a} {s} hidden {h:in} the {h} .",
          "大家 都 知道 {g} {g:loc} 有 一 {t:m} {t} ， 可是 只有 {q} 知道 {h} {h:loc} 藏 着 一 {s:m} {s} 。"),
     ],
@@ -43,12 +43,13 @@ GOALS: dict[str, list[Row]] = {
     ],
     "want_meet": [
         (2, "{p} wanted to have supper with {q} {h:in} the {h} .", "{p} 想 和 {q} 一起 在 {h} {h:loc} 吃 晚饭 。"),
-        (1, "{p} dreamed of a supper {h:in} the {h} with {q} .", "{p} 盼 着 在 {h} {h:loc} 和 {q} 吃 一 顿 晚饭 。"),
+        (1, "{p} dreamed of a supper {h:in} the {h} with {q} .",
+         "{p} 盼 着 和 {q} 在 {h} {h:loc} 好好 吃 一 顿 晚饭 。"),
     ],
     "want_find": [
-        (2, "{p} wanted to find out where the {s} was hidden .", "{p} 想 弄清 那 {s:m} {s} 藏 在 哪里 。"),
+        (2, "{p} wanted to find out where the {s} was hidden .", "{p} 想 弄清楚 那 {s:m} {s} 藏 在 哪里 。"),
         (1, "{p} had heard of the {s} and wanted to know where it was .",
-         "{p} 听说 了 那 {s:m} {s} ， 想 知道 它 在 哪里 。"),
+         "{p} 听说 了 那 {s:m} {s} 的 事 ， 很 想 知道 藏 在 哪里 。"),
     ],
     "want_gather": [
         (2, "{p} wanted to collect {n} {f:many} .", "{p} 想 攒 {n} {f:m} {f:many} 。"),
@@ -62,7 +63,7 @@ GOALS: dict[str, list[Row]] = {
         (1, "{p} kept a wish to {p:self} .", "{p} 心里 藏 着 一 个 愿望 。"),
     ],
     "reveal_have": [
-        (1, "all day long , {p} had wanted to have the {t} .", "原来 ， {p} 一直 想要 的 是 那 {t:m} {t} 。"),
+        (1, "all day long , {p} had wanted to have the {t} .", "原来 ， {p} 一直 想要 的 就 是 那 {t:m} {t} 。"),
     ],
     "reveal_bring": [
         (1, "all day long , {p} had wanted to bring the {t} to {q} .", "原来 ， {p} 一直 想 把 {t} 拿 给 {q} 。"),
@@ -73,7 +74,7 @@ GOALS: dict[str, list[Row]] = {
     ],
     "reveal_find": [
         (1, "all day long , {p} had wanted to find out where the {s} was hidden .",
-         "原来 ， {p} 一直 想 弄清 那 {s:m} {s} 藏 在 哪里 。"),
+         "原来 ， {p} 一直 想 弄清楚 那 {s:m} {s} 藏 在 哪里 。"),
     ],
     "reveal_gather": [
         (1, "all day long , {p} had wanted to collect {n} {f:many} .", "原来 ， {p} 一直 想 攒 {n} {f:m} {f:many} 。"),

@@ -7,22 +7,22 @@ from plm_core.storyworld.notation import Row
 FULL: dict[str, list[Row]] = {
     "grow": [
         (1, "the {f:many} {h:in} the {h} were better than ever , and {t:a} {t} was lying {g:in} the {g} .",
-         "{h} {h:loc} 的 {f:many} 长 得 特别 好 ， {g} {g:loc} 丢 着 一 {t:m} {t} 。"),
+         "{h} {h:loc} 的 {f:many} 长 得 特别 好 ， {g} {g:loc} 扔 着 一 {t:m} {t} 。"),
     ],
     "lie": [
         (1, "nobody knew whose {t} it was that lay {g:in} the {g} .",
-         "{g} {g:loc} 的 一 {t:m} {t} 不 知道 是 谁 的 。"),
-        (1, "{t:a} {t} could be seen {g:in} the {g} .", "{g} {g:loc} 看得见 一 {t:m} {t} 。"),
+         "{g} {g:loc} 有 一 {t:m} {t} ， 不 知道 是 谁 的 。"),
+        (1, "{t:a} {t} could be seen {g:in} the {g} .", "在 {g} {g:loc} 可以 看到 一 {t:m} {t} 。"),
     ],
     "go": [
         (1, "soon {p} was on the way to the {h} .", "不久 ， {p} 就 往 {h} 去 了 。"),
-        (1, "{p} turned up {h:in} the {h} .", "{p} 出现 在 了 {h} {h:loc} 。"),
-        (1, "without a word {p} GO to the {h} .", "一 句 话 没 说 ， {p} GO {h} 。"),
+        (1, "{p} turned up {h:in} the {h} .", "{p} 来到 了 {h} {h:loc} 。"),
+        (1, "without a word {p} GO to the {h} .", "{p} 一 句 话 也 没 说 就 GO {h} 。"),
         (1, "after some thought {p} chose the {h} .", "{p} 想 了 想 ， 去 了 {h} 。"),
     ],
     "take": [
-        (1, "{p} could not leave the {t} lying there and took it .", "{p} 不 忍心 丢下 {t} ， 就 拿走 了 。"),
-        (1, "{p} put the {t} into {p:his} bag .", "{p} 把 {t} 放 进 了 自己 的 包 里 。"),
+        (1, "{p} could not leave the {t} lying there and took it .", "{p} 舍不得 把 {t} 丢 在 那里 ， 就 拿走 了 。"),
+        (1, "{p} put the {t} into {p:his} bag .", "{p} 把 {t} 收 了 起来 。"),
     ],
     "seek": [
         (1, "{p} needed the {t} and looked for it {bel:in} the {bel} .",
@@ -37,19 +37,19 @@ FULL: dict[str, list[Row]] = {
     "pick": [
         (1, "{p} helped {p:self} to {k} {k:fruit} .", "{p} 自己 摘 了 {k} {f:m} {f:many} 。", "first"),
         (1, "{k} {k:fruit} went into the bag of {p} , which now held {left} .",
-         "{k} {f:m} {f:many} 装 进 了 {p} 的 包 ， 现在 包 里 有 {left} {f:m} 。", "more"),
+         "{p} 又 往 包 里 装 了 {k} {f:m} {f:many} ， 现在 包 里 有 {left} {f:m} 了 。", "more"),
     ],
     "beg": [
         (1, "{p} said to {q} : please let me have the {t} .", "{p} 对 {q} 说 ： 请 把 {t} 给 我 吧 。"),
-        (1, "{p} wanted to know whether {q} could spare the {t} .", "{p} 问 {q} 能 不 能 把 {t} 让 出来 。"),
+        (1, "{p} wanted to know whether {q} could spare the {t} .", "{p} 问 {q} 能 不 能 把 {t} 让 给 自己 。"),
     ],
     "ask": [
-        (1, "{p} hoped that {q} had seen the {t} and asked .", "{p} 希望 {q} 见 过 {t} ， 就 问 了 问 。"),
+        (1, "{p} hoped that {q} had seen the {t} and asked .", "{p} 想 ， {q} 也许 见 过 {t} ， 就 去 问 了 问 。"),
     ],
     "later": [
         (1, "{p} asked for a little patience .", "{p} 请 {q:him} 再 等 一 等 。"),
         (1, "{p} promised to think it over .", "{p} 答应 考虑 一下 。"),
-        (1, "but {p} was not in the mood for it .", "可是 {p} 没有 心情 。"),
+        (1, "but {p} was not in the mood for it .", "可是 {p} 没 什么 心情 。"),
     ],
     "unknown": [
         (1, "{p} shook {p:his} head .", "{p} 摇 了 摇 头 。"),
@@ -65,27 +65,27 @@ FULL: dict[str, list[Row]] = {
         (1, "{q} learned from {p} that the {t} was {bel:in} the {bel} .",
          "{q} 从 {p} 那里 得知 ， {t} 在 {bel} {bel:loc} 。"),
         (1, "according to {p} , the {t} was {bel:in} the {bel} , and {q} listened .",
-         "{p} 说 {t} 在 {bel} {bel:loc} ， {q} 听 着 。"),
+         "{p} 说 {t} 在 {bel} {bel:loc} ， {q} 记 在 了 心里 。"),
     ],
     "search": [
         (1, "{p} looked into every corner of the {at} for nothing .",
-         "{p} 查看 了 {at} 的 每 个 角落 ， 什么 也 没有 。"),
+         "{p} 找 了 {at} {at:loc} 的 每 个 角落 ， 什么 也 没 发现 。"),
         (1, "nothing {at:in} the {at} helped {p} along .", "{at} {at:loc} 没有 {p} 要 找 的 东西 。"),
     ],
     "think": [
         (1, "as {p} looked up , the {t} {bel:in} the {bel} came to mind .",
-         "{p} 抬起 头 ， 想到 了 {bel} {bel:loc} 的 {t} 。"),
+         "{p} 抬起 头 ， 想起 了 {bel} {bel:loc} 的 {t} 。"),
         (1, "{p} wondered who would take the {t} from the {bel} .",
-         "{p} 心 想 ， 谁 会 拿走 {bel} {bel:loc} 的 {t} 。"),
+         "{p} 担心 {bel} {bel:loc} 的 {t} 会 被 人 拿走 。"),
     ],
     "chat": [
-        (1, "{p} and {q} laughed about old times .", "{p} 和 {q} 笑 着 聊 起 往事 。"),
+        (1, "{p} and {q} laughed about old times .", "{p} 和 {q} 笑 着 聊 起 了 往事 。"),
         (1, "{p} sang a song for {q} .", "{p} 给 {q} 唱 了 一 首 歌 。"),
-        (1, "{p} asked how {q} was .", "{p} 问候 了 {q} 。"),
+        (1, "{p} asked how {q} was .", "{p} 问 {q} 最近 好 不 好 。"),
     ],
     "carry": [
         (1, "quick as lightning , a THIEF carried the {t} off to the {h} .",
-         "一 THIEF 闪电 般 地 把 {t} 带 到 了 {h} 。"),
+         "转眼 间 ， 一 THIEF 就 把 {t} 带 到 了 {h} {h:loc} 。"),
     ],
     "spoil": [
     ],
@@ -95,34 +95,34 @@ FULL: dict[str, list[Row]] = {
     ],
     "fetch": [
         (1, "{f:many} were the only thing to help , so {p} GO to the {f_at} .",
-         "只有 {f:many} 才 管用 ， 于是 {p} 去 了 {f_at} 。"),
+         "只有 {f:many} 才 能 解馋 ， 于是 {p} 去 了 {f_at} 。"),
     ],
     "eat": [
         (1, "{p} could not resist {k} {k:fruit} and still had {left} .",
          "{p} 忍不住 吃 了 {k} {f:m} {f:many} ， 还 有 {left} {f:m} 。"),
     ],
     "rain": [
-        (1, "a shower of rain came down .", "下 起 了 一 阵 雨 。"),
-        (1, "there was thunder , and then rain .", "打雷 了 ， 接着 下 雨 了 。"),
+        (1, "a shower of rain came down .", "哗哗 地 下 起 了 一 阵 大雨 。"),
+        (1, "there was thunder , and then rain .", "天上 响 起 了 雷声 ， 接着 下 起 了 雨 。"),
     ],
     "shelter": [
-        (1, "{p} found a dry spot {h:in} the {h} .", "{p} 在 {h} {h:loc} 找到 了 不 淋 雨 的 地方 。"),
+        (1, "{p} found a dry spot {h:in} the {h} .", "{p} 在 {h} {h:loc} 找到 了 躲 雨 的 地方 。"),
     ],
     "drop": [
         (1, "{p} forgot the {t} {at:in} the {at} .", "{p} 把 {t} 忘 在 了 {at} {at:loc} 。"),
     ],
     "hand": [
-        (1, "{p} passed the {t} on to {q} .", "{p} 把 {t} 转 给 了 {q} 。"),
+        (1, "{p} passed the {t} on to {q} .", "{p} 把 {t} 交 给 了 {q} 。"),
         (1, "with a smile {p} handed {q} the {t} .", "{p} 微笑 着 把 {t} 递 给 了 {q} 。"),
     ],
     "hold": [
-        (1, "nobody could get the {t} away from {owner} .", "谁 也 没法 从 {owner} 那里 拿走 {t} 。"),
+        (1, "nobody could get the {t} away from {owner} .", "{owner} 一直 把 {t} 带 在 身边 。"),
     ],
     "show": [
         (1, "{p} held the {t} up for {q} to see .", "{p} 举起 {t} 给 {q} 看 。"),
     ],
     "tally": [
-        (1, "there were {left} {f:many} in the bag of {p:name} .", "{p:name} 的 包 里 有 {left} {f:m} {f:many} 。"),
+        (1, "there were {left} {f:many} in the bag of {p:name} .", "{p:name} 的 包 里 装 着 {left} {f:m} {f:many} 。"),
     ],
     "miss": [
         (1, "there was no sign of the {t} .", "那里 连 {t} 的 影子 也 没有 。"),
@@ -134,26 +134,26 @@ FULL: dict[str, list[Row]] = {
         (1, "{p} sighed .", "{p} 叹 了 口 气 。"),
     ],
     "miss_held": [
-        (1, "{q} showed {p} the {t} with a grin .", "{q} 笑 着 给 {p} 看 手里 的 {t} 。"),
+        (1, "{q} showed {p} the {t} with a grin .", "{q} 笑 着 把 手里 的 {t} 给 {p} 看 。"),
     ],
     "give_up": [
         (1, "with a sigh {p} let the matter rest .", "{p} 叹 了 口 气 ， 不 再 去 想 了 。"),
     ],
     "win": [
-        (1, "{q} and {p} threw dice for the {t} , and {p} won .", "{q} 和 {p} 掷 骰子 赌 {t} ， {p} 赢 了 。"),
+        (1, "{q} and {p} threw dice for the {t} , and {p} won .", "{q} 和 {p} 掷 骰子 决定 {t} 归 谁 ， {p} 赢 了 。"),
     ],
     "offer": [
-        (1, "{p} said : the {t} is for you , {q} .", "{p} 说 ： {t} 是 给 你 的 ， {q} 。"),
+        (1, "{p} said : the {t} is for you , {q} .", "{p} 说 ： {q} ， 这 {t:m} {t} 是 给 你 的 。"),
     ],
     "accept": [
-        (1, "{p} held the {t} to {p:his} heart .", "{p} 把 {t} 抱 在 胸 前 。"),
+        (1, "{p} held the {t} to {p:his} heart .", "{p} 接过 {t} ， 紧紧 抱 在 怀里 。"),
     ],
     "together": [
         (1, "{p} and {q} laid the table {h:in} the {h} and had a feast .",
          "{p} 和 {q} 在 {h} {h:loc} 摆 好 桌子 ， 大 吃 了 一 顿 。"),
     ],
     "refuse": [
-        (1, "{p} would never part with the {t} .", "{p} 怎么 也 舍不得 {t} 。"),
+        (1, "{p} would never part with the {t} .", "{p} 说 什么 也 舍不得 把 {t} 给 人 。"),
     ],
     "decline": [
         (1, "{p} had no use for the {t} .", "{p} 用 不 着 {t} 。"),
@@ -166,7 +166,7 @@ FULL: dict[str, list[Row]] = {
     ],
     "plan": [
         (1, "{p} woke up with a wish and kept quiet about it .",
-         "{p} 醒 来 时 有 了 一 个 愿望 ， 但是 没有 讲 出来 。"),
+         "{p} 一 醒 来 就 有 了 一 个 愿望 ， 但是 没有 说 出来 。"),
         (1, "what {p} was up to that day was anybody's guess .", "这 天 {p} 想 做 什么 ， 谁 也 猜 不 到 。"),
     ],
     "want_have": [
@@ -177,7 +177,8 @@ FULL: dict[str, list[Row]] = {
          "{q} 过 生日 ， {p} 想 把 {t} 送 给 {q:him} 。"),
     ],
     "want_meet": [
-        (1, "{p} hoped that {q} would come to supper {h:in} the {h} .", "{p} 希望 {q} 来 {h} {h:loc} 一起 吃 晚饭 。"),
+        (1, "{p} hoped that {q} would come to supper {h:in} the {h} .",
+         "{p} 希望 {q} 能 来 {h} {h:loc} 一起 吃 晚饭 。"),
     ],
     "want_find": [
     ],
@@ -186,6 +187,6 @@ FULL: dict[str, list[Row]] = {
     ],
     "end": [
         (1, "when it grew dark , {p} was {m} .", "天 黑 的 时候 ， {p} 很 {m} 。"),
-        (1, "at the end of the day , {p} was more than {m} .", "这 一天 结束 时 ， {p} 十分 {m} 。"),
+        (1, "at the end of the day , {p} was more than {m} .", "这 一天 结束 的 时候 ， {p} 十分 {m} 。"),
     ],
 }  # fmt: skip

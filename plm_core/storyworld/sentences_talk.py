@@ -32,14 +32,14 @@ TALK: dict[str, list[Row]] = {
         (1, "{p} asked {q} to help with the {f:many} .", "{p} 请 {q} 帮忙 摘 {f:many} 。"),
     ],
     "answer": [
-        (2, "{p} said that it was {bel:in} the {bel} .", "{p} 说 它 在 {bel} {bel:loc} 。"),
+        (2, "{p} said that it was {bel:in} the {bel} .", "{p} 说 就 在 {bel} {bel:loc} 。"),
         (1, "{p} told {q:him} to look {bel:in} the {bel} .", "{p} 叫 {q:him} 去 {bel} {bel:loc} 看看 。"),
     ],
     "answer_held": [
-        (1, "{p} said that {holder} had it .", "{p} 说 它 在 {holder} 手里 。"),
+        (1, "{p} said that {holder} had it .", "{p} 说 在 {holder} 手里 。"),
     ],
     "answer_mine": [
-        (1, "{p} said that it was in {p:his} own bag .", "{p} 说 它 就 在 自己 的 包 里 。"),
+        (1, "{p} said that it was in {p:his} own bag .", "{p} 说 就 在 自己 手里 。"),
     ],
     "answer_person": [
         (2, "{p} said that {r} was {bel:in} the {bel} .", "{p} 说 {r} 在 {bel} {bel:loc} 。"),
@@ -60,8 +60,8 @@ TALK: dict[str, list[Row]] = {
         (1, "but {p} was busy .", "可是 {p} 正 忙 着 。"),
     ],
     "later_kind": [
-        (2, "{p} was friendly and asked for a little time .", "{p} 很 客气 ， 说 要 再 等 一会儿 。"),
-        (1, "{p} was sorry and asked {q:him} to come back soon .", "{p} 觉得 抱歉 ， 请 {q:him} 过 会儿 再 来 。"),
+        (2, "{p} was friendly and asked for a little time .", "{p} 很 客气 ， 请 {q:him} 稍 等 一会儿 。"),
+        (1, "{p} was sorry and asked {q:him} to come back soon .", "{p} 抱歉 地 请 {q:him} 过 一会儿 再 来 。"),
         (1, "{p} smiled and said : maybe later .", "{p} 笑 着 说 ： 等 会儿 吧 。"),
     ],
     "later_rude": [
@@ -70,12 +70,12 @@ TALK: dict[str, list[Row]] = {
         (1, "{p} only yawned .", "{p} 只 是 打 了 个 哈欠 。"),
     ],
     "win": [
-        (1, "{q} wanted a race for it , and {p} won the {t} .", "{q} 要 赛跑 决定 ， 结果 {p} 赢得 了 {t} 。"),
+        (1, "{q} wanted a race for it , and {p} won the {t} .", "{q} 说 谁 跑 得 快 {t} 就 归 谁 ， 结果 {p} 赢 了 。"),
         (1, "{q} set a riddle , {p} solved it and got the {t} .",
          "{q} 出 了 一 个 谜语 ， {p} 猜中 了 ， 得到 了 {t} 。"),
     ],
     "accept": [
-        (2, "{p} took the {t} and thanked {q:him} .", "{p} 收下 了 {t} ， 谢 了 {q:him} 。"),
+        (2, "{p} took the {t} and thanked {q:him} .", "{p} 收下 了 {t} ， 向 {q:him} 道 了 谢 。"),
         (1, "{p} was happy to get the {t} .", "{p} 很 高兴 地 收下 了 {t} 。"),
     ],
     "together": [
@@ -85,11 +85,11 @@ TALK: dict[str, list[Row]] = {
     ],
     "refuse": [
         (1, "{p} did not want to give the {t} away .", "{p} 不 肯 把 {t} 让 出来 。"),
-        (1, "but {p} kept the {t} and laughed at {q:him} .", "可是 {p} 不 给 {t} ， 还 笑话 {q:him} 。"),
+        (1, "but {p} kept the {t} and laughed at {q:him} .", "可是 {p} 抓住 {t} 不 放 ， 还 笑话 {q:him} 。"),
     ],
     "decline": [
         (1, "{p} did not want the {t} and pushed it away .", "{p} 不 要 {t} ， 把 它 推开 了 。"),
-        (1, "but {p} only laughed at the {t} .", "可是 {p} 只 是 笑话 那 {t:m} {t} 。"),
+        (1, "but {p} only laughed at the {t} .", "可是 {p} 见 了 {t} 只 是 笑 ， 不 肯 收 。"),
     ],
     "stay_away": [
         (1, "{p} did not want to go to the {h} .", "{p} 不 愿意 去 {h} 。", "elsewhere"),
@@ -107,6 +107,6 @@ TALK: dict[str, list[Row]] = {
     ],
     "give_fruit": [
         (1, "{p} picked {k} {k:fruit} for {q:him} , which made {left} .",
-         "{p} 帮 {q:him} 摘 了 {k} {f:m} {f:many} ， 这样 一共 有 {left} {f:m} 。"),
+         "{p} 帮 {q:him} 摘 了 {k} {f:m} {f:many} ， 这样 一共 有 {left} {f:m} 了 。"),
     ],
 }  # fmt: skip

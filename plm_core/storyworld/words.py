@@ -14,14 +14,14 @@ GIRLS = """
 mira:米拉 anna:安娜 lena:莱娜 nora:诺拉 ruby:鲁比 ella:埃拉 sofia:索菲 vera:薇拉 clara:克拉拉 ida:伊达
 """
 BOYS = """
-tom:汤姆 ben:本杰 leo:里奥 max:马克斯 oscar:奥斯卡 felix:菲力 david:大卫 simon:西蒙 jack:杰克 peter:彼得
+tom:汤姆 ben:本杰 leo:里奥 max:马克斯 oscar:奥斯卡 felix:费利克斯 david:大卫 simon:西蒙 jack:杰克 peter:彼得
 """
 
 # preposition : English : Chinese : Chinese word of place : settings : i indoors, o outdoors, g fruit grows
 PLACES = """
 in:kitchen:厨房:里:vfhc:i in:garden:花园:里:vhc:og at:market:市场:上:vh:o in:barn:谷仓:里:f:i on:beach:海滩:上:h:o
 in:hall:大厅:里:c:i in:orchard:果园:里:f:og in:school:学校:里:v:i in:stable:马厩:里:fc:i on:square:广场:上:v:o
-in:tower:塔楼:里:c:i on:pier:码头:上:h:o on:hill:小山:上:f:o in:lighthouse:灯塔:里:h:i in:bakery:面包店:里:v:i
+in:tower:塔楼:里:c:i on:pier:码头:上:h:o on:hill:山顶:上:f:o in:lighthouse:灯塔:里:h:i in:bakery:面包店:里:v:i
 in:courtyard:院子:里:c:o in:meadow:草地:上:f:o
 """
 
@@ -44,7 +44,7 @@ EATERS = "goat:只:山羊 bird:只:鸟"
 
 # English : Chinese
 PROUD = "proud:自豪 pleased:得意"
-GRATEFUL = "grateful:感激 thankful:感恩"
+GRATEFUL = "grateful:感激 thankful:感动"
 SAD = "sad:难过 disappointed:失望"
 ANGRY = "angry:生气 cross:恼火"
 
