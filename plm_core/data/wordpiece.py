@@ -3,13 +3,14 @@
 Chapter 02 builds and shows these functions; tests compare them with the library. For real work use
 :mod:`plm_core.data.tokenizers`, which is much faster.
 
-Source: Schuster and Nakajima (2012) for the idea and the score; Devlin et al. (2019) for the splitting into words.
+Source: Schuster and Nakajima (2012) for the idea; Devlin et al. (2019) for the splitting into words.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from itertools import pairwise
 from string import punctuation
 from unicodedata import category
@@ -110,16 +111,57 @@ def to_pieces(word: str) -> list[str]:
     return [word[0], *("##" + letter for letter in word[1:])]
 
 
-def train_pieces(word_counts: Mapping[str, int], num_merges: int, *, min_frequency: int = 2) -> list[str]:
-    """Learn pieces by likelihood: join the pair with the highest ``count(ab) / (count(a) * count(b))``.
+def likelihood_gain(pair: int, first: int, second: int, total: int, *, same: bool = False) -> float:
+    """How much joining a pair raises the log likelihood of the training text, in nats.
 
-    BPE counts how often two symbols stand together; this score measures how much more often that is than by chance.
+    The likelihood is that of a unigram model, in which each piece has its share of the text as its probability. With
+    ``f(n) = n log n`` it is the sum of f over the counts of all pieces, minus f of their total; joining changes three
+    counts and the total.
+
+    Args:
+        pair, first, second: how often the pair and each of its pieces occur.
+        total: the number of pieces in the text.
+        same: the two pieces are equal, so that each join takes away two of them.
+
+    Source: Schuster and Nakajima (2012), section 3, add the unit that raises the likelihood most; they do not say
+    which language model gives the likelihood.
+    """
+
+    def f(n: int) -> float:
+        return n * math.log(n) if n > 0 else 0.0
+
+    before = f(first) if same else f(first) + f(second)
+    after = f(first - 2 * pair) if same else f(first - pair) + f(second - pair)
+    return f(pair) + after - before - f(total - pair) + f(total)
+
+
+def association(pair: int, first: int, second: int, total: int, *, same: bool = False) -> float:
+    """The ratio ``count(ab) / (count(a) * count(b))``, with which WordPiece is often described.
+
+    It measures how much more often two pieces meet than they would by chance, whether that is often or seldom. The
+    arguments are those of :func:`likelihood_gain`; the last two are not used.
+
+    Source: Hugging Face's course (2022), chapter 6, which calls it a guess at what Google's trainer does.
+    """
+    return pair / (first * second)
+
+
+def train_pieces(
+    word_counts: Mapping[str, int],
+    num_merges: int,
+    *,
+    score: Callable[..., float] = likelihood_gain,
+    min_frequency: int = 2,
+) -> list[str]:
+    """Learn pieces by joining, again and again, the pair with the highest score.
+
     Of equal pairs the alphabetically first is joined.
 
     Args:
         word_counts: how often each word occurs.
         num_merges: the most pieces to learn besides the letters.
-        min_frequency: pairs rarer than this are not joined, as their scores are mostly noise.
+        score: :func:`likelihood_gain` or :func:`association`.
+        min_frequency: pairs rarer than this are not joined, as their ratios are mostly noise.
 
     Returns:
         The new pieces in the order in which they were learned.
@@ -127,20 +169,38 @@ def train_pieces(word_counts: Mapping[str, int], num_merges: int, *, min_frequen
     words = {word: to_pieces(word) for word in word_counts}
     learned: list[str] = []
     while len(learned) < num_merges:
-        single: Counter[str] = Counter()
-        double: Counter[Pair] = Counter()
-        for word, pieces in words.items():
-            for piece in pieces:
-                single[piece] += word_counts[word]
-            for pair in pairwise(pieces):
-                double[pair] += word_counts[word]
-        candidates = [pair for pair, count in double.items() if count >= min_frequency]
-        if not candidates:
+        single, double = count_pieces(words, word_counts)
+        total = single.total()
+        scores = {
+            (a, b): score(count, single[a], single[b], total, same=a == b)
+            for (a, b), count in double.items()
+            if count >= min_frequency
+        }
+        if not scores:
             break
-        best = min(candidates, key=lambda p: (-double[p] / (single[p[0]] * single[p[1]]), p))
+        best = min(scores, key=lambda pair: (-scores[pair], pair))
         learned.append(glue_pieces(best))
         words = {word: join_pair(pieces, best) for word, pieces in words.items()}
     return learned
+
+
+def count_pieces(
+    words: Mapping[str, Sequence[str]], word_counts: Mapping[str, int]
+) -> tuple[Counter[str], Counter[Pair]]:
+    """How often each piece, and each two pieces side by side, occur.
+
+    Args:
+        words: the pieces of each word.
+        word_counts: how often each word occurs.
+    """
+    single: Counter[str] = Counter()
+    double: Counter[Pair] = Counter()
+    for word, pieces in words.items():
+        for piece in pieces:
+            single[piece] += word_counts[word]
+        for pair in pairwise(pieces):
+            double[pair] += word_counts[word]
+    return single, double
 
 
 def glue_pieces(pieces: Sequence[str]) -> str:

@@ -151,6 +151,7 @@ def test_the_data_folder_follows_the_environment(cache, monkeypatch):
 def test_the_registry_is_complete_and_pinned():
     assert set(CORPORA) == {
         "text8", "tinyshakespeare", "wikitext-2", "multi30k", "sentence-polarity", "conll2002", "trec-questions",
+        "python-docs-zh", "ud-chinese-gsd",
     }  # fmt: skip
     for entry in CORPORA.values():
         assert entry.licence

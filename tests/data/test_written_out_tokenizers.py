@@ -4,6 +4,7 @@ The hypothesis tests look at 10,000 random strings each: 250 lists of 40.
 """
 
 import json
+import math
 import unicodedata
 from collections import Counter
 
@@ -109,10 +110,37 @@ def test_the_256_letters_are_those_of_the_library():
     assert bpe.to_letters(" é\n") == ["Ġ", "Ã", "©", "Ċ"]
 
 
-def test_the_library_trains_wordpiece_by_frequency_and_the_paper_by_likelihood():
+def log_likelihood(words, counts):
+    """Of a text under its own unigram model of pieces, from the definition."""
+    single = wordpiece.count_pieces(words, counts)[0]
+    return sum(n * math.log(n / single.total()) for n in single.values())
+
+
+@given(st.dictionaries(st.text("ab", min_size=1, max_size=5), st.integers(1, 9), min_size=1, max_size=6))
+@settings(max_examples=200, deadline=None)
+def test_the_gain_is_the_difference_of_two_log_likelihoods(counts):
+    words = {word: wordpiece.to_pieces(word) for word in counts}
+    single, double = wordpiece.count_pieces(words, counts)
+    for pair in double:
+        joined = {word: wordpiece.join_pair(pieces, pair) for word, pieces in words.items()}
+        joins = wordpiece.count_pieces(joined, counts)[0][wordpiece.glue_pieces(pair)]
+        gain = wordpiece.likelihood_gain(
+            joins, single[pair[0]], single[pair[1]], single.total(), same=pair[0] == pair[1]
+        )
+        assert gain == pytest.approx(log_likelihood(joined, counts) - log_likelihood(words, counts), abs=1e-9)
+
+
+def test_count_gain_and_ratio_choose_different_pairs():
     counts = {"abc": 10, "xyz": 4, "ab": 10}
     # "ab" is the most frequent pair, but x, y and z never stand apart: chance would put them together least.
-    assert wordpiece.train_pieces(counts, 1) == ["##yz"]
+    assert wordpiece.train_pieces(counts, 1, score=wordpiece.association) == ["##yz"]
+    assert wordpiece.train_pieces(counts, 1) == ["ab"]
+    assert wordpiece.train_pieces({"th": 30, "ht": 10, "bj": 2}, 1) == ["th"]
+    assert wordpiece.train_pieces({"th": 30, "to": 30, "oh": 30, "bj": 2}, 1, score=wordpiece.association) == ["bj"]
+
+
+def test_the_library_trains_wordpiece_by_frequency():
+    counts = {"abc": 10, "xyz": 4, "ab": 10}
     backend = Backend(models.WordPiece(unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     texts = [" ".join([word] * count) for word, count in counts.items()]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from plm_core.cli import main
-from plm_core.data import datasets
+from plm_core.data import chinese, datasets
 from plm_core.data.documents import RULES, documents_as_text
 from plm_core.data.examples import LabelledText, TaggedSentence, Translation
 from plm_core.data.registry import CORPORA
@@ -159,10 +159,13 @@ def test_every_corpus_that_is_listed_trains_by_that_name(config, tmp_path, monke
     monkeypatch.setattr(datasets, "sentence_polarity", lambda part: [label])
     monkeypatch.setattr(datasets, "trec_questions", lambda part: [label])
     monkeypatch.setattr(datasets, "conll2002", lambda part: [TaggedSentence(("el", "perro"), ("O", "O"))])
+    monkeypatch.setattr(chinese, "documentation_text", lambda part: ["所有错误都是异常。"])
+    monkeypatch.setattr(chinese, "segmented_sentences", lambda part: [["小猫", "坐着", "。"]])
     first = {
         "text8": "held out held out", "tinyshakespeare": "validation :\nto be",
         "wikitext-2": "one paragraph .\nanother one .", "multi30k": "a dog .", "sentence-polarity": "a fine film .",
         "conll2002": "el perro", "trec-questions": "a fine film .",
+        "python-docs-zh": "所有错误都是异常。", "ud-chinese-gsd": "小猫坐着。",
     }  # fmt: skip
     assert main(["data", "list"]) == 0
     listed = [
