@@ -15,6 +15,8 @@ from plm_core.storyworld.state import UNKNOWN, Event, Goal, State
 MOST_FRUIT = 8
 REST = 4
 """What was moved rests for so many sentences before it is moved again by chance."""
+STAY = 2
+"""Who has come to a place stays for so many sentences before he or she leaves by chance."""
 MOST_CARRIES = 2
 """An animal carries something away at most so often in a story."""
 
@@ -22,9 +24,20 @@ Options = list[tuple[float, Event]]
 """Events with their weights, which need not sum to 1."""
 
 
+def _settled(state: State) -> list[tuple[int, int]]:
+    """The people who have been at their places for a while, with the places; not the protagonist."""
+    latest = state.sentence - STAY
+    return [(q, at) for q, at in enumerate(state.at) if q and state.arrived[q] < latest]
+
+
+def _apart_lately(state: State, person: int, other: int, sentences: int = 1) -> bool:
+    """Whether the last sentences did not mention both people."""
+    return min(state.seen[person], state.seen[other]) < state.sentence - sentences
+
+
 def _go(state: State) -> list[Event]:
     places = range(len(state.places))
-    return [("go", (q, h)) for q, at in enumerate(state.at) if q for h in places if h != at]
+    return [("go", (q, h)) for q, at in _settled(state) for h in places if h != at]
 
 
 def _wander(state: State) -> list[Event]:
@@ -36,8 +49,7 @@ def _seek(state: State) -> list[Event]:
     """Somebody goes for a thing, to where he or she believes it to be."""
     return [
         ("seek", (q, thing))
-        for q, at in enumerate(state.at)
-        if q
+        for q, at in _settled(state)
         for thing, belief in enumerate(state.believed[q][:-1])
         if 0 <= belief < UNKNOWN and belief != at
     ]
@@ -46,20 +58,20 @@ def _seek(state: State) -> list[Event]:
 def _visit(state: State) -> list[Event]:
     return [
         ("visit", (q, r))
-        for q, at in enumerate(state.at)
-        if q
+        for q, at in _settled(state)
         for r, belief in enumerate(state.believed_at[q])
         if r != q and belief not in (at, UNKNOWN)
     ]
 
 
 def _take(state: State) -> list[Event]:
+    rested = state.sentence - STAY
     return [
         ("take", (q, thing))
         for q, at in enumerate(state.at)
         if q
         for thing, where in enumerate(state.location[:-1])
-        if where == at
+        if where == at and state.moved[thing] < rested
     ]
 
 
@@ -77,7 +89,7 @@ def _stow(state: State) -> list[Event]:
 
 
 def _drop(state: State) -> list[Event]:
-    rested = state.sentence - 1
+    rested = state.sentence - STAY
     return [
         ("drop", (-1 - where, thing))
         for thing, where in enumerate(state.location[:-1])
@@ -91,7 +103,7 @@ def _hold(state: State) -> list[Event]:
     return [
         ("hold", (-1 - where, thing))
         for thing, where in enumerate(state.location[:-1])
-        if where < -1 and state.moved[thing] < rested
+        if where < -1 and state.moved[thing] < rested and state.seen[-1 - where] < state.sentence - 1
     ]
 
 
@@ -101,6 +113,7 @@ def _show(state: State) -> list[Event]:
         for thing, where in enumerate(state.location[:-1])
         if where < -1
         for r in state.here(-1 - where)
+        if _apart_lately(state, -1 - where, r)
     ]
 
 
@@ -111,7 +124,7 @@ def _beg(state: State) -> list[Event]:
         for thing, where in enumerate(state.location[:-1])
         if where < -1
         for q in range(1, len(at))
-        if at[q] == at[-1 - where] and q != -1 - where
+        if at[q] == at[-1 - where] and q != -1 - where and _apart_lately(state, q, -1 - where, REST)
     ]
 
 
@@ -123,7 +136,7 @@ def _ask(state: State) -> list[Event]:
         for thing, belief in enumerate(believed[q][:-1])
         if belief == UNKNOWN
         for r in range(1, len(at))
-        if r != q and at[r] == at[q]
+        if r != q and at[r] == at[q] and _apart_lately(state, q, r, REST)
     ]
 
 
@@ -145,10 +158,12 @@ def _tell(state: State) -> list[Event]:
 
 
 def _think(state: State) -> list[Event]:
+    """Somebody whom the last sentence did not mention thinks of a thing elsewhere."""
     at = state.at
     return [
         ("think", (p, thing))
         for p, believed in enumerate(state.believed)
+        if state.seen[p] < state.sentence - 1
         for thing, belief in enumerate(believed[:-1])
         if 0 <= belief < UNKNOWN and belief != at[p]
     ]
@@ -174,7 +189,8 @@ def _pick(state: State) -> list[Event]:
 
 
 def _hungry(state: State) -> list[Event]:
-    return [("hungry", (q,)) for q in range(1, len(state.at))]
+    """Somebody is hungry who has no fruit, or enough to eat some and keep some."""
+    return [("hungry", (q,)) for q in range(1, len(state.at)) if state.count[q] != 1]
 
 
 def _eat(state: State) -> list[Event]:
@@ -184,8 +200,14 @@ def _eat(state: State) -> list[Event]:
 def _tally(state: State) -> list[Event]:
     """Somebody counts his or her fruit, or two people theirs together."""
     rich = [p for p, count in enumerate(state.count) if count > 1]
-    pairs = [(p, q) for p in rich for q in state.here(p) if q > p and 0 < state.count[q] <= MOST_FRUIT - state.count[p]]
-    return [*(("tally", (p,)) for p in rich), *(("pool", pair) for pair in pairs)]
+    silent = [p for p in rich if state.seen[p] < state.sentence - 1]
+    pairs = [
+        (p, q)
+        for p in rich
+        for q in state.here(p)
+        if q > p and 0 < state.count[q] <= MOST_FRUIT - state.count[p] and _apart_lately(state, p, q)
+    ]
+    return [*(("tally", (p,)) for p in silent), *(("pool", pair) for pair in pairs)]
 
 
 def _carry(state: State) -> list[Event]:

@@ -90,14 +90,22 @@ class Lexicon:
 EXPONENTS = {
     "small": {
         "SETTINGS": 0.9,
-        "PEOPLE": 2.0,
+        "PEOPLE": 2.1,
         "PLACES": 1.3,
         "THINGS": 1.5,
         "SECRETS": 1.0,
         "FRUITS": 1.0,
         "MOODS": 1.0,
     },
-    "full": {"SETTINGS": 0.7, "PEOPLE": 2.2, "PLACES": 1.2, "THINGS": 1.8, "SECRETS": 1.5, "FRUITS": 1.3, "MOODS": 1.3},
+    "full": {
+        "SETTINGS": 0.7,
+        "PEOPLE": 2.35,
+        "PLACES": 1.2,
+        "THINGS": 1.8,
+        "SECRETS": 1.5,
+        "FRUITS": 1.3,
+        "MOODS": 1.3,
+    },
 }
 """Zipf's exponent for each size and group: large enough that names are at most a quarter of the entropy."""
 

@@ -110,6 +110,6 @@ crow:只:乌鸦 parrot:只:鹦鹉 hedgehog:只:刺猬
 """
 
 TABLES["PROUD"] = "satisfied:满意 triumphant:神气 elated:兴奋 jubilant:欢喜"
-TABLES["GRATEFUL"] = "touched:动容 obliged:领情"
+TABLES["GRATEFUL"] = "touched:动容 appreciative:领情"
 TABLES["SAD"] = "gloomy:忧郁 unhappy:伤心 heartbroken:心痛 downcast:沮丧 miserable:痛苦 discouraged:气馁"
 TABLES["ANGRY"] = "furious:愤怒 annoyed:气恼 irritated:烦躁 indignant:气愤 resentful:不满 bitter:恼怒"

@@ -4,8 +4,8 @@ A row is ``(weight, English, Chinese)``, or has the name of a condition behind, 
 A word in braces, ``{slot}`` or ``{slot:form}``, depends on the event or the state; ``{p}`` is the subject, which may be
 a pronoun. ``GO`` stands for a verb of motion, ``THIEF`` and ``EATER`` for animals. Beside the event's slots there are
 ``at``, the place of the first person; ``bel``, the place where the first person believes the thing or person to be;
-``holder``, who holds it by that belief; ``owner``, who holds it; ``left``, the count after the event; ``sum``, the counts
-of two people together; ``f``, the fruit of the story.
+``holder``, who holds it by that belief; ``owner``, who holds it; ``left``, the count after the event; ``sum``, the
+counts of two people together; ``f``, the fruit of the story.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ def _open(groups: tuple[int, ...]) -> Callable[..., None]:
         state.believed = [[] for _ in range(count)]
         state.count = [0] * count
         state.seen = [state.sentence] * count
+        state.arrived = [LONG_AGO] * count
         state.visited = [LONG_AGO] * len(state.places)
         state.visited[state.at[0]] = 0
 

@@ -14,7 +14,7 @@ from plm_core.storyworld.sentences import rows_of
 from plm_core.storyworld.state import Args, State
 from plm_core.storyworld.steps import Compiler, Step
 
-NAME_WEIGHT, PRONOUN_WEIGHT = 1, 2
+NAME_WEIGHT, PRONOUN_WEIGHT = 1, 3
 """How often a subject is a name or a pronoun, where a pronoun is allowed."""
 
 
@@ -80,8 +80,22 @@ def _apart(state: State, args: Args) -> bool:
     return state.pending is None and state.at[person] != state.at[0] and state.seen[person] < state.sentence - 1
 
 
+def _begged(state: State, args: Args) -> bool:
+    """Whether the protagonist has asked somebody for a thing."""
+    return ("beg", args[0], args[-1]) in state.asked
+
+
+def _unasked(state: State, args: Args) -> bool:
+    """Whether the protagonist has asked somebody neither for a thing nor about it."""
+    return not _begged(state, args) and ("ask", args[0], args[-1]) not in state.asked
+
+
 CONDITIONS: dict[str, Callable[[State, Args], bool]] = {
     "apart": _apart,
+    "begged": _begged,
+    "unasked": _unasked,
+    "request": lambda state, args: state.pending is not None and state.pending[0] in ("beg", "offer", "invite"),
+    "stayed": lambda state, args: state.arrived[args[0]] < state.sentence - 3,
     "first": lambda state, args: state.count[args[0]] == 0,
     "indoors": lambda state, args: "i" in state.places[state.at[args[0]]].tags,
     "there": lambda state, args: state.at[args[0]] == args[-1],

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from plm_core.storyworld.answers import respond
 from plm_core.storyworld.goals import fulfilled
-from plm_core.storyworld.happenings import MOST_CARRIES, REST, Options, consequence
+from plm_core.storyworld.happenings import MOST_CARRIES, REST, STAY, Options, consequence
 from plm_core.storyworld.state import UNKNOWN, Event, Goal, State
 
 
@@ -252,7 +252,8 @@ def _next_person(
     if state.sentence >= limits.latest:
         return [(1.0, ("go", (person, state.at[0])))]
     steps = _reach_person(state, person)
-    return _mixed(limits.obstacles / 2, _leave(state, person), steps) if fate == "early" else steps
+    settled = state.arrived[person] < state.sentence - STAY
+    return _mixed(limits.obstacles / 2, _leave(state, person), steps) if fate == "early" and settled else steps
 
 
 def _next_find(state: State, goal: Goal, fate: str, limits: Limits) -> Options:

@@ -8,7 +8,8 @@ ACTIONS: dict[str, list[Row]] = {
     "go": [
         (6, "{p} GO to the {h} .", "{p} GO {h} 。"),
         (2, "then {p} left the {at} for the {h} .", "接着 {p} 离开 {at} ， 去 了 {h} 。"),
-        (1, "{p} was tired of the {at} and GO to the {h} .", "{p} 在 {at} {at:loc} 待 腻 了 ， 就 去 了 {h} 。"),
+        (1, "{p} was tired of the {at} and GO to the {h} .", "{p} 在 {at} {at:loc} 待 腻 了 ， 就 去 了 {h} 。",
+         "stayed"),
         (3, "meanwhile {p} GO to the {h} .", "这时候 ， {p} GO {h} 。", "apart"),
         (2, "{p} set off for the {h} .", "{p} 动身 去 了 {h} 。"),
     ],
@@ -34,7 +35,7 @@ ACTIONS: dict[str, list[Row]] = {
     "drop": [
         (2, "{p} put the {t} down {at:in} the {at} .", "{p} 把 {t} 放 在 了 {at} {at:loc} 。"),
         (1, "{p} did not need the {t} any more and left it {at:in} the {at} .",
-         "{p} 不 再 需要 {t} ， 就 把 它 留 在 了 {at} {at:loc} 。"),
+         "{p} 用 不 着 {t} 了 ， 就 把 它 留 在 了 {at} {at:loc} 。"),
         (1, "{p} laid the {t} aside {at:in} the {at} .", "{p} 把 {t} 搁 在 了 {at} {at:loc} 。"),
     ],
     "stow": [
@@ -51,7 +52,7 @@ ACTIONS: dict[str, list[Row]] = {
     ],
     "hold": [
         (1, "{p} still had the {t} .", "{p} 手里 还 拿 着 {t} 。"),
-        (1, "the {t} was still with {owner} .", "{t} 还 在 {owner} 手里 。"),
+        (1, "the {t} was still in the hands of {owner} .", "{t} 还 在 {owner} 手里 。"),
     ],
     "show": [
         (2, "{p} showed {q} the {t} .", "{p} 把 {t} 拿 给 {q} 看 。"),
@@ -76,11 +77,13 @@ ACTIONS: dict[str, list[Row]] = {
     ],
     "pick": [
         (3, "{p} picked {k} {k:fruit} .", "{p} 摘 了 {k} {f:m} {f:many} 。", "first"),
-        (2, "{p} picked {k} {k:fruit} and now had {left} .",
+        (2, "{p} picked {k} more {k:fruit} and now had {left} .",
          "{p} 摘 了 {k} {f:m} {f:many} ， 现在 有 {left} {f:m} 了 。", "more"),
-        (1, "{at:in} the {at} , {p} found {k} {k:fruit} , which made {left} .",
+        (1, "{at:in} the {at} , {p} found {k} more {k:fruit} , which made {left} .",
          "{p} 在 {at} {at:loc} 又 找到 {k} {f:m} {f:many} ， 一共 有 {left} {f:m} 了 。", "more"),
-        (1, "{p} added {k} {k:fruit} , so there were {left} .",
+        (1, "soon {p} had {k} more {k:fruit} , {left} in all .",
+         "不久 {p} 又 摘到 {k} {f:m} {f:many} ， 总共 有 {left} {f:m} 了 。", "more"),
+        (1, "{p} added {k} more {k:fruit} , so there were {left} .",
          "{p} 又 添 了 {k} {f:m} {f:many} ， 这样 就 有 {left} {f:m} 了 。", "more"),
     ],
     "eat": [
@@ -91,7 +94,7 @@ ACTIONS: dict[str, list[Row]] = {
          "{k} {f:m} {f:many} 下 了 肚 ， {p} 还 剩 {left} {f:m} 。"),
     ],
     "tally": [
-        (1, "{p} counted the {f:many} : there were {left} .", "{p} 数 了 数 {f:many} ， 有 {left} {f:m} 。"),
+        (1, "{p} counted {p:his} {f:many} : there were {left} .", "{p} 数 了 数 {f:many} ， 有 {left} {f:m} 。"),
         (1, "by now {p} had {left} {f:many} .", "{p} 现在 有 {left} {f:m} {f:many} 。"),
     ],
     "pool": [
@@ -105,11 +108,11 @@ ACTIONS: dict[str, list[Row]] = {
     ],
     "hungry": [
         (2, "{p} was getting hungry .", "{p} 饿 了 。"),
-        (1, "{p} could think only of {f:many} .", "{p} 老 想 着 吃 {f:many} 。"),
-        (1, "{p} had not eaten anything that day .", "{p} 这 天 还 没 吃 过 东西 。"),
+        (1, "{p} could think of nothing but {f:many} .", "{p} 老 想 着 吃 {f:many} 。"),
+        (1, "{p} had not eaten anything that day .", "{p} 这 天 还 没 吃 过 东西 。", "first"),
     ],
     "fetch": [
-        (2, "so {p} GO to the {f_at} for some {f:many} .", "于是 {p} 去 {f_at} {f_at:loc} 摘 {f:many} 。"),
+        (2, "so {p:he} GO to the {f_at} for some {f:many} .", "于是 {p:he} 去 {f_at} {f_at:loc} 摘 {f:many} 。"),
         (1, "{p} had seen ripe {f:many} {f_at:in} the {f_at} and GO there .",
          "{p} 知道 {f_at} {f_at:loc} 有 {f:many} ， 就 去 了 那里 。"),
     ],
@@ -118,7 +121,7 @@ ACTIONS: dict[str, list[Row]] = {
         (1, "dark clouds came up , and it rained .", "天上 乌云 密布 ， 下 起 了 雨 。"),
     ],
     "shelter": [
-        (2, "{p} did not want to get wet and ran to the {h} .", "{p} 不 想 淋湿 ， 跑 进 了 {h} 。"),
+        (2, "{p} did not want to get wet and ran to the {h} .", "{p} 怕 淋湿 ， 跑 进 了 {h} 。"),
         (1, "so {p} left the {at} and took shelter {h:in} the {h} .", "于是 {p} 离开 {at} ， 躲 到 了 {h} {h:loc} 。"),
     ],
     "give_away": [
@@ -148,16 +151,20 @@ TURNS: dict[str, list[Row]] = {
     ],
     "bring": [
         (1, "{p} had noticed everything and brought {q} the {t} .",
-         "这 一切 {p} 都 看 在 眼里 ， 把 {t} 拿来 给 了 {q} 。"),
+         "这 一切 {p} 都 看 在 眼里 ， 就 把 {t} 拿来 给 了 {q} 。",
+         "unasked"),
+        (1, "{p} had a change of heart and brought {q} the {t} .",
+         "{p} 改变 了 主意 ， 把 {t} 拿来 给 了 {q} 。", "begged"),
         (1, "then {p} came to help and brought {q} the {t} .", "后来 {p} 赶来 帮忙 ， 把 {t} 交 到 了 {q} 手里 。"),
     ],
     "aid_wrap": [
-        (1, "{p} came and helped {q} to clean the {t} .", "{p} 过来 帮 {q} 把 {t} 擦 干净 了 。"),
-        (1, "{p} came with a ribbon for the {t} that {q} carried .", "{p} 拿来 一 条 丝带 ， 系 在 {q} 的 {t} 上 。"),
+        (1, "{p} came over and helped {q} to clean the {t} .", "{p} 过来 帮 {q} 把 {t} 擦 干净 了 。"),
+        (1, "{p} came over and tied a ribbon around the {t} for {q} .",
+         "{p} 拿来 一 条 丝带 ， 系 在 {q} 的 {t} 上 。"),
     ],
     "aid_pack": [
-        (1, "{p} came and gave {q} a cake for supper .", "{p} 过来 给 了 {q} 一 个 蛋糕 当 晚饭 。"),
-        (1, "{p} came and helped {q} to bake a cake .", "{p} 过来 帮 {q} 烤 了 一 个 蛋糕 。"),
+        (1, "{p} came over and gave {q} a cake for supper .", "{p} 过来 给 了 {q} 一 个 蛋糕 当 晚饭 。"),
+        (1, "{p} came over and helped {q} to bake a cake .", "{p} 过来 帮 {q} 烤 了 一 个 蛋糕 。"),
     ],
     "come_tell": [
         (1, "{p} came to help and told {q} that the {t} was {bel:in} the {bel} .",
@@ -194,8 +201,8 @@ TURNS: dict[str, list[Row]] = {
     ],
     "give_up": [
         (2, "it was getting late , and {p} gave up .", "时候 不 早 了 ， {p} 放弃 了 。"),
-        (1, "{p} lost heart and did not try any more .", "{p} 灰心 了 ， 不 想 再 试 了 。"),
-        (1, "{p} had tried for so long , and now {p:he} went home .",
+        (1, "{p} lost heart and stopped trying .", "{p} 灰心 了 ， 不 想 再 试 了 。"),
+        (1, "{p} had tried for so long , but now {p:he} went home .",
          "{p} 忙 了 这么 久 ， 最后 还是 回 家 了 。"),
         (1, "{p} was tired and decided to let it be .", "{p} 累 了 ， 决定 算 了 。"),
     ],

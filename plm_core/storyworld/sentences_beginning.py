@@ -58,7 +58,7 @@ GOALS: dict[str, list[Row]] = {
     ],
     "plan": [
         (2, "{p} had a plan for the day , but told nobody about it .",
-         "这 天 {p} 有 一 个 打算 ， 但是 没有 告诉 别人 。"),
+         "这 天 {p} 有 个 打算 ， 谁 也 没 告诉 。"),
         (1, "{p} had something in mind that day .", "这 天 {p} 心里 想 着 一 件 事 。"),
         (1, "{p} kept a wish to {p:self} .", "{p} 心里 藏 着 一 个 愿望 。"),
     ],
@@ -81,7 +81,7 @@ GOALS: dict[str, list[Row]] = {
     ],
     "end": [
         (3, "in the end , {p} was {m} .", "最后 ， {p} 很 {m} 。"),
-        (1, "that evening , {p} was very {m} .", "那天 晚上 ， {p} 非常 {m} 。"),
+        (1, "that evening , {p} felt {m} .", "那天 晚上 ， {p} 非常 {m} 。"),
         (1, "as the sun went down , {p} was {m} .", "太阳 下 山 的 时候 ， {p} 很 {m} 。"),
     ],
 }  # fmt: skip

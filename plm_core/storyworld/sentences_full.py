@@ -18,15 +18,15 @@ FULL: dict[str, list[Row]] = {
         (1, "soon {p} was on the way to the {h} .", "不久 ， {p} 就 往 {h} 去 了 。"),
         (1, "{p} turned up {h:in} the {h} .", "{p} 来到 了 {h} {h:loc} 。"),
         (1, "without a word {p} GO to the {h} .", "{p} 一 句 话 也 没 说 就 GO {h} 。"),
-        (1, "after some thought {p} chose the {h} .", "{p} 想 了 想 ， 去 了 {h} 。"),
+        (1, "after some thought {p} GO to the {h} .", "{p} 想 了 想 ， 去 了 {h} 。"),
     ],
     "take": [
         (1, "{p} could not leave the {t} lying there and took it .", "{p} 舍不得 把 {t} 丢 在 那里 ， 就 拿走 了 。"),
-        (1, "{p} put the {t} into {p:his} bag .", "{p} 把 {t} 收 了 起来 。"),
+        (1, "{p} tucked the {t} under {p:his} arm .", "{p} 顺手 拿走 了 {t} 。"),
     ],
     "seek": [
         (1, "{p} needed the {t} and looked for it {bel:in} the {bel} .",
-         "{p} 需要 {t} ， 就 到 {bel} {bel:loc} 去 找 。"),
+         "{p} 要 用 {t} ， 就 到 {bel} {bel:loc} 去 找 。"),
         (1, "{p} was sure to find the {t} {bel:in} the {bel} and GO there .",
          "{p} 相信 {t} 就 在 {bel} {bel:loc} ， 便 去 了 那里 。"),
     ],
@@ -36,7 +36,7 @@ FULL: dict[str, list[Row]] = {
     ],
     "pick": [
         (1, "{p} helped {p:self} to {k} {k:fruit} .", "{p} 自己 摘 了 {k} {f:m} {f:many} 。", "first"),
-        (1, "{k} {k:fruit} went into the bag of {p} , which now held {left} .",
+        (1, "{p} put {k} more {k:fruit} into {p:his} bag , which now held {left} .",
          "{p} 又 往 包 里 装 了 {k} {f:m} {f:many} ， 现在 包 里 有 {left} {f:m} 了 。", "more"),
     ],
     "beg": [
@@ -44,12 +44,12 @@ FULL: dict[str, list[Row]] = {
         (1, "{p} wanted to know whether {q} could spare the {t} .", "{p} 问 {q} 能 不 能 把 {t} 让 给 自己 。"),
     ],
     "ask": [
-        (1, "{p} hoped that {q} had seen the {t} and asked .", "{p} 想 ， {q} 也许 见 过 {t} ， 就 去 问 了 问 。"),
+        (1, "{p} asked whether {q} had seen the {t} .", "{p} 想 ， {q} 也许 见 过 {t} ， 就 去 问 了 问 。"),
     ],
     "later": [
         (1, "{p} asked for a little patience .", "{p} 请 {q:him} 再 等 一 等 。"),
-        (1, "{p} promised to think it over .", "{p} 答应 考虑 一下 。"),
-        (1, "but {p} was not in the mood for it .", "可是 {p} 没 什么 心情 。"),
+        (1, "{p} promised to think it over .", "{p} 答应 考虑 一下 。", "request"),
+        (1, "but {p} was not in the mood for it .", "可是 {p} 没 什么 心情 。", "request"),
     ],
     "unknown": [
         (1, "{p} shook {p:his} head .", "{p} 摇 了 摇 头 。"),
@@ -64,13 +64,13 @@ FULL: dict[str, list[Row]] = {
     "tell": [
         (1, "{q} learned from {p} that the {t} was {bel:in} the {bel} .",
          "{q} 从 {p} 那里 得知 ， {t} 在 {bel} {bel:loc} 。"),
-        (1, "according to {p} , the {t} was {bel:in} the {bel} , and {q} listened .",
+        (1, "{p} said that the {t} was {bel:in} the {bel} , and {q} listened .",
          "{p} 说 {t} 在 {bel} {bel:loc} ， {q} 记 在 了 心里 。"),
     ],
     "search": [
-        (1, "{p} looked into every corner of the {at} for nothing .",
+        (1, "{p} looked into every corner of the {at} , to no avail .",
          "{p} 找 了 {at} {at:loc} 的 每 个 角落 ， 什么 也 没 发现 。"),
-        (1, "nothing {at:in} the {at} helped {p} along .", "{at} {at:loc} 没有 {p} 要 找 的 东西 。"),
+        (1, "{p} found nothing of use {at:in} the {at} .", "{at} {at:loc} 没有 {p} 要 找 的 东西 。"),
     ],
     "think": [
         (1, "as {p} looked up , the {t} {bel:in} the {bel} came to mind .",
@@ -90,12 +90,12 @@ FULL: dict[str, list[Row]] = {
     "spoil": [
     ],
     "hungry": [
-        (1, "the stomach of {p} began to rumble .", "{p} 的 肚子 咕咕 叫 了 起来 。"),
+        (1, "{p} heard {p:his} stomach rumble .", "{p} 的 肚子 咕咕 叫 了 起来 。"),
         (1, "{p} talked of nothing but food .", "{p} 张口 闭口 都 是 吃 的 。"),
     ],
     "fetch": [
-        (1, "{f:many} were the only thing to help , so {p} GO to the {f_at} .",
-         "只有 {f:many} 才 能 解馋 ， 于是 {p} 去 了 {f_at} 。"),
+        (1, "only {f:many} would help , so {p:he} GO to the {f_at} .",
+         "只有 {f:many} 才 能 解馋 ， 于是 {p:he} 去 了 {f_at} 。"),
     ],
     "eat": [
         (1, "{p} could not resist {k} {k:fruit} and still had {left} .",
@@ -116,7 +116,7 @@ FULL: dict[str, list[Row]] = {
         (1, "with a smile {p} handed {q} the {t} .", "{p} 微笑 着 把 {t} 递 给 了 {q} 。"),
     ],
     "hold": [
-        (1, "nobody could get the {t} away from {owner} .", "{owner} 一直 把 {t} 带 在 身边 。"),
+        (1, "nobody could get the {t} away from {owner} .", "{owner} 一直 把 {t} 带 在 身边 。", "begged"),
     ],
     "show": [
         (1, "{p} held the {t} up for {q} to see .", "{p} 举起 {t} 给 {q} 看 。"),
@@ -146,7 +146,7 @@ FULL: dict[str, list[Row]] = {
         (1, "{p} said : the {t} is for you , {q} .", "{p} 说 ： {q} ， 这 {t:m} {t} 是 给 你 的 。"),
     ],
     "accept": [
-        (1, "{p} held the {t} to {p:his} heart .", "{p} 接过 {t} ， 紧紧 抱 在 怀里 。"),
+        (1, "{p} pressed the {t} to {p:his} heart .", "{p} 接过 {t} ， 紧紧 抱 在 怀里 。"),
     ],
     "together": [
         (1, "{p} and {q} laid the table {h:in} the {h} and had a feast .",
@@ -187,6 +187,6 @@ FULL: dict[str, list[Row]] = {
     ],
     "end": [
         (1, "when it grew dark , {p} was {m} .", "天 黑 的 时候 ， {p} 很 {m} 。"),
-        (1, "at the end of the day , {p} was more than {m} .", "这 一天 结束 的 时候 ， {p} 十分 {m} 。"),
+        (1, "at the end of the day , {p} was truly {m} .", "这 一天 结束 的 时候 ， {p} 十分 {m} 。"),
     ],
 }  # fmt: skip

@@ -62,7 +62,7 @@ TALK: dict[str, list[Row]] = {
     "later_kind": [
         (2, "{p} was friendly and asked for a little time .", "{p} 很 客气 ， 请 {q:him} 稍 等 一会儿 。"),
         (1, "{p} was sorry and asked {q:him} to come back soon .", "{p} 抱歉 地 请 {q:him} 过 一会儿 再 来 。"),
-        (1, "{p} smiled and said : maybe later .", "{p} 笑 着 说 ： 等 会儿 吧 。"),
+        (1, "{p} smiled and said : maybe later .", "{p} 笑 着 说 ： 等 会儿 吧 。", "request"),
     ],
     "later_rude": [
         (2, "{p} told {q:him} to go away .", "{p} 叫 {q:him} 走开 。"),
@@ -71,7 +71,7 @@ TALK: dict[str, list[Row]] = {
     ],
     "win": [
         (1, "{q} wanted a race for it , and {p} won the {t} .", "{q} 说 谁 跑 得 快 {t} 就 归 谁 ， 结果 {p} 赢 了 。"),
-        (1, "{q} set a riddle , {p} solved it and got the {t} .",
+        (1, "{q} set a riddle , and {p} solved it and won the {t} .",
          "{q} 出 了 一 个 谜语 ， {p} 猜中 了 ， 得到 了 {t} 。"),
     ],
     "accept": [

@@ -28,8 +28,10 @@ class ReadWord:
         sentences_back: the same distance in sentences.
         tag: ``"name"``, ``"place"``, ``"thing"`` or empty.
         event: the kind of event that its sentence tells; empty for ``<eos>``.
+        sort: what the word is one of, such as ``"people name"`` or ``"numbers"``; empty for words of a pattern.
         best: the probability of the most probable word there, which is the best possible accuracy; NaN where
             :func:`read` was not asked for it.
+        likeliest: that word; empty likewise.
     """
 
     word: str
@@ -39,7 +41,9 @@ class ReadWord:
     sentences_back: int = 0
     tag: str = ""
     event: str = ""
+    sort: str = ""
     best: float = math.nan
+    likeliest: str = ""
 
 
 def read(reader: IdealReader, words: Sequence[str], *, accuracy: bool = False) -> list[ReadWord]:
@@ -52,7 +56,7 @@ def read(reader: IdealReader, words: Sequence[str], *, accuracy: bool = False) -
     Args:
         reader: the ideal reader of the world.
         words: the words, ``<eos>`` after each story.
-        accuracy: whether to find the best possible accuracy as well, which takes about twice the time.
+        accuracy: whether to find the most probable words as well, which takes about twice the time.
 
     Raises:
         NotOfThisWorld: no story of the world goes like this.
@@ -60,32 +64,36 @@ def read(reader: IdealReader, words: Sequence[str], *, accuracy: bool = False) -
     cursor = Cursor(reader.world)
     found: list[ReadWord] = []
     evidence, before = Evidence(), cursor.state.copy()
-    steps: list[tuple[float, float, list[Alive], list[Alive]]] = []
+    steps: list[tuple[float, float, str, list[Alive], list[Alive]]] = []
     for word in words:
         if word == EOS:
             cursor.push(word)
-            found.append(ReadWord(EOS, 0.0, "wording", best=1.0))
+            found.append(ReadWord(EOS, 0.0, "wording", best=1.0, likeliest=EOS))
             evidence, before = Evidence(), cursor.state.copy()
             continue
         if not cursor.words:
             before = cursor.state.copy()
         alive = cursor.alive()
         mixture = cursor.mixture
-        best = max(cursor.next_word().values()) if accuracy else math.nan
+        likeliest, best = "", math.nan
+        if accuracy:
+            possible = cursor.next_word()
+            likeliest = max(possible, key=possible.__getitem__)
+            best = possible[likeliest]
         nats = cursor.push(word)
         if word != reader.world.full_stop:
-            steps.append((nats, best, alive, cursor.alive()))
+            steps.append((nats, best, likeliest, alive, cursor.alive()))
             continue
-        steps.append((nats, best, alive, []))
+        steps.append((nats, best, likeliest, alive, []))
         sentence, number, start = cursor.sentences[-1], len(cursor.sentences), len(found)
         event = mixture.bare(sentence.event)
         for offset, (step, spoken) in enumerate(zip(sentence.pattern.steps, sentence.words, strict=True)):
-            nats, best, earlier, later = steps[offset]
+            nats, best, likeliest, earlier, later = steps[offset]
             skill = "wording"
             distance = back = 0
-            tag = ""
+            tag = sort = ""
             if isinstance(step, Step):
-                skill, tag = step.skill, step.tag
+                skill, tag, sort = step.skill, step.tag, f"{step.group} {step.form}".rstrip()
                 place = evidence.latest(step.facts(before, sentence.event[1])) if step.open < 0 else None
                 if place:
                     distance, back = start + offset - place[0], number - place[1]
@@ -94,7 +102,7 @@ def read(reader: IdealReader, words: Sequence[str], *, accuracy: bool = False) -
                 gain = math.log(_share(mixture, later, event) / _share(mixture, earlier, event))
                 if gain > nats - gain:
                     skill = "intention"
-            found.append(ReadWord(spoken, nats, skill, distance, back, tag, event[0], best))
+            found.append(ReadWord(spoken, nats, skill, distance, back, tag, event[0], sort, best, likeliest))
         evidence.learn(sentence, before, cursor.state, start, number)
         steps = []
     return found

@@ -19,7 +19,8 @@ SKILLS = (
 """
 
 _HELD = {
-    "drop", "hand", "hold", "show", "miss_held", "beg", "offer", "accept", "refuse", "decline", "win", "bring", "aid_wrap", "grab",
+    "drop", "hand", "hold", "show", "miss_held", "beg", "offer", "accept", "refuse", "decline", "win", "bring",
+    "aid_wrap", "grab",
 }  # fmt: skip
 _SPOKEN_OF = {"tell", "tell_held", "think", "seek", "answer_held", "miss"}
 

@@ -50,6 +50,7 @@ class State:
         since: number of sentences since the protagonist did something.
         carries: how often an animal has carried something away.
         moved: the sentence that changed the location of each thing last.
+        arrived: the sentence in which each person came to the place where he or she is.
     """
 
     setting: Entry | None = None
@@ -82,6 +83,7 @@ class State:
     since: int = 0
     carries: int = 0
     moved: list[int] = field(default_factory=list)
+    arrived: list[int] = field(default_factory=list)
 
     def copy(self) -> State:
         """An independent copy; lexicon entries are shared, for they never change."""
@@ -91,7 +93,7 @@ class State:
             list(self.count), list(self.seen), list(self.visited), set(self.searched), dict(self.asked), self.opened,
             self.aim, self.goal, self.pending, self.missed, self.done, self.helped, self.over, self.revealed,
             self.closed, self.sentence, self.since, self.carries,
-            list(self.moved),
+            list(self.moved), list(self.arrived),
         )  # fmt: skip
 
     @property
@@ -163,7 +165,7 @@ class State:
             missed += [("person", q) for q, belief in enumerate(believed_at[0]) if belief == place != self.at[q]]
             self.missed = tuple(missed)
             self.visited[place] = self.sentence
-        self.at[person] = place
+        self.at[person], self.arrived[person] = place, self.sentence
         for other, at in enumerate(self.at):
             if at == origin:
                 believed_at[other][person] = place
