@@ -60,6 +60,11 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--preset", default="laptop", help="laptop (default) or gpu")
     command.add_argument("--jobs", type=int, help="how many runs side by side (default: as many as there are cores)")
     command.add_argument("--seeds", type=int, nargs="+", help="only these seeds (default: those of the script)")
+    command.add_argument("--variants", nargs="+", metavar="NAME", help="only these variants (default: all)")
+    command.add_argument("--partial", action="store_true", help="store what there is, although runs are missing")
+    command.add_argument(
+        "--older", action="store_true", help="use finished runs although the library has changed"
+    )
     command.add_argument("--force", action="store_true", help="run again what is already there")
 
     command = commands.add_parser("new", help="start a chapter: text, exercises, experiment and place in the contents")
@@ -107,8 +112,9 @@ def _experiment(options: argparse.Namespace, root: Path) -> None:
     from book.tool.experiment import run_experiment
 
     run_experiment(
-        root, options.name, preset=options.preset, jobs=options.jobs, seeds=options.seeds, force=options.force
-    )
+        root, options.name, preset=options.preset, jobs=options.jobs, seeds=options.seeds, variants=options.variants,
+        partial=options.partial, older=options.older, force=options.force,
+    )  # fmt: skip
 
 
 def _new(options: argparse.Namespace, root: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -36,12 +38,16 @@ def run_experiment(
     preset: str = "laptop",
     jobs: int | None = None,
     seeds: Sequence[int] | None = None,
+    variants: Sequence[str] | None = None,
+    partial: bool = False,
+    older: bool = False,
     force: bool = False,
 ) -> Path:
     """Run what is missing of an experiment and store its results.
 
     Each finished run is saved at once, so an interrupted experiment goes on where it stopped; a saved run is used only
-    as long as every module that it imported is unchanged.
+    as long as every module that it imported is unchanged. A script whose ``run`` has a fourth parameter, ``folder``,
+    gets a folder for the run's checkpoints there, which stays until the run is finished.
 
     Args:
         root: the repository.
@@ -50,6 +56,9 @@ def run_experiment(
         jobs: how many runs side by side; default: as many as there are cores.
         seeds: seeds to run instead of the script's own. With fewer than those the results are not stored beside the
             chapter but under ``_build``.
+        variants: the variants to run instead of all; results are stored as with fewer seeds.
+        partial: store beside the chapter what there is, although runs are missing; the entry ``"missing"`` names them.
+        older: use finished runs although modules that they imported have changed since.
         force: run again what is already there.
 
     Returns:
@@ -66,16 +75,18 @@ def run_experiment(
         raise BookError(f"seeds must not be negative, got {min(seeds)}")
     script = find_script(root, name)
     module = load_script(root, script)
-    variants: list[str] = list(module.VARIANTS)
     own_seeds: list[int] = list(module.SEEDS)
+    everything = [(variant, seed) for variant in module.VARIANTS for seed in own_seeds]
     wanted = list(dict.fromkeys(seeds)) if seeds else own_seeds
-    runs = [(variant, seed) for variant in variants for seed in wanted]
+    runs = [(variant, seed) for variant in chosen_variants(module, variants) for seed in wanted]
     stored = root / "chapters" / "experiments" / "results" / f"{script.stem}.{preset}.json"
     saved = root / "_build" / "experiments" / f"{script.stem}.{preset}"
-    done = {} if force else load_saved(root, saved, runs) | load_stored(root, stored, runs)
+    known = list(dict.fromkeys(everything + runs))
+    found = {} if force else load_saved(root, saved, known, older=older) | load_stored(root, stored, known, older=older)
+    done = {run: found[run] for run in runs if run in found}
     missing = [run for run in runs if run not in done]
     print(f"{script.stem} ({preset}): {len(runs)} runs, {len(done)} already there, {len(missing)} to do")
-    if not missing and set(done) == set(load_stored(root, stored, runs)):
+    if not missing and set(done) == set(load_stored(root, stored, known, older=older)):
         print(f"{stored.relative_to(root).as_posix()} is up to date.")
         return stored
     if missing:
@@ -84,11 +95,17 @@ def run_experiment(
     command = f"python -m book experiment {script.stem.partition('_')[0]} --preset {preset}"
     if wanted != own_seeds:
         command += " --seeds " + " ".join(map(str, wanted))
-    results = collect(script.stem, preset, wanted, command, [done[run] for run in runs])
-    path = stored
-    if not set(own_seeds) <= set(wanted):
+    done |= {run: found[run] for run in everything if run in found and run not in done}
+    absent = [run for run in everything if run not in done]
+    path, shown = stored, [run for run in known if run in done]
+    if absent and not partial:
         path = root / "_build" / "experiments" / f"{script.stem}.{preset}.json"
-        print("Fewer seeds than the script asks for: the results beside the chapter stay as they are.")
+        shown = runs
+        print("Fewer runs than the script asks for: the results beside the chapter stay as they are.")
+    results = collect(script.stem, preset, wanted, command, [done[run] for run in shown])
+    if absent and partial:
+        results["missing"] = [{"variant": variant, "seed": seed} for variant, seed in absent]
+        print(f"{len(absent)} of {len(everything)} runs are missing; the same command goes on with them.")
     write_atomically(path, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     print(f"Results: {path.relative_to(root).as_posix()}")
     return path
@@ -128,20 +145,33 @@ def load_script(root: Path, script: Path) -> ModuleType:
     return module
 
 
+def chosen_variants(module: ModuleType, wanted: Sequence[str] | None) -> list[str]:
+    """The variants to run, in the script's order.
+
+    Raises:
+        BookError: a variant that the script does not have.
+    """
+    names: list[str] = list(module.VARIANTS)
+    unknown = [name for name in wanted or () if name not in names]
+    if unknown:
+        raise BookError(f"there is no variant {unknown[0]!r}. Variants: {', '.join(map(repr, names))}")
+    return [name for name in names if not wanted or name in wanted]
+
+
 def saved_path(folder: Path, run: Run) -> Path:
     """Where a finished run is kept."""
     variant, seed = run
     return folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', variant)}-{stamp.text_hash(variant)[:6]}.seed{seed}.json"
 
 
-def load_saved(root: Path, folder: Path, runs: Iterable[Run]) -> dict[Run, dict[str, Any]]:
-    """The finished runs whose modules are unchanged."""
+def load_saved(root: Path, folder: Path, runs: Iterable[Run], *, older: bool = False) -> dict[Run, dict[str, Any]]:
+    """The finished runs whose modules are unchanged, or all with ``older``."""
     done = {}
     discarded: dict[str, int] = {}
     for run in runs:
         try:
             record = json.loads(saved_path(folder, run).read_text(encoding="utf-8"))
-            changed = modules.changed_modules(root, record["library"])
+            changed = [] if older else modules.changed_modules(root, record["library"])
         except (OSError, ValueError, KeyError):
             continue
         for reason in changed:
@@ -153,11 +183,11 @@ def load_saved(root: Path, folder: Path, runs: Iterable[Run]) -> dict[Run, dict[
     return done
 
 
-def load_stored(root: Path, path: Path, runs: Iterable[Run]) -> dict[Run, dict[str, Any]]:
-    """The runs in the stored results, if every module behind them is unchanged."""
+def load_stored(root: Path, path: Path, runs: Iterable[Run], *, older: bool = False) -> dict[Run, dict[str, Any]]:
+    """The runs in the stored results, if every module behind them is unchanged, or in any case with ``older``."""
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
-        if modules.changed_modules(root, results["library"]):
+        if not older and modules.changed_modules(root, results["library"]):
             return {}
         common = {key: results[key] for key in ("library", "device", "versions")}
         records = {}
@@ -183,7 +213,8 @@ def run_missing(
     failures = []
     try:
         futures: dict[Future[dict[str, Any]], Run] = {
-            pool.submit(one_run, str(root), name, variant, seed, preset): (variant, seed) for variant, seed in missing
+            pool.submit(one_run, str(root), name, run, preset, saved_path(folder, run).with_suffix("")): run
+            for run in missing
         }
         with tqdm(total=len(missing), desc=name, unit="run", disable=None) as bar:
             for count, future in enumerate(as_completed(futures), 1):
@@ -196,6 +227,7 @@ def run_missing(
                     failures.append(f"{variant}, seed {seed}: {record['error']}")
                 else:
                     write_atomically(saved_path(folder, (variant, seed)), json.dumps(record))
+                    shutil.rmtree(saved_path(folder, (variant, seed)).with_suffix(""), ignore_errors=True)
                     done[variant, seed] = record
                 bar.update()
                 bar.set_postfix_str(f"{variant}, seed {seed}")
@@ -224,14 +256,24 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def one_run(root: str, name: str, variant: str, seed: int, preset: str) -> dict[str, Any]:
-    """One variant with one seed, in this process: its results and what they depend on, or ``error``."""
+def one_run(root: str, name: str, run: Run, preset: str, folder: Path) -> dict[str, Any]:
+    """One variant with one seed, in this process: its results and what they depend on, or ``error``.
+
+    Args:
+        root: the repository.
+        name: the stem of the script.
+        run: the variant and the seed.
+        preset: ``"laptop"`` or ``"gpu"``.
+        folder: where the run may keep its checkpoints, if it wants to.
+    """
+    variant, seed = run
     if root not in sys.path:
         sys.path.insert(0, root)
     module = importlib.import_module(f"plm_chapters.experiments.{name}")
     start = time.perf_counter()
     try:
-        result = module.run(variant, seed, preset)
+        keeps = len(inspect.signature(module.run).parameters) > 3
+        result = module.run(variant, seed, preset, folder) if keeps else module.run(variant, seed, preset)
         if not isinstance(result, dict):
             raise TypeError(f"run() must return a dict, got {type(result).__name__}")
         json.dumps(result)  # a result that cannot be stored should fail here, by name

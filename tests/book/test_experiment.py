@@ -117,9 +117,48 @@ def test_fewer_seeds_leave_the_stored_results_alone(tiny, experiment) -> None:
     assert results["command"].endswith("--seeds 1")
 
 
+def test_partial_results_are_stored_with_what_is_missing_and_completed_later(tiny, experiment) -> None:
+    tiny.path("allowed").touch()
+    done = experiment("03", "--variants", "plain", "--seeds", "1", "--jobs", "1", "--partial")
+    assert done.returncode == 0, done.stderr
+    assert "3 of 4 runs are missing" in done.stdout
+    results = json.loads(tiny.path(STORED).read_text())
+    assert [(run["variant"], run["seed"]) for run in results["runs"]] == [("plain", 1)]
+    assert {"variant": "plain", "seed": 0} in results["missing"]
+
+    # With another library the stored run counts only on request; the rest is run beside it.
+    with tiny.path("plm_core/config.py").open("a") as file:
+        file.write("\n# touched\n")
+    for path in tiny.path("_build/experiments/03_tiny.laptop").iterdir():
+        path.unlink()
+    done = experiment("03", "--older", "--jobs", "2")
+    assert "03_tiny (laptop): 4 runs, 1 already there, 3 to do" in done.stdout
+    results = json.loads(tiny.path(STORED).read_text())
+    assert len(results["runs"]) == 4
+    assert "missing" not in results
+
+
+def test_a_run_that_keeps_checkpoints_finds_its_folder_again_until_it_is_finished(tiny, experiment) -> None:
+    """The first try leaves a checkpoint and fails; the second finds it, and the folder goes with success."""
+    script = tiny.path("chapters/experiments/03_tiny.py")
+    script.write_text(
+        'VARIANTS, SEEDS = ["long"], [7]\n\n\n'
+        "def run(variant, seed, preset, folder):\n"
+        "    if not folder.exists():\n"
+        "        folder.mkdir(parents=True)\n"
+        '        raise ValueError("killed")\n'
+        '    return {"resumed": True}\n'
+    )
+    assert experiment("03").returncode == 1
+    assert experiment("03").returncode == 0
+    assert json.loads(tiny.path(STORED).read_text())["runs"][0]["resumed"] is True
+    assert [path.suffix for path in tiny.path("_build/experiments/03_tiny.laptop").iterdir()] == [".json"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["03", "--variants", "odd"], "there is no variant 'odd'. Variants: 'plain', 'picky / variant'"),
         (["04"], "there is no experiment '04'. Experiments: 03_tiny"),
         (["03", "--preset", "huge"], "unknown preset 'huge': use one of laptop, gpu"),
         (["03", "--jobs", "0"], "--jobs must be at least 1, got 0"),
