@@ -26,6 +26,9 @@ from plm_core.commands.app import App
 LONGEST_MESSAGE = 1200
 """Characters of a message; the middle of a longer one, which quotes a long input, is left out."""
 
+SECONDS_BETWEEN_BARS = 10
+"""How often a progress bar is drawn at most where standard error is a file or a pipe."""
+
 app = App()
 app.command(data.app, name="data", help="List and fetch corpora, and turn text into tokens.")
 app.command(runs.train)
@@ -117,13 +120,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def prepare_streams() -> None:
-    """Make standard output and error writable whatever their state: closed ones discard, others escape characters."""
+    """Make standard output and error writable whatever their state: closed ones discard, others escape characters.
+
+    Progress bars are drawn rarely where standard error is no terminal.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the parent process
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # where the terminal has no such character
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_MININTERVAL", str(SECONDS_BETWEEN_BARS))  # read when tqdm is imported
 
 
 def refuse_undecodable(arguments: Sequence[str]) -> None:

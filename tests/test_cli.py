@@ -1,6 +1,7 @@
 """The command line: what it prints, and what it makes of mistakes."""
 
 import errno
+import os
 import subprocess
 import sys
 
@@ -96,6 +97,15 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "info" in done.stdout
+
+
+def test_bars_are_drawn_rarely_where_nobody_watches_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TQDM_MININTERVAL", raising=False)
+    cli.prepare_streams()  # standard error is captured: no terminal
+    assert os.environ["TQDM_MININTERVAL"] == str(cli.SECONDS_BETWEEN_BARS)
+    monkeypatch.setenv("TQDM_MININTERVAL", "1")
+    cli.prepare_streams()
+    assert os.environ["TQDM_MININTERVAL"] == "1", "what the user has set stays"
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:

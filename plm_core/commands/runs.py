@@ -45,17 +45,36 @@ def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (),
         print(f"model, tokenizer, logs and learning curve: {run.output}")
 
 
-def evaluate(run: Positional[Path], text: Path | None = None) -> None:
-    """Measure a trained model on the validation part of its corpus, or on a text of your own.
+def evaluate(
+    run: Positional[Path],
+    text: Path | None = None,
+    skills: bool = False,
+    skills_by_distance: bool = False,
+    stories: int = 200,
+    output: Path | None = None,
+) -> None:
+    """Measure a trained model on the validation part of its corpus, on a text of your own, or skill by skill.
 
     Args:
         run: the output folder of `plm train`.
         text: a UTF-8 text file, a folder of them, or a token file; its documents are found as the run's were.
+        skills: for a causal run on a StoryWorld: its excess over the ideal reader and its accuracy for each skill.
+        skills_by_distance: the same for each skill and distance to the evidence.
+        stories: how many unseen stories the skills are scored on.
+        output: where to write the scores of the skills, as FILE.json with a figure FILE.png beside it; by default into
+            the run's folder.
     """
     from plm_core.runs.open import Run
     from plm_core.runs.report import shown
     from plm_core.runs.text_report import causal_lines
 
+    if skills or skills_by_distance:
+        if text is not None:
+            raise ValueError("--text and --skills exclude each other: skills are known for generated stories only")
+        score_by_skill(run, by_distance=skills_by_distance, stories=stories, output=output)
+        return
+    if output is not None:
+        raise ValueError("--output belongs to --skills: it names the file of the scores")
     opened = Run.open(run)
     metrics, counts = opened.validation_metrics() if text is None else opened.text_metrics(text)
     print(counts.shown())
@@ -65,6 +84,29 @@ def evaluate(run: Positional[Path], text: Path | None = None) -> None:
         print(line)
     if text is None and opened.entropy is not None:
         print(f"{'floor':<24} {shown(opened.entropy)}")
+
+
+def score_by_skill(run: Path, *, by_distance: bool, stories: int, output: Path | None) -> None:
+    """Print a run's scores by skill, and write them as JSON and as a figure."""
+    from plm_core.commands.compression import check_picture
+    from plm_core.evaluation.skill_report import plot_skills, skill_table
+    from plm_core.runs.open import Run
+    from plm_core.runs.skills import evaluate_skills
+
+    if output is not None:
+        if output.suffix != ".json":
+            raise ValueError(f"--output is the name of a JSON file, such as skills.json; got {output}")
+        if output.exists():
+            raise FileExistsError(f"{output} exists already: choose another name")
+        check_picture(output.with_suffix(".png"))
+    opened = Run.open(run)
+    report = evaluate_skills(opened, stories=stories, by_distance=by_distance)
+    print(f"{report.stories:,} unseen stories of {report.corpus}, {report.words:,} words; nats per word")
+    print(skill_table(report.scores))
+    path = output or run / ("skills_by_distance.json" if by_distance else "skills.json")
+    report.save(path)
+    plot_skills(report.scores, path.with_suffix(".png"))
+    print(f"scores: {path}; figure: {path.with_suffix('.png')}")
 
 
 def fill_mask(run: Positional[Path], text: Positional[str], top: int = 5) -> None:

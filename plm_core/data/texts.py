@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from shlex import quote
 from typing import BinaryIO
 
 from plm_core.data.archives import open_gzip, open_only_member
@@ -80,7 +81,8 @@ def _opened(path: Path, stack: ExitStack) -> BinaryIO:
 
 def _not_utf8(path: Path, position: int, error: UnicodeDecodeError) -> ValueError:
     value = error.object[error.start]
+    archive = path.suffix in (".gz", ".zip")
+    how = "" if archive else f", for example with: iconv -f LATIN1 -t UTF-8 {quote(str(path))} > utf8.txt"
     return ValueError(
-        f"{path} is not UTF-8: byte 0x{value:02x} at position {position} ({error.reason}). "
-        f"Save the file as UTF-8, for example with: iconv -f LATIN1 -t UTF-8"
+        f"{path} is not UTF-8: byte 0x{value:02x} at position {position} ({error.reason}). Save the file as UTF-8{how}"
     )

@@ -184,6 +184,9 @@ def check_written_in_training(folder: Path, *, new: bool) -> None:
 def only_user(folder: Path) -> Iterator[None]:
     """Hold a lock on a run's folder; the operating system releases it however the process ends.
 
+    The lock is a file. It is deleted at the end of the block unless it was there before, together with folders that
+    were made for it and are still empty: a run that is refused leaves nothing behind.
+
     Raises:
         FileExistsError: another process holds it, or a link is in its place.
     """
@@ -192,11 +195,16 @@ def only_user(folder: Path) -> Iterator[None]:
     except ImportError:  # no advisory locks on this system
         yield
         return
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    refuse_link(folder / LOCK_FILE)
-    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    lock = folder / LOCK_FILE
+    refuse_link(lock)
+    found = lock.exists()
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock.exists() or not os.path.samestat(os.fstat(descriptor), lock.stat()):  # its holder has deleted it
+            raise BlockingIOError(errno.EAGAIN, "the lock has changed hands")
     except OSError as error:
         os.close(descriptor)
         if error.errno not in (errno.EACCES, errno.EAGAIN):
@@ -205,4 +213,9 @@ def only_user(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        if not found:
+            lock.unlink(missing_ok=True)
         os.close(descriptor)
+        with contextlib.suppress(OSError):  # a folder that is not empty stays
+            for path in made:
+                path.rmdir()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from plm_core.runs.config import RunConfig
-from plm_core.runs.folder import CONFIG_FILE, check_run_files, check_written_in_training
+from plm_core.runs.folder import CONFIG_FILE, MARKER, check_run_files, check_written_in_training, is_run
 
 MAY_CHANGE_ON_RESUME = frozenset(
     {
@@ -44,6 +44,11 @@ def resumed_config(config: RunConfig) -> RunConfig:
         ValueError: a file of the run was changed, or a field of the configuration that may not change; it is named.
     """
     folder = config.output
+    if not is_run(folder):
+        raise FileNotFoundError(
+            f"there is nothing to resume: {folder} is not the output folder of `plm train` (no {MARKER} in it). Leave "
+            "out --resume to start the run, or name the folder of the one to continue (output=...)"
+        )
     check_run_files(folder)
     check_written_in_training(folder, new=False)
     stored = RunConfig.load(folder / CONFIG_FILE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from plm_core.data.documents import END_BYTES, DocumentRule
 from plm_core.data.token_files import TokenFile
 
 
@@ -53,17 +54,20 @@ class TokenCounts:
         bits = nats_per_token / math.log(2) * self.tokens
         return (bits + 8 * self.unknown_bytes) / self.text_bytes
 
-    def shown(self) -> str:
-        """The size as text."""
+    def shown(self, rule: DocumentRule | None = None) -> str:
+        """The size as text; with the rule of the documents, also how many of the bytes count for a document's end."""
         size = f", {'about ' * self.estimated}{self.text_bytes:,} bytes" if self.text_bytes else ""
+        if size and rule is not None and END_BYTES[rule]:
+            size += f" (with {END_BYTES[rule]} for the end of each document)"
         return f"{self.documents:,} document{'s' * (self.documents != 1)}, {self.tokens:,} tokens{size}"
 
     def warnings(self) -> list[str]:
         """Warnings for the reader of the loss."""
         if not self.unknown:
             return []
+        share = f"{self.unknown_share:.2%}" if self.unknown_share >= 1e-4 else "fewer than 0.01%"
         return [
-            f"{self.unknown_share:.2%} of the tokens are [UNK]: these characters or words are not in the vocabulary. "
+            f"{share} of the tokens are [UNK]: these characters or words are not in the vocabulary. "
             "Loss and perplexity are too low, as they need not be distinguished; bits per byte count eight bits for "
             "each byte of them"
         ]

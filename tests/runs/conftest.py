@@ -9,9 +9,11 @@ import pytest
 
 from plm_core.runs.config import RunConfig
 from plm_core.runs.pretrain import pretrain
+from tests.tiny_text import TINY_TEXT
 
 TINY = {
-    "corpus": "storyworld-small-en",
+    "corpus": str(TINY_TEXT),
+    "tokenizer": "words",
     "max_documents": 40,
     "context": 64,
     "batch_size": 4,

@@ -17,6 +17,7 @@ from plm_core.runs.compare import characters
 from plm_core.runs.compression_steps import Prune, Quantize, parse_method
 from plm_core.runs.corpus import Texts
 from plm_core.runs.open import Run
+from tests.tiny_text import TINY_TEXT
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -24,7 +25,8 @@ SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "i
 def train(folder: Path, objective: str) -> Path:
     """A tiny run."""
     values = {
-        "corpus": "storyworld-small-en",
+        "corpus": str(TINY_TEXT),
+        "tokenizer": "words",
         "max_documents": 40,
         "context": 128,
         "batch_size": 4,
@@ -35,9 +37,7 @@ def train(folder: Path, objective: str) -> Path:
     }
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plm_core.runs.entropy_floor.WORDS_PER_STORY", 1)
-        assert main(["train", str(path)]) == 0
+    assert main(["train", str(path)]) == 0
     return folder / "run"
 
 

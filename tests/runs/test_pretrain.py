@@ -15,16 +15,18 @@ from plm_core.data.documents import documents_as_text
 from plm_core.runs.batches import make_sources
 from plm_core.runs.config import RunConfig, read_run_config
 from plm_core.runs.corpus import Texts, load_texts, train_tokenizer
-from plm_core.runs.folder import only_user
+from plm_core.runs.folder import LOCK_FILE, only_user
 from plm_core.runs.open import Run, build_model
 from plm_core.runs.pretrain import pretrain
 from plm_core.training.checkpoints.directory import LAST, complete
 from plm_core.training.trainer import Trainer
+from tests.tiny_text import TINY_TEXT
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 TINY = {
-    "corpus": "storyworld-small-en",
+    "corpus": str(TINY_TEXT),
+    "tokenizer": "words",
     "max_documents": 40,
     "context": 128,
     "batch_size": 4,
@@ -46,9 +48,10 @@ def write(tmp_path):
     return writer
 
 
-@pytest.fixture(autouse=True)
-def small_sample(monkeypatch):
-    """Estimate the floor of masked runs from few words: its value is tested elsewhere."""
+@pytest.fixture
+def few_stories(monkeypatch):
+    """Validate on few stories, and estimate the floor of masked runs from few words: its value is tested elsewhere."""
+    monkeypatch.setattr("plm_core.runs.corpus.VALIDATION_STORIES", 12)
     monkeypatch.setattr("plm_core.runs.entropy_floor.WORDS_PER_STORY", 1)
 
 
@@ -70,8 +73,9 @@ def test_every_configuration_is_valid(name):
 
 
 @pytest.mark.parametrize("objective", ["causal_lm", "masked_lm", "masked_lm+next_sentence", "masked_lm+sentence_order"])
-def test_a_run_trains_and_reports_its_loss(write, capsys, tmp_path, objective):
-    assert main(["train", str(write(objective=objective)), "train.steps=3"]) == 0
+def test_a_run_trains_and_reports_its_loss(write, few_stories, capsys, tmp_path, objective):
+    config = write(objective=objective, corpus="storyworld-small-en")
+    assert main(["train", str(config), "train.steps=3"]) == 0
     out = capsys.readouterr().out
     assert "best of 3 steps" in out
     meaning = "the text's own entropy" if objective == "causal_lm" else "the exact posterior"
@@ -97,7 +101,12 @@ def test_a_trained_model_generates_text(write, capsys, tmp_path):
     file = tmp_path / "text.txt"
     file.write_text("a boy called tom was in the kitchen .", encoding="utf-8")
     assert main(["evaluate", run, "--text", str(file)]) == 0
-    assert "bits per byte" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "bits per byte" in out
+    assert f"{len(file.read_bytes()) + 2} bytes (with 2 for the end of each document)" in out
+    assert [line.split()[0] for line in out.splitlines() if "loss" in line] == ["causal_lm/loss"]
+    (tmp_path / "model.onnx").touch()
+    assert "folder of the run that it was exported" in refused(capsys, "generate", tmp_path / "model.onnx")
     assert "[MASK] needs a masked objective" in refused(capsys, "fill-mask", run, "a [MASK]")
 
 
@@ -171,16 +180,31 @@ def first_word_entropy(sentences):
     return math.log(len(unique)) * len(unique) / sum(len(sentence.split()) + 1 for sentence in unique)
 
 
+ANNOUNCING = """
+import sys
+from plm_core.cli import main
+from plm_core.training.logs import RunLog
+
+metrics = RunLog.metrics
+
+def announced(*arguments):
+    metrics(*arguments)
+    print("recorded", flush=True)
+
+RunLog.metrics = announced
+sys.exit(main())
+"""
+
+
 def test_ctrl_c_saves_and_resumes(write, tmp_path):
     path = write(train={**TINY["train"], "steps": 400, "eval_every": 400, "save_every": 400})
-    command = [sys.executable, "-c", "import sys; from plm_core.cli import main; sys.exit(main())"]
     environment = {**os.environ, "PLM_DEVICE": "cpu"}
     process = subprocess.Popen(
-        [*command, "train", str(path)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    )
-    metrics = tmp_path / "run" / "metrics.jsonl"
-    while process.poll() is None and not metrics.exists():  # the first record: training is under way
-        pass
+        [sys.executable, "-c", ANNOUNCING, "train", str(path)],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert any(line == "recorded\n" for line in process.stdout), "training is under way"
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
@@ -211,7 +235,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("changes", "overrides", "message"), MISTAKES, ids=[row[2] for row in MISTAKES])
 def test_mistakes_in_the_configuration_are_named(write, capsys, tmp_path, changes, overrides, message):
     assert message in refused(capsys, "train", write(**changes), *overrides)
-    assert not list((tmp_path / "run").glob("*.tokens")), "nothing was left behind"
+    assert not (tmp_path / "run").exists(), "nothing was left behind"
 
 
 @pytest.mark.parametrize(
@@ -237,7 +261,9 @@ def test_corpora_with_too_little_text_are_refused(write, capsys, tmp_path, text,
 def test_wrong_encoding_is_named_with_its_position(write, capsys, tmp_path):
     file = tmp_path / "corpus.txt"
     file.write_bytes("naïve".encode("latin-1"))
-    assert "2" in refused(capsys, "train", write(corpus=str(file)))
+    message = refused(capsys, "train", write(corpus=str(file)))
+    assert "byte 0xef at position 2" in message
+    assert f"iconv -f LATIN1 -t UTF-8 {file} > utf8.txt" in message
 
 
 def test_an_output_folder_in_use_is_refused(write, capsys, tmp_path):
@@ -246,10 +272,13 @@ def test_an_output_folder_in_use_is_refused(write, capsys, tmp_path):
     assert "already holds a run" in refused(capsys, "train", path)
     with only_user(tmp_path / "run"):
         assert "in use by another" in refused(capsys, "train", path, "--resume")
+    assert not (tmp_path / "run" / LOCK_FILE).exists()
 
 
 def test_resuming_nothing_is_refused(write, capsys, tmp_path):
-    assert "is not the output folder" in refused(capsys, "train", write(), "--resume")
+    message = refused(capsys, "train", write(), "--resume")
+    assert "is not the output folder" in message
+    assert "Leave out --resume" in message
     assert not (tmp_path / "run").exists()
 
 

@@ -13,9 +13,11 @@ from plm_core.cli import main
 from plm_core.training.checkpoints.directory import LAST, WEIGHTS, complete
 from plm_core.training.logs import METRICS_FILE
 from plm_core.training.trainer import Trainer
+from tests.tiny_text import TINY_TEXT
 
 TINY = {
-    "corpus": "storyworld-small-en",
+    "corpus": str(TINY_TEXT),
+    "tokenizer": "words",
     "max_documents": 40,
     "context": 128,
     "batch_size": 2,
@@ -42,9 +44,8 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch):
-    """On the CPU, without floor and picture of the curve, which are tested elsewhere."""
+    """On the CPU, without the picture of the curve, which is tested elsewhere."""
     monkeypatch.setenv("PLM_DEVICE", "cpu")
-    monkeypatch.setattr("plm_core.runs.pretrain.known_entropy", lambda *_: None)
     monkeypatch.setattr("plm_core.runs.pretrain.plot_learning_curve", lambda *_, **__: None)
 
 

@@ -21,6 +21,7 @@ from plm_core.training.interrupt import Interrupted
 from plm_core.training.logs import SPEED_FILE, rates_of, read_metrics
 from plm_core.training.progress import Running
 from plm_core.training.trainer import Trainer
+from tests.tiny_text import TINY_TEXT
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 COST = 1234.5
@@ -257,10 +258,10 @@ def test_only_real_tokens_count(batch, tokens):
 def test_a_run_counts_three_forward_passes_a_token(monkeypatch, tmp_path):
     """Forward once, backward twice (Kaplan et al. 2020); the cost is that of the model that the run has built."""
     monkeypatch.setenv("PLM_DEVICE", "cpu")
-    monkeypatch.setattr("plm_core.runs.pretrain.known_entropy", lambda *_: None)  # it and the picture: tested elsewhere
-    monkeypatch.setattr("plm_core.runs.pretrain.plot_learning_curve", lambda *_, **__: None)
+    monkeypatch.setattr("plm_core.runs.pretrain.plot_learning_curve", lambda *_, **__: None)  # tested elsewhere
     config = RunConfig(
-        corpus="storyworld-small-en",
+        corpus=str(TINY_TEXT),
+        tokenizer="words",
         output=tmp_path,
         objective="masked_lm",
         max_documents=40,
