@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from plm_core.data.tokenizers import Tokenizer
 from plm_core.evaluation.modes import evaluation_mode
+from plm_core.storyworld.baselines import BASELINES, WordBaselines
 from plm_core.storyworld.reader import IdealReader
 from plm_core.storyworld.skill_reading import ReadWord, read
 from plm_core.storyworld.skills import SKILLS
@@ -44,18 +46,6 @@ Predictor = Callable[[Sequence[Story]], list[Predictions]]
 
 
 @dataclass(frozen=True)
-class IdealReading:
-    """A story as the ideal reader reads it."""
-
-    words: list[ReadWord]
-    """Surprisal, skill and distance to the evidence of every word."""
-    best: np.ndarray
-    """The probability of the likeliest next word, which no model's expected accuracy can exceed, (words,)."""
-    likeliest: list[str]
-    """The likeliest next word of each place."""
-
-
-@dataclass(frozen=True)
 class SkillScore:
     """A model on the words of one skill (or of one skill at one distance)."""
 
@@ -73,23 +63,13 @@ class SkillScore:
     """Share of the words that the model's likeliest word hits."""
     ceiling: float
     """The highest expected accuracy."""
+    baselines: dict[str, float] = field(default_factory=dict)
+    """Share of the words that each trivial baseline hits, by its name."""
 
 
-def read_ideally(stories: Iterable[Story]) -> list[IdealReading]:
+def read_ideally(stories: Iterable[Story]) -> list[list[ReadWord]]:
     """Read stories with the ideal reader of their world: surprisal, skill, and the likeliest word at every place."""
-    readings = []
-    for story in stories:
-        reader = IdealReader(story.world)
-        cursor = reader.cursor()
-        best, likeliest = [], []
-        for word in story.words:
-            possible = cursor.next_word()
-            top = max(possible, key=possible.__getitem__)
-            best.append(possible[top])
-            likeliest.append(top)
-            cursor.push(word)
-        readings.append(IdealReading(read(reader, story.words), np.array(best), likeliest))
-    return readings
+    return [read(IdealReader(story.world), story.words, accuracy=True) for story in stories]
 
 
 def by_model(model: nn.Module, vocabulary: Sequence[str], *, batch_size: int = 16) -> Predictor:
@@ -101,50 +81,133 @@ def by_model(model: nn.Module, vocabulary: Sequence[str], *, batch_size: int = 1
         batch_size: stories scored at once.
     """
     number = {word: index for index, word in enumerate(vocabulary)}
-    device = next(model.parameters()).device
 
-    @torch.no_grad()
     def predict(stories: Sequence[Story]) -> list[Predictions]:
         rows = [[number["<eos>"], *(number[word] for word in story.words)] for story in stories]
-        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-        found: dict[int, Predictions] = {}
-        with evaluation_mode(model):
-            for first in range(0, len(order), batch_size):
-                group = order[first : first + batch_size]
-                longest = max(len(rows[index]) for index in group)
-                ids_BT = torch.tensor([rows[i] + [0] * (longest - len(rows[i])) for i in group], device=device)
-                logits_BTV = model(ids_BT[:, :-1]).float()
-                targets_BT = ids_BT[:, 1:]
-                nats_BT = F.cross_entropy(logits_BTV.transpose(1, 2), targets_BT, reduction="none").double()
-                hits_BT = logits_BTV.argmax(-1) == targets_BT
-                for row, index in enumerate(group):
-                    length = len(rows[index]) - 1
-                    nats, hits = nats_BT[row, :length].cpu().numpy(), hits_BT[row, :length].cpu().numpy()
-                    found[index] = Predictions(nats, hits)
-        return [found[index] for index in range(len(rows))]
+        return _summed(predict_tokens(model, rows, batch_size=batch_size), [range(len(row) - 1) for row in rows])
 
     return predict
 
 
-def by_ideal_reader(readings: Sequence[IdealReading]) -> list[Predictions]:
+def by_tokens(model: nn.Module, tokenizer: Tokenizer, *, batch_size: int = 16) -> Predictor:
+    """The predictions of a causal language model over tokens, each of which is a word or a part of one.
+
+    The surprisals of a word's tokens are added up; a word is hit where all of them are. That is the probability of the
+    word as this tokenizer spells it: the model may give some to other spellings, so the excess is an upper bound.
+
+    Args:
+        model: returns logits (B, T, V) for ids (B, T).
+        tokenizer: its tokenizer; documents are framed by its tokens of beginning and end.
+        batch_size: stories scored at once.
+
+    Raises:
+        ValueError: by the predictor: a word that the tokenizer does not know, or a token that joins two words.
+    """
+
+    def predict(stories: Sequence[Story]) -> list[Predictions]:
+        spelt = [spell(story, tokenizer) for story in stories]
+        rows = [[tokenizer.bos_id, *ids, tokenizer.eos_id] for ids, _ in spelt]
+        owners = [[*words, len(story.words) - 1] for (_, words), story in zip(spelt, stories, strict=True)]
+        return _summed(predict_tokens(model, rows, batch_size=batch_size), owners)
+
+    return predict
+
+
+def spell(story: Story, tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """The tokens of a story, written as documents are: words between spaces, a sentence a line.
+
+    Returns:
+        The ids, and for each the index of the word that it is, or is a part of; white space before a word is a part of
+        the word. ``<eos>`` is left out.
+
+    Raises:
+        ValueError: a word that the tokenizer does not know, or a token that joins two words.
+    """
+    text = "\n".join(" ".join(sentence.words) for sentence in story.sentences)
+    ends, position = [], 0
+    for sentence in story.sentences:
+        for word in sentence.words:
+            position += len(word)
+            ends.append(position)
+            position += 1
+    encoding = tokenizer.encoding(text)
+    unknown = tokenizer.backend.token_to_id(tokenizer.settings.special_tokens.get("unk_token", ""))
+    owners, at = [], 0
+    for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+        while end > ends[at]:
+            at += 1
+        if token == unknown:
+            raise ValueError(f"the tokenizer does not know {text[start:end]!r}, a word of the story: {text[:60]!r}...")
+        if at and start < ends[at - 1]:
+            raise ValueError(f"the token {text[start:end]!r} joins two words: skills are scored word by word")
+        owners.append(at)
+    if sorted(set(owners)) != list(range(len(ends))):
+        raise ValueError(f"the tokenizer leaves out words of the story: {text[:60]!r}...")
+    return encoding.ids, owners
+
+
+@torch.no_grad()
+def predict_tokens(model: nn.Module, rows: Sequence[Sequence[int]], *, batch_size: int) -> list[Predictions]:
+    """The predictions of each token but the first, for rows of token ids; each row is read from its own beginning."""
+    device = next(model.parameters()).device
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+    found: dict[int, Predictions] = {}
+    with evaluation_mode(model):
+        for first in range(0, len(order), batch_size):
+            group = order[first : first + batch_size]
+            longest = max(len(rows[index]) for index in group)
+            ids_BT = torch.tensor([[*rows[i], *[0] * (longest - len(rows[i]))] for i in group], device=device)
+            logits_BTV = model(ids_BT[:, :-1]).float()
+            targets_BT = ids_BT[:, 1:]
+            nats_BT = F.cross_entropy(logits_BTV.transpose(1, 2), targets_BT, reduction="none").double()
+            hits_BT = logits_BTV.argmax(-1) == targets_BT
+            for row, index in enumerate(group):
+                length = len(rows[index]) - 1
+                found[index] = Predictions(nats_BT[row, :length].cpu().numpy(), hits_BT[row, :length].cpu().numpy())
+    return [found[index] for index in range(len(rows))]
+
+
+def _summed(predictions: Sequence[Predictions], owners: Sequence[Sequence[int]]) -> list[Predictions]:
+    """Predictions of tokens as predictions of the words that own them."""
+    found = []
+    for (nats, hits), words in zip(predictions, owners, strict=True):
+        count = words[-1] + 1
+        misses = np.bincount(words, ~hits, count)
+        found.append(Predictions(np.bincount(words, nats, count), misses == 0))
+    return found
+
+
+def by_ideal_reader(readings: Sequence[Sequence[ReadWord]]) -> list[Predictions]:
     """The ideal reader's own predictions, for comparison: its excess is zero by definition."""
     return [
-        Predictions(
-            np.array([word.nats for word in reading.words]),
-            np.array([word.word == top for word, top in zip(reading.words, reading.likeliest, strict=True)]),
-        )
-        for reading in readings
+        Predictions(np.array([word.nats for word in words]), np.array([word.word == word.likeliest for word in words]))
+        for words in readings
     ]
 
 
+class _Item(NamedTuple):
+    """One word: the ideal reader's and the model's surprisal, hits and the chance of the likeliest word."""
+
+    ideal: float
+    nats: float
+    hit: bool
+    best: float
+    guessed: tuple[bool, ...]
+
+
 def score_skills(
-    readings: Sequence[IdealReading], predictions: Sequence[Predictions], *, by_distance: bool = False
+    readings: Sequence[Sequence[ReadWord]],
+    predictions: Sequence[Predictions],
+    *,
+    baselines: WordBaselines | None = None,
+    by_distance: bool = False,
 ) -> list[SkillScore]:
     """Score predictions skill by skill.
 
     Args:
-        readings: the stories as the ideal reader reads them.
+        readings: the stories as the ideal reader reads them (:func:`read_ideally`).
         predictions: the model's predictions of the same stories, in the same order.
+        baselines: trivial guesses to score on the same words.
         by_distance: a score for each skill and group of distances to the evidence (:data:`DISTANCES`); the skill is
             then written ``"places, 16 to 31 words back"``.
 
@@ -154,21 +217,22 @@ def score_skills(
     Raises:
         ValueError: predictions of other stories.
     """
-    if [len(reading.words) for reading in readings] != [len(each.nats) for each in predictions]:
+    if [len(words) for words in readings] != [len(each.nats) for each in predictions]:
         raise ValueError("the predictions are of other stories than the readings: their numbers of words differ")
-    groups: dict[str, list[list[tuple[float, float, bool, float]]]] = {}
-    total = sum(len(reading.words) for reading in readings)
-    for number, (reading, model) in enumerate(zip(readings, predictions, strict=True)):
-        for index, word in enumerate(reading.words):
-            item = (word.nats, float(model.nats[index]), bool(model.hits[index]), float(reading.best[index]))
-            names = [f"{word.skill}, {_distance(word.distance)}" if by_distance else word.skill, "all"]
-            for name in names:
-                stories = groups.setdefault(name, [[] for _ in readings])
-                stories[number].append(item)
+    groups: dict[str, list[list[_Item]]] = {}
+    total = sum(map(len, readings))
+    for number, (words, model) in enumerate(zip(readings, predictions, strict=True)):
+        guessed = baselines.hits(words) if baselines is not None else {}
+        for index, word in enumerate(words):
+            right = tuple(hits[index] for hits in guessed.values())
+            item = _Item(word.nats, float(model.nats[index]), bool(model.hits[index]), word.best, right)
+            for name in (f"{word.skill}, {_distance(word.distance)}" if by_distance else word.skill, "all"):
+                groups.setdefault(name, [[] for _ in readings])[number].append(item)
     order = {skill: place for place, skill in enumerate((*SKILLS, "all"))}
     lowest = {_distance(low): low for low in DISTANCES}
     names = sorted(groups, key=lambda name: (order[name.partition(", ")[0]], lowest.get(name.partition(", ")[2], 0)))
-    return [_score(name, groups[name], total) for name in names]
+    guessers = () if baselines is None else BASELINES
+    return [_score(name, groups[name], total, guessers) for name in names]
 
 
 def _distance(words: int) -> str:
@@ -180,28 +244,18 @@ def _distance(words: int) -> str:
     return f"{low} to {higher[0] - 1} words back" if higher else f"{low} and more words back"
 
 
-def _score(name: str, stories: list[list[tuple[float, float, bool, float]]], total: int) -> SkillScore:
-    words = sum(map(len, stories))
+def _score(name: str, stories: list[list[_Item]], total: int, guessers: Sequence[str]) -> SkillScore:
     flat = [item for story in stories for item in story]
-    entropy = math.fsum(item[0] for item in flat) / words
-    excess = math.fsum(item[1] - item[0] for item in flat) / words
+    words = len(flat)
+    entropy = math.fsum(item.ideal for item in flat) / words
+    excess = math.fsum(item.nats - item.ideal for item in flat) / words
     used = [story for story in stories if story]
     if len(used) > 1:
-        deviations = [math.fsum(item[1] - item[0] for item in story) - excess * len(story) for story in used]
+        deviations = [math.fsum(item.nats - item.ideal for item in story) - excess * len(story) for story in used]
         variance = math.fsum(each**2 for each in deviations) / (len(used) - 1)
         half_width = Z95 * math.sqrt(variance * len(used)) / words
     else:
         half_width = math.inf
-    hits, best = sum(item[2] for item in flat), math.fsum(item[3] for item in flat)
-    return SkillScore(name, words, words / total, entropy, excess, half_width, hits / words, best / words)
-
-
-def skill_table(scores: Sequence[SkillScore]) -> str:
-    """The scores as a text table."""
-    lines = [f"{'skill':<32} {'words':>8} {'entropy':>8} {'excess':>8}  ± {'95 %':<6} {'accuracy':>8} {'ceiling':>8}"]
-    for score in scores:
-        lines.append(
-            f"{score.skill:<32} {score.words:>8,} {score.entropy:>8.3f} {score.excess:>8.3f}  "
-            f"± {score.half_width:<6.3f} {score.accuracy:>8.1%} {score.ceiling:>8.1%}"
-        )
-    return "\n".join(lines)
+    accuracy, ceiling = sum(item.hit for item in flat) / words, math.fsum(item.best for item in flat) / words
+    right = {guesser: sum(item.guessed[index] for item in flat) / words for index, guesser in enumerate(guessers)}
+    return SkillScore(name, words, words / total, entropy, excess, half_width, accuracy, ceiling, right)

@@ -1,21 +1,26 @@
 """Scores by skill: the ideal reader's excess is zero, a model's is the difference of losses, groups add up."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from plm_core.data.tokenizer_training import train_bpe, train_characters, word_tokenizer
+from plm_core.evaluation.skill_report import plot_skills, skill_table
 from plm_core.evaluation.skills import (
     Predictions,
     by_ideal_reader,
     by_model,
+    by_tokens,
     read_ideally,
     score_skills,
-    skill_table,
+    spell,
 )
 from plm_core.storyworld import StoryWorld
+from plm_core.storyworld.baselines import BASELINES, WordBaselines
 from plm_core.storyworld.skills import SKILLS
 
 
@@ -49,7 +54,7 @@ def test_the_ideal_reader_has_no_excess_and_loses_exactly_the_entropy(world, sto
     scores = score_skills(readings, by_ideal_reader(readings))
     assert all(score.excess == 0 for score in scores)
     words = sum(len(story.words) for story in stories)
-    nats = math.fsum(word.nats for reading in readings for word in reading.words)
+    nats = math.fsum(word.nats for reading in readings for word in reading)
     assert scores[-1].skill == "all"
     assert scores[-1].entropy == pytest.approx(nats / words)
 
@@ -73,10 +78,10 @@ def test_skills_and_distances_split_the_same_words(readings):
 
 
 def test_accuracy_counts_hits_and_the_ceiling_is_the_probability_of_the_likeliest_word(readings):
-    always = [Predictions(np.zeros(len(r.words)), np.ones(len(r.words), dtype=bool)) for r in readings]
+    always = [Predictions(np.zeros(len(r)), np.ones(len(r), dtype=bool)) for r in readings]
     everything = score_skills(readings, always)[-1]
     assert everything.accuracy == 1
-    assert everything.ceiling == pytest.approx(np.concatenate([r.best for r in readings]).mean())
+    assert everything.ceiling == pytest.approx(np.mean([word.best for reading in readings for word in reading]))
     assert everything.excess == pytest.approx(-everything.entropy)
 
 
@@ -85,7 +90,68 @@ def test_predictions_of_other_stories_are_refused(readings):
         score_skills(readings, by_ideal_reader(readings[::-1]))
 
 
-def test_the_table_shows_every_skill(readings):
-    scores = score_skills(readings, by_ideal_reader(readings))
+def test_the_table_and_the_figure_show_every_skill_and_every_baseline(readings, tmp_path):
+    scores = score_skills(readings, by_ideal_reader(readings), baselines=WordBaselines(readings))
     table = skill_table(scores)
     assert all(score.skill in table for score in scores)
+    assert all(name in table for name in BASELINES)
+    figure = plot_skills(scores, tmp_path / "skills.png")
+    loss, hits = figure.axes
+    assert [label.get_text() for label in loss.get_yticklabels()] == [score.skill for score in scores]
+    assert len(hits.lines) == len(BASELINES) + 2
+    assert (tmp_path / "skills.png").stat().st_size > 5000
+
+
+def test_the_majority_is_counted_and_scored_on_the_words_of_each_skill(readings):
+    scores = score_skills(readings, by_ideal_reader(readings), baselines=WordBaselines(readings))
+    for score in scores:
+        words = [w for reading in readings for w in reading if score.skill in (w.skill, "all")]
+        best_of_sort = sum(
+            max(Counter(w.word for w in words if (w.skill, w.sort) == key).values())
+            for key in {(w.skill, w.sort) for w in words}
+        )
+        assert score.words == len(words)
+        assert score.baselines["majority"] == pytest.approx(best_of_sort / len(words))
+
+
+def words_of(world):
+    return word_tokenizer([word for word in world.vocabulary if word != "<eos>"])
+
+
+def test_tokens_that_are_words_predict_as_words_do(world, stories):
+    torch.manual_seed(0)
+    tokenizer = words_of(world)
+    model = nn.Sequential(nn.Embedding(tokenizer.vocab_size, 8), nn.Linear(8, tokenizer.vocab_size))
+    texts = tokenizer.backend.get_vocab()
+    names = {number: word for word, number in texts.items()}
+    names[tokenizer.bos_id] = "<eos>"  # by_model begins with the word that by_tokens reads as the document's end
+    by_id = [names[number] for number in range(tokenizer.vocab_size)]
+    model[0].weight.data[tokenizer.eos_id] = model[0].weight.data[tokenizer.bos_id]
+    one, other = by_tokens(model, tokenizer)(stories), by_model(model, by_id)(stories)
+    for mine, theirs in zip(one, other, strict=True):
+        assert mine.nats[:-1] == pytest.approx(theirs.nats[:-1])
+        assert (mine.hits[:-1] == theirs.hits[:-1]).all()
+
+
+@pytest.mark.parametrize("train", [train_bpe, train_characters], ids=["bpe", "characters"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_surprisals_of_a_words_pieces_add_up(train, language):
+    stories = list(StoryWorld(language=language).stories(0, "test", 4))
+    texts = ["\n".join(" ".join(s.words) for s in story.sentences) for story in stories]
+    tokenizer = train(texts, vocab_size=400) if train is train_bpe else train(texts)
+    predictions = by_tokens(Uniform(tokenizer.vocab_size), tokenizer)(stories)
+    for story, text, found in zip(stories, texts, predictions, strict=True):
+        assert len(found.nats) == len(story.words)
+        pieces = len(tokenizer.encode(text)) + 1  # and the document's end
+        assert found.nats.sum() == pytest.approx(pieces * math.log(tokenizer.vocab_size), rel=1e-5)
+        ids, owners = spell(story, tokenizer)
+        assert ids == tokenizer.encode(text)
+        for number in range(len(story.words) - 1):
+            piece = [i for i, owner in zip(ids, owners, strict=True) if owner == number]
+            assert tokenizer.decode(piece).strip() == story.words[number]
+
+
+def test_words_that_the_tokenizer_does_not_know_are_named(world, stories):
+    tokenizer = word_tokenizer(["one", "morning"])
+    with pytest.raises(ValueError, match="does not know"):
+        by_tokens(Uniform(tokenizer.vocab_size), tokenizer)(stories)

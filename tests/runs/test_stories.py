@@ -4,6 +4,7 @@ import pytest
 
 from plm_core import storyworld_v1
 from plm_core.data.corpus_text import OFFLINE
+from plm_core.runs import corpus
 from plm_core.runs.config import RunConfig
 from plm_core.runs.corpus import load_texts, train_tokenizer
 from plm_core.runs.stories import StoryConfig, has_words_of, named_world, story_text
@@ -42,7 +43,7 @@ def test_splits_share_no_story():
     texts = load_texts(run_config(max_documents=200))
     train = "".join(part.text for part in texts.train.parts())
     assert story_text(next(texts.world.stories(seed=0, split="train"))) in train
-    assert len(texts.valid_stories) == 200
+    assert len(texts.valid_stories) == corpus.VALIDATION_STORIES
     assert not any(story_text(story) in train for story in texts.valid_stories)
 
 
