@@ -16,13 +16,14 @@ import torch
 from torch import nn
 
 from plm_core.data.batches import PaddedBatches
-from plm_core.evaluation.skills import IdealReading, Predictions, by_model, read_ideally, score_skills
+from plm_core.evaluation.skills import Predictions, by_model, read_ideally, score_skills
 from plm_core.models.counting import num_parameters
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.ngram import KneserNey
 from plm_core.models.recurrent import RecurrentConfig, RecurrentLM
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.storyworld import Story, StoryWorld
+from plm_core.storyworld.skill_reading import ReadWord
 from plm_core.training.checkpoints import directory
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
@@ -134,7 +135,7 @@ def by_counting(model: KneserNey, stories: Sequence[Story], world: StoryWorld) -
     return found
 
 
-def scores(readings: Sequence[IdealReading], predictions: Sequence[Predictions]) -> dict[str, dict[str, float]]:
+def scores(readings: Sequence[Sequence[ReadWord]], predictions: Sequence[Predictions]) -> dict[str, dict[str, float]]:
     """The scores of each skill, and of ``"all"`` words, as numbers that can be stored."""
     return {
         each.skill: {
@@ -151,7 +152,7 @@ def scores(readings: Sequence[IdealReading], predictions: Sequence[Predictions])
 
 
 def skill_curve(
-    model: nn.Module, folder: Path, world: StoryWorld, stories: Sequence[Story], readings: Sequence[IdealReading]
+    model: nn.Module, folder: Path, world: StoryWorld, stories: Sequence[Story], readings: Sequence[Sequence[ReadWord]]
 ) -> list[dict[str, float]]:
     """The excess of every skill at each checkpoint of a run, with the number of the step."""
     curve = []
