@@ -62,9 +62,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--seeds", type=int, nargs="+", help="only these seeds (default: those of the script)")
     command.add_argument("--variants", nargs="+", metavar="NAME", help="only these variants (default: all)")
     command.add_argument("--partial", action="store_true", help="store what there is, although runs are missing")
-    command.add_argument(
-        "--older", action="store_true", help="use finished runs although the library has changed"
-    )
+    command.add_argument("--older", action="store_true", help="use finished runs although the library has changed")
     command.add_argument("--force", action="store_true", help="run again what is already there")
 
     command = commands.add_parser("new", help="start a chapter: text, exercises, experiment and place in the contents")

@@ -119,6 +119,10 @@ def test_fewer_seeds_leave_the_stored_results_alone(tiny, experiment) -> None:
 
 def test_partial_results_are_stored_with_what_is_missing_and_completed_later(tiny, experiment) -> None:
     tiny.path("allowed").touch()
+    wrong = experiment("03", "--variants", "odd")
+    assert wrong.returncode == 2
+    assert wrong.stderr == "experiment: there is no variant 'odd'. Variants: 'plain', 'picky / variant'\n"
+
     done = experiment("03", "--variants", "plain", "--seeds", "1", "--jobs", "1", "--partial")
     assert done.returncode == 0, done.stderr
     assert "3 of 4 runs are missing" in done.stdout
@@ -158,7 +162,6 @@ def test_a_run_that_keeps_checkpoints_finds_its_folder_again_until_it_is_finishe
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["03", "--variants", "odd"], "there is no variant 'odd'. Variants: 'plain', 'picky / variant'"),
         (["04"], "there is no experiment '04'. Experiments: 03_tiny"),
         (["03", "--preset", "huge"], "unknown preset 'huge': use one of laptop, gpu"),
         (["03", "--jobs", "0"], "--jobs must be at least 1, got 0"),
