@@ -15,6 +15,7 @@ from plm_core.storyworld.phrases import Phrases
 from plm_core.storyworld.reader import IdealReader
 from plm_core.storyworld.state import Goal, State
 from plm_core.storyworld.steps import Step
+from plm_core.storyworld.story import Sentence
 from plm_core.storyworld.world import Story, StoryWorld
 
 
@@ -101,27 +102,79 @@ def moods(
 
 
 @dataclass(frozen=True)
-class Tagged:
-    """A story with a tag for each word: ``name``, ``place``, ``thing`` or ``""``, and the number of who or what it is.
+class TaggedWord:
+    """The tag of one word and the probability of every tag that it may have."""
 
-    The tags follow from the words with certainty.
+    label: str
+    ideal: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A story without ``<eos>``, with a tag for each word: ``name``, ``place``, ``thing``, or ``""`` for the others.
+
+    Attributes:
+        words: the words.
+        tags: their tags.
+        ideal: the probability of every tag of each word, given what a tagger sees. :func:`ceiling` takes :meth:`each`.
     """
 
     words: list[str]
     tags: list[str]
+    ideal: list[dict[str, float]]
+
+    def each(self) -> Iterator[TaggedWord]:
+        """Every word as an example of its own."""
+        return map(TaggedWord, self.tags, self.ideal)
 
 
-def tags(stories: Iterable[Story]) -> Iterator[Tagged]:
-    """Names, places and things as tags."""
+def tags(stories: Iterable[Story], *, sees: str = "story") -> Iterator[Tagged]:
+    """Names, places and things as tags.
+
+    Args:
+        stories: the stories.
+        sees: what a tagger of a word sees: ``"story"`` (the whole story, from which all tags follow with certainty),
+            ``"past"`` (the words up to this one, as a causal model does), or ``"before"`` (the words before it, so that
+            the tag of the next word is to be foretold).
+
+    Raises:
+        ValueError: an unknown ``sees``.
+    """
+    if sees not in ("story", "past", "before"):
+        raise ValueError(f"sees must be 'story', 'past' or 'before', not {sees!r}")
     for story in stories:
-        yield Tagged(
-            story.words[:-1],
-            [
-                step.tag if isinstance(step, Step) else ""
-                for sentence in story.sentences
-                for step in sentence.pattern.steps
-            ],
-        )
+        words, reader = story.words[:-1], IdealReader(story.world)
+        if sees == "story":
+            ideal = [{tag: 1.0} for tag in _tags(reader.parse(words))]
+        else:
+            ideal = list(_foretold(reader, words, sees))
+        yield Tagged(words, _tags(story.sentences), ideal)
+
+
+def _tags(sentences: Iterable[Sentence]) -> list[str]:
+    return [_tag(step) for sentence in sentences for step in sentence.pattern.steps]
+
+
+def _tag(step: str | Step) -> str:
+    return step.tag if isinstance(step, Step) else ""
+
+
+def _foretold(reader: IdealReader, words: list[str], sees: str) -> Iterator[dict[str, float]]:
+    """The probability of every tag of each word, given the words before it, and the word itself if it is seen."""
+    cursor = reader.cursor()
+    for word in words:
+        edges = [(mass, *edge) for mass, _, _, node in cursor.alive() for edge in node.edges]
+        weights = [(_tag(step), mass * share) for mass, step, share, _ in edges]
+        tag_of = {id(node): _tag(step) for _, step, _, node in edges}
+        cursor.push(word)
+        if sees == "past":  # a full stop leaves the sentence behind; it is never a name
+            is_stop = word == reader.world.full_stop
+            weights = [("", 1.0)] if is_stop else [(tag_of[id(node)], mass) for mass, _, _, node in cursor.alive()]
+        total = math.fsum(weight for _, weight in weights)
+        found: dict[str, float] = {}
+        for tag, weight in weights:
+            found[tag] = found.get(tag, 0.0) + weight / total
+        yield found
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,37 @@ def test_every_word_has_a_tag_and_names_are_names(world):
             assert (tag == "name") == (word in world.names)
 
 
+@pytest.mark.parametrize("sees", ["story", "past", "before"])
+def test_tags_are_found_as_well_as_the_ideal_reader_says(world, sees):
+    examples = list(tags(world.stories(count=25), sees=sees))
+    words = [word for example in examples for word in example.each()]
+    assert len(words) == sum(len(example.words) for example in examples)
+    assert all(sum(word.ideal.values()) == pytest.approx(1) for word in words)
+    assert expected_accuracy_holds(words)
+    best = ceiling(words)
+    if sees == "before":
+        assert best.majority < best.accuracy < 0.99, "the next word may or may not be a name"
+    else:
+        assert best.accuracy > 0.999, "a word that stands there shows what it is"
+    if sees == "story":
+        assert all(max(word.ideal, key=word.ideal.get) == word.label for word in words), "one parse, and it is right"
+
+
+def test_the_next_words_tag_has_the_probability_of_all_the_words_that_would_have_it(world):
+    story = world.story(3)
+    [foretold] = tags([story], sees="before")
+    names = world.names
+    for position in range(5, len(foretold.words), 17):
+        following = IdealReader(world).next_word(foretold.words[:position])
+        share = sum(probability for word, probability in following.items() if word in names)
+        assert foretold.ideal[position].get("name", 0.0) == pytest.approx(share, abs=1e-9)
+
+
+def test_an_unknown_view_of_a_tagger_is_refused(world):
+    with pytest.raises(ValueError, match="sees must be"):
+        next(tags(world.stories(count=1), sees="future"))
+
+
 def test_relations_hold_in_the_final_state(world):
     examples = list(relations(world, 40, share=0.7))
     for example in examples:
