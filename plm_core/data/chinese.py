@@ -13,7 +13,6 @@ from typing import Literal
 from plm_core.data.download import data_folder, fetch
 from plm_core.data.examples import Translation
 from plm_core.data.registry import PYTHON_DOCS_ZH, UD_CHINESE_GSD, Corpus
-from plm_core.data.wordpiece import is_chinese
 
 VALIDATION_PAGES = ("reference-import", "reference-simple_stmts", "tutorial-errors", "tutorial-stdlib")
 """The pages that are kept from training; the owners define no split."""
@@ -42,7 +41,7 @@ def parallel_documentation() -> dict[str, list[Translation]]:
 
 
 def _is_prose(chinese: str) -> bool:
-    return ">>>" not in chinese and sum(map(is_chinese, chinese)) >= FEWEST_CHINESE
+    return ">>>" not in chinese and len(re.findall("[\u4e00-\u9fff]", chinese)) >= FEWEST_CHINESE
 
 
 def documentation_text(part: Literal["train", "validation"]) -> list[str]:
