@@ -50,7 +50,7 @@ lint: $(INSTALLED) ## style, types and the direction of imports
 	@.venv/bin/lint-imports
 
 unit: $(INSTALLED) ## the tests of library and tools
-	@$(ALONE) $(PY) -m pytest -q -n $(JOBS) --dist loadgroup -m "not browser"
+	@$(ALONE) $(PY) -m pytest -q -n $(JOBS) --dist loadgroup -p no:nbval -m "not browser"
 
 notebooks: $(INSTALLED) ## run every notebook again and compare its outputs
 	@$(ALONE) PLM_PRESET=laptop TQDM_DISABLE=1 TOKENIZERS_PARALLELISM=false PYTHONHASHSEED=0 \

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import book  # noqa: F401 - before anything imports nbformat: see there
 from tests.local_server import Server
 
 # Side by side, each worker gets its share of the cores; this must stand before torch is imported.

@@ -132,10 +132,14 @@ def train_tokenizer(config: RunConfig, texts: Texts) -> Tokenizer:
         return texts.train.file.saved_tokenizer()
     if texts.world is not None:
         return word_tokenizer([word for word in texts.world.vocabulary if word != EOS])
-    characters = sample(
-        (part.text for part in texts.train.parts()), characters=TOKENIZER_CHARACTERS, total=texts.train.characters
-    )
-    return train_tokenizer_of_kind(config.tokenizer, characters, config.vocab_size)
+    return train_tokenizer_on(texts.train, config.tokenizer, config.vocab_size)
+
+
+def train_tokenizer_on(documents: TextDocuments, kind: str, vocab_size: int) -> Tokenizer:
+    """A tokenizer of a kind, trained on documents, or on a part of them that is spread evenly, if they are long."""
+    pieces = (part.text for part in documents.parts())
+    text = sample(pieces, characters=TOKENIZER_CHARACTERS, total=documents.characters)
+    return train_tokenizer_of_kind(kind, text, vocab_size)
 
 
 def ready_tokenizer(path: str) -> Tokenizer:

@@ -19,6 +19,8 @@ from plm_core.data.registry import Corpus, RemoteFile
 from plm_core.data.token_files import TokenFile
 from plm_core.data.tokenizer_training import train_bpe
 from plm_core.data.tokenizers import Tokenizer
+from plm_core.runs.config import RunConfig
+from plm_core.runs.corpus import load_texts, train_tokenizer
 
 TEXT = python_documentation()[0].text
 BODY = random.Random(1).randbytes(100_000)
@@ -100,6 +102,16 @@ def test_tokenize_with_training_and_with_a_saved_tokenizer(run, text_file, tmp_p
     code, _, _ = run("tokenize", text_file, "--output", "second", "--tokenizer", "first/tokenizer")
     assert code == 0
     assert TokenFile(tmp_path / "second").tokens.tolist() == TokenFile(tmp_path / "first").tokens.tolist()
+
+
+def test_a_tokenizer_is_trained_as_a_run_trains_it_without_the_validation_text(run, tmp_path):
+    (tmp_path / "text.txt").write_text("\n\n".join(f"word{number} and another" for number in range(20)))
+    out = run("tokenize", "text.txt", "--output", "out", "--train", "words")[1]
+    config = RunConfig(corpus=str(tmp_path / "text.txt"), output=tmp_path / "run", tokenizer="words")
+    saved, expected = Tokenizer.load(tmp_path / "out" / "tokenizer"), train_tokenizer(config, load_texts(config))
+    assert saved.fingerprint == expected.fingerprint
+    assert "word9" not in saved.backend.get_vocab(), "of the tenth document"
+    assert "of the tokens are [UNK]" in out
 
 
 @pytest.mark.parametrize("kind", ["characters", "words", "wordpiece"])
