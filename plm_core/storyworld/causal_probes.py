@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
+from plm_core.storyworld.kinds import KINDS
 from plm_core.storyworld.reader import Cursor, IdealReader, NotOfThisWorld
 from plm_core.storyworld.state import Event, State
 from plm_core.storyworld.story import mix
 from plm_core.storyworld.world import StoryWorld
+
+MOST_BETWEEN = 6
+"""At most so many sentences about others are put in before the person can act again."""
 
 
 @dataclass(frozen=True)
@@ -94,29 +98,71 @@ def _tell(cursor: Cursor, event: Event) -> list[str]:
 def _build(
     cursor: Cursor, pair: tuple[Event, Event], shared: list[Event], person: int, stem: list[str], about: str
 ) -> CausalProbe | None:  # fmt: skip
-    """Two beginnings that tell one event of a pair each, then the same events, then the beginning of a sentence."""
-    beginnings: list[list[str]] = []
-    expected: list[str] = []
-    after = 0
-    for event in pair:
-        branch = cursor.copy()
-        words = [word for sentence in cursor.sentences for word in sentence.words]
-        try:
-            words += _tell(branch, event)
-            told = [word for then in shared for word in _tell(branch, then)]
+    """Two beginnings that tell one event of a pair each, then the same events, then the beginning of a sentence.
+
+    Where the person cannot yet do what comes next, or be thought of yet, something happens to others first.
+    """
+    branches = [cursor.copy(), cursor.copy()]
+    told = [word for sentence in cursor.sentences for word in sentence.words]
+    try:
+        beginnings = [told + _tell(branch, event) for branch, event in zip(branches, pair, strict=True)]
+        after = 0
+        for then in (*shared, None):
+            for _ in range(MOST_BETWEEN):
+                if all(_may_follow(branch, then, stem) for branch in branches):
+                    break
+                then_others = _of_others(branches, person)
+                if then_others is None:
+                    return None
+                after += _tell_both(branches, beginnings, then_others)
+            if then is not None:
+                after += _tell_both(branches, beginnings, then)
+        for branch in branches:
             for word in stem:
                 branch.push(word)
-            following = branch.next_word()
-        except NotOfThisWorld:
-            return None
-        if len(following) != 1:
-            return None
-        after = len(told) + len(stem)
-        beginnings.append(words + told + stem)
-        expected += following
-    if expected[0] == expected[1]:
+        following = [branch.next_word() for branch in branches]
+    except NotOfThisWorld:
         return None
-    return CausalProbe(beginnings[0], beginnings[1], expected[0], expected[1], about, after)
+    if any(len(words) != 1 for words in following):
+        return None
+    (right,), (other_right,) = following
+    if right == other_right:
+        return None
+    words, other = (beginning + stem for beginning in beginnings)
+    return CausalProbe(words, other, right, other_right, about, after + len(stem))
+
+
+def _may_follow(branch: Cursor, event: Event | None, stem: list[str]) -> bool:
+    """Whether an event, or without one the beginning of a sentence, may come next."""
+    if event is not None:
+        return event in branch.mixture.total
+    follower = branch.copy()
+    try:
+        for word in stem:
+            follower.push(word)
+    except NotOfThisWorld:
+        return False
+    return True
+
+
+def _of_others(branches: list[Cursor], person: int) -> Event | None:
+    """The first event that may come next in both beginnings and has to do with others, and with no thing."""
+    for event in branches[0].mixture.total:
+        kind = KINDS[event[0]]
+        people = [event[1][index] for index in kind.people]
+        moves_things = {"t", "u", "s"} & {slot[0] for slot in kind.slots}
+        others_alone = people and person not in people and not kind.opens and not moves_things
+        if others_alone and event in branches[1].mixture.total:
+            return event
+    return None
+
+
+def _tell_both(branches: list[Cursor], beginnings: list[list[str]], event: Event) -> int:
+    """An event told in both beginnings; returns its number of words."""
+    told = [_tell(branch, event) for branch in branches]
+    for beginning, words in zip(beginnings, told, strict=True):
+        beginning += words
+    return len(told[0])
 
 
 def _location(cursor: Cursor, random: Random) -> CausalProbe | None:
