@@ -1,13 +1,17 @@
-"""``plm data``: list the corpora, fetch one, turn text into tokens."""
+"""``plm data``: list the corpora, fetch one, write stories and tasks on them, turn text into tokens."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, UseAppendAction, arg
 
 from plm_core.commands.app import App
+
+if TYPE_CHECKING:
+    from plm_core.data.documents import DocumentRule
+    from plm_core.data.tokenizers import Tokenizer
 
 app = App()
 
@@ -49,6 +53,43 @@ def get(name: Positional[str]) -> None:
         print(path)
 
 
+@app.command(name="storyworld")
+def write_storyworld(
+    folder: Annotated[Positional[Path], arg(metavar="FOLDER")],
+    corpus: str = "storyworld-small-en",
+    task: UseAppendAction[Annotated[tuple[str, ...], arg(metavar="TASK")]] = (),
+    dial: UseAppendAction[Annotated[tuple[str, ...], arg(metavar="KEY=VALUE")]] = (),
+    count: int = 1000,
+    seed: int = 0,
+    split: Literal["train", "valid", "test"] = "train",
+) -> None:
+    """Write stories as text, one a line, and tasks on them with exact labels and the best possible guesses, as JSONL.
+
+    Args:
+        folder: the folder to write into; further tasks on the same stories can be added to it.
+        corpus: a StoryWorld, as `plm data list` names it.
+        task: stories, moods, tags, relations, summaries, questions, beliefs, reasons, translations, next-sentences,
+            sentence-orders, entailments, probes, causal-locations, causal-beliefs, or all; repeat it for several.
+        dial: a dial of the world, such as people=4 or sentences=[24,28]; repeat it for several.
+        count: number of stories, and of examples of each task.
+        seed: another seed gives other stories.
+        split: train, valid or test; they share no story.
+    """
+    from plm_core.runs.config import apply_override
+    from plm_core.runs.stories import StoryConfig, named_world
+    from plm_core.storyworld import StoryWorld
+    from plm_core.storyworld.files import TASKS, write_tasks
+
+    values: dict[str, Any] = {}
+    for each in dial:
+        apply_override(values, each)
+    world = named_world(corpus, StoryConfig.from_dict(values))
+    if not isinstance(world, StoryWorld):
+        raise ValueError(f"the tasks belong to the present StoryWorld, not to its first version: {corpus}")
+    for path in write_tasks(folder, world, TASKS if "all" in task else task, count, seed=seed, split=split):
+        print(path)
+
+
 @app.command
 def tokenize(
     files: Positional[tuple[Path, ...]],
@@ -67,7 +108,7 @@ def tokenize(
         files: UTF-8 text, also .gz, or .zip with one file inside, or folders of such files.
         output: the token file (a folder) to make; the tokenizer is saved into it as well.
         tokenizer: a tokenizer to use: its folder or tokenizer.json.
-        train: a tokenizer to train on the files instead.
+        train: a tokenizer to train on the files instead, without the documents that `plm train` would hold out.
         vocab_size: size of the vocabulary to train.
         model: the folder or config.json of the model that will read the tokens; vocabularies are compared.
         documents: what a document is: everything (stream), what stands between blank lines, a line, or a file.
@@ -85,7 +126,7 @@ def tokenize(
     if output.exists() and not (overwrite and is_token_file(output)):
         raise FileExistsError(f"{output} exists already: choose another name, or use --overwrite")
     paths = [path for given in files for path in text_files(given)]
-    chosen = Tokenizer.load(tokenizer) if tokenizer is not None else _trained(train or "", paths, vocab_size)
+    chosen = Tokenizer.load(tokenizer) if tokenizer is not None else _trained(train or "", paths, vocab_size, documents)
     if model is not None:
         found = _vocabulary_size(model)
         if found != chosen.vocab_size:
@@ -108,16 +149,15 @@ def tokenize(
     print("".join(f"{line}\n" for line in counts.warnings()), end="")
 
 
-def _trained(kind: str, paths: list[Path], vocab_size: int) -> Any:
-    from itertools import chain
+def _trained(kind: str, paths: list[Path], vocab_size: int, rule: DocumentRule) -> Tokenizer:
+    """The tokenizer that `plm train` would train on these files: validation text stays unseen."""
+    from plm_core.data.splits import TextDocuments
+    from plm_core.data.tokenize import read_text_blocks
+    from plm_core.runs.corpus import train_tokenizer_on
 
-    from plm_core.data.cutting import cut
-    from plm_core.data.tokenize import TOKENIZER_CHARACTERS, read_text_blocks, sample
-    from plm_core.data.tokenizer_training import train_tokenizer_of_kind
-
-    texts = cut(chain.from_iterable(map(read_text_blocks, paths)), characters=2**12)
-    total = sum(path.stat().st_size for path in paths if path.is_file())
-    return train_tokenizer_of_kind(kind, sample(texts, characters=TOKENIZER_CHARACTERS, total=total), vocab_size)
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    training, _ = TextDocuments("that was given", lambda: map(read_text_blocks, paths), rule, size).split()
+    return train_tokenizer_on(training, kind, vocab_size)
 
 
 def _vocabulary_size(path: Path) -> int:
