@@ -16,6 +16,7 @@ def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (),
     """Pretrain a model according to a configuration file; Ctrl-C saves the state and leaves.
 
     On several GPUs or processes: torchrun --nproc-per-node 2 -m plm_core.cli train CONFIG train.micro_batches=2
+    A classifier is trained in Python, from the weights of a masked run: plm_core.models.classifier.BertClassifier
 
     Args:
         config: a YAML file, such as configs/gpt_tiny.yaml.
@@ -77,9 +78,13 @@ def evaluate(
         raise ValueError("--output belongs to --skills: it names the file of the scores")
     opened = Run.open(run)
     metrics, counts = opened.validation_metrics() if text is None else opened.text_metrics(text)
-    print(counts.shown())
+    print(counts.shown(opened.config.documents))
+    losses = [key for key in metrics if key.endswith("/loss")]
     for key, value in metrics.items():
-        print(f"{key:<24} {value:.4f}")
+        if key.endswith("/count"):
+            print(f"{key:<24} {value:.0f}")
+        elif key != "loss" or len(losses) != 1:  # the sum over the objectives, where there are several
+            print(f"{key:<24} {value:.4f}")
     for line in causal_lines(metrics, counts):
         print(line)
     if text is None and opened.entropy is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -57,6 +58,13 @@ def test_its_commands_run_in_order_and_transformers_continues_as_plm_generate_do
     command = ["generate", "runs/my_gpt", "--prompt", "The river", "--max-new-tokens", "20", "--temperature", "0"]
     assert main(command) == 0
     assert capsys.readouterr().out == theirs
+
+
+def test_the_parts_of_the_library_that_it_names_exist(page) -> None:
+    names = re.findall(r"`(plm_core(?:\.\w+)+)`", page)
+    assert "plm_core.models.classifier.BertClassifier" in names
+    for module, _, attribute in (name.rpartition(".") for name in names):
+        assert hasattr(importlib.import_module(module), attribute), f"{module}.{attribute}"
 
 
 def test_what_it_says_may_change_on_a_resume_is_what_may_change(page) -> None:
