@@ -21,7 +21,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -32,7 +32,7 @@ from plm_core.data.tokenizer_training import train_bpe
 units = importlib.import_module("plm_chapters.experiments.02_text_to_tensors")
 
 LANGUAGES = {"en": "English", "zh": "Chinese"}
-UNITS = ["characters", "BPE 300", "BPE 1000", "BPE 4000", "WordPiece 4000", "words", "unigram 4000"]
+UNITS = ["characters", "BPE 300", "BPE 1000", "BPE 4000", "WordPiece 4000", "words"]
 FROM = ["English", "Chinese", "both"]
 METHODS = ["characters", "longest match", "unigram", "unigram pieces"]
 COMPLETE = " with the complete dictionary"
@@ -131,6 +131,5 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
         return {"zh_tokens": tokens["zh"], "en_tokens": tokens["en"], "ratio": tokens["zh"] / tokens["en"]}
     language, unit = variant.split(": ")
     training, validation, test = pages[language]
-    build = partial(units.unigram_unit, vocab_size=4000) if unit == "unigram 4000" else units.UNITS[unit]
-    result = units.measure(build(training), training, validation, test, [1, 2, 3, 4, 5])
+    result = units.measure(units.UNITS[unit](training), training, validation, test)
     return {**result, "characters": sum(map(len, test)), "bytes": units.num_bytes(test)}
