@@ -50,7 +50,8 @@ def plot_skills(scores: Sequence[SkillScore], path: Path | str | None = None) ->
         loss.barh(rows, floor, color="0.75", label="floor")
         ends = [low + more for low, more in zip(floor, excess, strict=True)]
         loss.barh(rows, excess, left=floor, xerr=spread, capsize=2, label="excess, with 95 % interval")
-        loss.set(xlabel="loss (nats per word)", xlim=(0, 1.1 * max(ends)))
+        widest = max(end + more for end, more in zip(ends, spread, strict=True))
+        loss.set(xlabel="loss (nats per word)", xlim=(0, 1.05 * widest))
         loss.set_yticks(rows, [score.skill for score in scores])
         loss.invert_yaxis()
         for name, marker in zip(scores[0].baselines, "<>x", strict=False):
