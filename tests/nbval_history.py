@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from nbval.kernel import RunningKernel
 
+import book  # noqa: F401 - before anything imports nbformat: see there
+
 
 def _execute_cell_input(self: RunningKernel, cell_input: str, allow_stdin: bool | None = None) -> str:
     return self.kc.execute(cell_input, store_history=True, allow_stdin=allow_stdin, stop_on_error=False)
