@@ -20,6 +20,7 @@ Tasks, each with exact labels and the ideal reader's distribution of labels (``t
 :mod:`tasks` (``moods``, ``tags``, ``relations``, ``summaries``), :mod:`questions` (about the world, beliefs, reasons),
 :mod:`pairs` (``parallel`` stories in both languages, ``next_sentences``, ``sentence_orders``), :mod:`entailment`,
 :mod:`probes` and :mod:`causal_probes` (one word is right, others are wrong), :mod:`baselines` (trivial guesses).
+:mod:`files` writes stories and tasks to files.
 
 The parts of the world: :mod:`state` (the world and every mind), :mod:`kinds`, :mod:`openings`, :mod:`actions` and
 :mod:`events` (what each kind of event changes), :mod:`happenings` (what happens anyway), :mod:`goals` and
