@@ -1,7 +1,9 @@
-"""Checks of the exercises on attention, from the pencil to multi-head attention.
+"""Checks of the exercises on attention: by pencil, and what the scale is for.
 
-Masks are checked in :mod:`plm_chapters.checks.attention.masks`; heads, sampling, the backward pass and attention in
-blocks in :mod:`plm_chapters.checks.attention.kernels`. Letters: T queries, S keys, K head width, M width of the values,
+Masks are checked in :mod:`plm_chapters.checks.attention.masks`, grouped queries in
+:mod:`plm_chapters.checks.attention.groups`, the judgement of an experiment in
+:mod:`plm_chapters.checks.attention.verdict`; heads, sampling, the backward pass and attention in blocks in
+:mod:`plm_chapters.checks.attention.kernels`. Letters: T queries, S keys, K head width, M width of the values,
 H heads, D model width, B batch.
 """
 
@@ -14,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close
 
 TensorFunction = Callable[..., Tensor]
 
@@ -69,66 +71,6 @@ def _(scores: Any, weights: Any, output: Any, draw: Draw) -> None:
     }
     right = PENCIL_SCORES.softmax(-1) @ PENCIL_V
     expect_close(output, right, what="output", message=message, mistakes=mistakes, tolerance=0.01)
-
-
-# --- 2: scaled dot-product attention --------------------------------------------------------------------------------
-
-scaled_dot_product = Check("Scaled dot-product attention")
-
-
-@scaled_dot_product.stage("shape")
-def _(attend: TensorFunction, draw: Draw) -> None:
-    t, s, k, m = draw.sizes(4, 2, 9)
-    out = attend(draw.normal(2, 3, t, k), draw.normal(2, 3, s, k), draw.normal(2, 3, s, m))
-    hints = {"the output has one row for each query, T of them, not one for each key": (2, 3, s, m)}
-    expect_tensor(out, (2, 3, t, m), what="attend(q, k, v)", hints=hints)
-    expect_tensor(
-        attend(draw.normal(t, k), draw.normal(s, k), draw.normal(s, m)), (t, m), what="attend without a batch"
-    )
-
-
-@scaled_dot_product.stage("each query shares out weight 1")
-def _(attend: TensorFunction, draw: Draw) -> None:
-    t, s, k = draw.sizes(3, 3, 9)
-    weights = attend(draw.normal(t, k), draw.normal(s, k), torch.eye(s))  # with v = 1 the output is the weights
-    expect_tensor(weights, (t, s), what="attend(q, k, identity)")
-    if bool((weights < 0).any()):
-        raise CheckFailed("some weights are negative: are the scores passed through a softmax?")
-    if torch.allclose(weights.sum(0), torch.ones(s), atol=1e-4):
-        raise CheckFailed(WRONG_AXIS)
-    expect_close(
-        weights.sum(-1), torch.ones(t), what="the sum of a query's weights", message="Use a softmax over keys."
-    )
-
-
-@scaled_dot_product.stage("large scores")
-def _(attend: TensorFunction, draw: Draw) -> None:
-    s = draw.integer(4, 9)
-    chosen = torch.randint(s, (s + 2,), generator=draw.generator)
-    v = draw.normal(s, 3)
-    out = attend(1e3 * torch.eye(s)[chosen], torch.eye(s), v)  # each query matches one key far better than the rest
-    hint = "exp() of a large score overflows: subtract the row's maximum first, or use torch.softmax."
-    expect_close(out, v[chosen], what="the output for scores near 1000", message=hint)
-
-
-@scaled_dot_product.stage("reference")
-def _(attend: TensorFunction, draw: Draw) -> None:
-    by_width = "the scores are divided by K: the scale is its square root"
-    by_keys = "the scores are divided by √S, the number of keys: the scale is √K, the width of a head"
-    upside_down = "the scores are multiplied by √K: divide"
-    for t in (1, draw.integer(2, 9)):
-        s, width, m = draw.sizes(3, 5, 16)
-        q, k, v = draw.normal(2, 3, t, width), draw.normal(2, 3, s, width), draw.normal(2, 3, s, m)
-        mistakes = {
-            NO_SCALE: softmax_attention(q, k, v, scale=1.0),
-            by_width: softmax_attention(q, k, v, scale=1 / width),
-            by_keys: softmax_attention(q, k, v, scale=s**-0.5),
-            upside_down: softmax_attention(q, k, v, scale=width**0.5),
-            WRONG_AXIS: softmax_attention(q, k, v, dim=-2),
-        }
-        right = torch.nn.functional.scaled_dot_product_attention(q, k, v)
-        message = "Compute softmax(q kᵀ / √K) v."
-        expect_close(attend(q, k, v), right, what="attend(q, k, v)", message=message, mistakes=mistakes)
 
 
 # --- 5: predict, then run -------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Checks of the exercises on masks: who may look at what, and a softmax that obeys.
+"""Checks of the exercises on masks: who may look at what, and a softmax with a key that is always there.
 
 Letters as in :mod:`plm_chapters.checks.attention.basics`.
 """
@@ -90,9 +90,9 @@ def _(allowed: TensorFunction, draw: Draw) -> None:
     )
 
 
-# --- 4: softmax under a mask ----------------------------------------------------------------------------------------
+# --- 4: a softmax with a silent key ---------------------------------------------------------------------------------
 
-masked_softmax = Check("A softmax that obeys a mask")
+silent_softmax = Check("A softmax that may stay silent")
 
 
 def _softmax_case(draw: Draw, *, empty_row: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -104,66 +104,68 @@ def _softmax_case(draw: Draw, *, empty_row: bool) -> tuple[Tensor, Tensor, Tenso
     mask[..., 1] = False
     if empty_row:
         mask[1, 2] = False
+    return scores, mask, _silent(scores, mask)
+
+
+def _silent(scores: Tensor, mask: Tensor) -> Tensor:
     exponentials = scores.double().exp() * mask
-    return scores, mask, exponentials / exponentials.sum(-1, keepdim=True).clamp_min(1e-300)
+    return exponentials / (1 + exponentials.sum(-1, keepdim=True))
 
 
-@masked_softmax.stage("shape")
+@silent_softmax.stage("shape")
 def _(softmax: TensorFunction, draw: Draw) -> None:
     scores, mask, weights = _softmax_case(draw, empty_row=False)
-    expect_tensor(softmax(scores, mask), weights.shape, what="masked_softmax(scores, mask)")
+    hints = {"the silent key's own weight must not be returned": (*weights.shape[:-1], weights.shape[-1] + 1)}
+    expect_tensor(softmax(scores, mask), weights.shape, what="silent_softmax(scores, mask)", hints=hints)
 
 
-@masked_softmax.stage("forbidden keys weigh nothing, allowed ones share 1")
+@silent_softmax.stage("the silent key takes its share")
 def _(softmax: TensorFunction, draw: Draw) -> None:
     scores, mask, right = _softmax_case(draw, empty_row=False)
     before = scores.clone()
     weights = softmax(scores, mask)
+    plain = before.masked_fill(~mask, -math.inf).softmax(-1)
     expect_close(
         weights,
         right,
-        what="masked_softmax(scores, mask)",
-        message="Set forbidden scores to -inf, then take the softmax over the last axis.",
+        what="silent_softmax(scores, mask)",
+        message="The denominator is 1 = exp(0) for the silent key, plus the exponentials of the allowed scores.",
         mistakes={
-            "the mask comes after the softmax, so the rows no longer sum to 1: mask the scores": before.softmax(-1)
-            * mask,
-            "a forbidden score is set to 0, and exp(0) = 1 still counts: set it to -inf": (before * mask).softmax(-1),
-            "the mask is read the wrong way round: True means *may be attended*": before.masked_fill(
-                mask, -math.inf
-            ).softmax(-1),
-            "the mask is added to the scores as 0 and 1: that favours allowed keys, it forbids none": (
-                before + mask
-            ).softmax(-1),
-            WRONG_AXIS: before.masked_fill(~mask, -math.inf).softmax(-2),
+            "the rows sum to 1: the silent key has no share yet": plain,
+            "forbidden keys still count in the denominator": before.exp() * mask / (1 + before.exp().sum(-1, True)),
+            "the silent key counts as 0, not as exp(0) = 1, or the mask comes too late": before.softmax(-1) * mask,
+            "a forbidden score is set to 0, and exp(0) = 1 still counts: set it to -inf": _silent(
+                before * mask, torch.ones_like(mask)
+            ),
+            WRONG_AXIS: before.exp() * mask / (1 + (before.exp() * mask).sum(-2, keepdim=True)),
         },
     )
     if not torch.equal(scores, before):
         raise CheckFailed("the scores were changed in place: use masked_fill or torch.where, not masked_fill_")
 
 
-@masked_softmax.stage("a row with no allowed key gives zeros")
+@silent_softmax.stage("large scores")
 def _(softmax: TensorFunction, draw: Draw) -> None:
-    scores, mask, right = _softmax_case(draw, empty_row=True)
-    weights = expect_tensor(softmax(scores, mask), right.shape, what="masked_softmax(scores, mask)")
-    expect_close(
-        weights[1, 2],
-        torch.zeros(right.shape[-1]),
-        what="the row without an allowed key",
-        message="Softmax of a row of -inf is 0/0. Give this row zeros.",
-        mistakes={
-            "every key is forbidden, and yet they share weight 1: a large negative number is not a mask": torch.full(
-                (right.shape[-1],), 1 / right.shape[-1]
-            ),
-        },
-    )
+    scores = torch.tensor([[1000.0, 999.0, 0.0], [-1000.0, -999.0, -1001.0]])
+    weights = softmax(scores, torch.ones_like(scores, dtype=torch.bool))
+    right = torch.zeros(2, 3)
+    right[0, :2] = torch.tensor([1.0, 0.0]).softmax(-1)
+    message = "exp(1000) overflows: subtract the largest score first, the silent key's 0 among them."
+    mistakes = {
+        "scores far below 0 must leave everything to the silent key: its score is 0, whatever the others are": (
+            torch.stack([right[0], scores[1].softmax(-1)])
+        )
+    }
+    expect_close(weights, right, what="the weights for scores near 1000", message=message, mistakes=mistakes)
 
 
-@masked_softmax.stage("gradient")
+@silent_softmax.stage("a row with no allowed key, and its gradient")
 def _(softmax: TensorFunction, draw: Draw) -> None:
     scores, mask, right = _softmax_case(draw, empty_row=True)
     upstream = draw.normal(*scores.shape)
     scores.requires_grad_()
-    weights = expect_tensor(softmax(scores, mask), right.shape, what="masked_softmax(scores, mask)")
+    weights = expect_tensor(softmax(scores, mask), right.shape, what="silent_softmax(scores, mask)")
+    expect_close(weights[1, 2], torch.zeros(right.shape[-1]), what="the row without an allowed key")
     if not weights.requires_grad:
         raise CheckFailed("no gradient flows back to the scores: was the result detached or built from numbers?")
     (weights * upstream).sum().backward()
@@ -171,6 +173,5 @@ def _(softmax: TensorFunction, draw: Draw) -> None:
         scores.grad,
         right * (upstream - (right * upstream).sum(-1, keepdim=True)),
         what="the gradient of the scores",
-        message="NaN made on the way forward stays in the gradient even if it is overwritten afterwards (0 · NaN is "
-        "NaN): make the scores of an empty row finite *before* the softmax.",
+        message="NaN made on the way forward stays in the gradient even if it is overwritten afterwards.",
     )

@@ -42,54 +42,50 @@ output = [[12, 8], [4 / 3, 8]]
         "code": "scores = [[math.log(3), 0], [-math.log(3), 0]]\nweights = output = ...",
     },
     {
-        "question": "q2_attend",
-        "mistake": "no scale",
+        "question": "q2_groups",
+        "mistake": "keys repeated",
         "score": 3,
-        "message": "divide q·k by the square root of the head width",
+        "message": "the keys were copied",
         "code": """
-def attend(q, k, v):
-    return (q @ k.transpose(-1, -2)).softmax(-1) @ v
+def grouped_attend(q_BHTK, k_BGSK, v_BGSK):
+    per_group = q_BHTK.shape[1] // k_BGSK.shape[1]
+    k, v = (each.repeat_interleave(per_group, dim=1) for each in (k_BGSK, v_BGSK))
+    return (q_BHTK @ k.mT / math.sqrt(q_BHTK.shape[-1])).softmax(-1) @ v
 """,
     },
     {
-        "question": "q2_attend",
-        "mistake": "divided by K",
+        "question": "q2_groups",
+        "mistake": "keys broadcast",
         "score": 3,
-        "message": "the scale is its square root",
+        "message": "Matrix products with broadcasting copy too",
         "code": """
-def attend(q, k, v):
-    return (q @ k.transpose(-1, -2) / q.shape[-1]).softmax(-1) @ v
+def grouped_attend(q_BHTK, k_BGSK, v_BGSK):
+    q = q_BHTK.unflatten(1, (k_BGSK.shape[1], -1))
+    weights = (q @ k_BGSK[:, :, None].mT / math.sqrt(q.shape[-1])).softmax(-1)
+    return (weights @ v_BGSK[:, :, None]).flatten(1, 2)
 """,
     },
     {
-        "question": "q2_attend",
-        "mistake": "softmax over the queries",
-        "score": 1,
-        "message": "every query must share out weight 1 over the keys",
-        "code": """
-def attend(q, k, v):
-    return (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-2) @ v
-""",
-    },
-    {
-        "question": "q2_attend",
-        "mistake": "overflow",
-        "score": 3,
-        "message": "exp() of a large score overflows",
-        "code": """
-def attend(q, k, v):
-    exponentials = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).exp()
-    return exponentials / exponentials.sum(-1, keepdim=True) @ v
-""",
-    },
-    {
-        "question": "q2_attend",
-        "mistake": "transposes the batch",
+        "question": "q2_groups",
+        "mistake": "groups in turns",
         "score": 2,
-        "message": "your code raised",
+        "message": "the groups are dealt out in turns",
         "code": """
-def attend(q, k, v):
-    return (q @ k.T / math.sqrt(q.shape[-1])).softmax(-1) @ v
+def grouped_attend(q_BHTK, k_BGSK, v_BGSK):
+    per_group = q_BHTK.shape[1] // k_BGSK.shape[1]
+    k, v = (each.repeat(1, per_group, 1, 1) for each in (k_BGSK, v_BGSK))
+    return (q_BHTK @ k.mT / math.sqrt(q_BHTK.shape[-1])).softmax(-1) @ v
+""",
+    },
+    {
+        "question": "q2_groups",
+        "mistake": "no scale",
+        "score": 1,
+        "message": "the scores are not scaled",
+        "code": """
+def grouped_attend(q_BHTK, k_BGSK, v_BGSK):
+    q = q_BHTK.reshape(len(q_BHTK), k_BGSK.shape[1], -1, q_BHTK.shape[-1])
+    return ((q @ k_BGSK.mT).softmax(-1) @ v_BGSK).reshape(q_BHTK.shape)
 """,
     },
     {
@@ -149,67 +145,47 @@ def allowed(is_real_BS, num_queries):
 """,
     },
     {
-        "question": "q4_masked_softmax",
-        "mistake": "mask after the softmax",
-        "score": 2,
-        "message": "the mask comes after the softmax",
-        "code": """
-def masked_softmax(scores, mask):
-    return scores.softmax(-1) * mask
-""",
-    },
-    {
-        "question": "q4_masked_softmax",
-        "mistake": "forbidden scores set to zero",
+        "question": "q4_silent",
+        "mistake": "an ordinary softmax",
         "score": 1,
-        "message": "exp(0) = 1 still counts",
+        "message": "the silent key has no share yet",
         "code": """
-def masked_softmax(scores, mask):
-    return (scores * mask).softmax(-1)
-""",
-    },
-    {
-        "question": "q4_masked_softmax",
-        "mistake": "a large negative number",
-        "score": 3,
-        "message": "a large negative number is not a mask",
-        "code": """
-def masked_softmax(scores, mask):
-    return scores.masked_fill(~mask, -1e9).softmax(-1)
-""",
-    },
-    {
-        "question": "q4_masked_softmax",
-        "mistake": "minus infinity alone",
-        "score": 3,
-        "message": "Softmax of a row of -inf is 0/0",
-        "code": """
-def masked_softmax(scores, mask):
+def silent_softmax(scores, mask):
     return scores.masked_fill(~mask, -torch.inf).softmax(-1)
 """,
     },
     {
-        "question": "q4_masked_softmax",
-        "mistake": "NaN overwritten afterwards",
+        "question": "q4_silent",
+        "mistake": "the formula as it stands",
         "score": 3,
-        "message": "NaN made on the way forward stays in the gradient",
+        "message": "exp(1000) overflows",
         "code": """
-def masked_softmax(scores, mask):
-    forbidden = torch.zeros_like(scores).masked_fill(~mask, -torch.inf)
-    return (scores + forbidden).softmax(-1).nan_to_num(0.0)
+def silent_softmax(scores, mask):
+    exponentials = scores.exp() * mask
+    return exponentials / (1 + exponentials.sum(-1, keepdim=True))
 """,
     },
     {
-        "question": "q4_masked_softmax",
-        "mistake": "scores changed in place",
-        "score": 3,
-        "message": "the scores were changed in place",
+        "question": "q4_silent",
+        "mistake": "the largest score subtracted, the silent key forgotten",
+        "score": 1,
+        "message": "The denominator is 1",
         "code": """
-def masked_softmax(scores, mask):
-    some_key = mask.any(-1, keepdim=True)
-    with torch.no_grad():
-        scores.masked_fill_(~mask & some_key, -torch.inf)
-    return scores.softmax(-1) * some_key
+def silent_softmax(scores, mask):
+    scores = scores.masked_fill(~mask, -torch.inf)
+    exponentials = (scores - scores.amax(-1, keepdim=True).clamp_min(-1e30)).exp()
+    return exponentials / (1 + exponentials.sum(-1, keepdim=True))
+""",
+    },
+    {
+        "question": "q4_silent",
+        "mistake": "the silent key returned",
+        "score": 0,
+        "message": "must not be returned",
+        "code": """
+def silent_softmax(scores, mask):
+    scores = scores.masked_fill(~mask, -torch.inf)
+    return torch.cat([scores, torch.zeros_like(scores[..., :1])], dim=-1).softmax(-1)
 """,
     },
     {
@@ -455,6 +431,48 @@ def stream_attend(q_TK, k_SK, v_SM, block):
         total = total * shrink + exponentials.sum(-1, keepdim=True)
         result = result * shrink + exponentials @ v_SM[keys]
     return result / total
+""",
+    },
+    {
+        "question": "q10_judge",
+        "mistake": "rates chosen by the test",
+        "score": 1,
+        "message": "the rates were chosen by the test results",
+        "code": """
+def judge(first, second):
+    rates = [max(arm["test"], key=lambda rate: sum(arm["test"][rate])) for arm in (first, second)]
+    differences = [a - b for a, b in zip(first["test"][rates[0]], second["test"][rates[1]])]
+    mean, half = statistics.mean(differences), 4.303 * statistics.stdev(differences) / math.sqrt(3)
+    return rates[0], rates[1], mean, half, "unclear" if abs(mean) <= half else "first" if mean > 0 else "second"
+""",
+    },
+    {
+        "question": "q10_judge",
+        "mistake": "edges of the sweep overlooked",
+        "score": 3,
+        "message": "the sweep must be widened first",
+        "code": """
+def judge(first, second):
+    rates = [max(arm["validation"], key=arm["validation"].get) for arm in (first, second)]
+    differences = [a - b for a, b in zip(first["test"][rates[0]], second["test"][rates[1]])]
+    mean, half = statistics.mean(differences), 4.303 * statistics.stdev(differences) / math.sqrt(3)
+    return rates[0], rates[1], mean, half, "unclear" if abs(mean) <= half else "first" if mean > 0 else "second"
+""",
+    },
+    {
+        "question": "q10_judge",
+        "mistake": "seeds not paired",
+        "score": 2,
+        "message": "the seeds are not paired",
+        "code": """
+def judge(first, second):
+    rates = [max(arm["validation"], key=arm["validation"].get) for arm in (first, second)]
+    one, other = first["test"][rates[0]], second["test"][rates[1]]
+    mean = statistics.mean(one) - statistics.mean(other)
+    half = 4.303 * math.sqrt((statistics.variance(one) + statistics.variance(other)) / 3)
+    edge = any(rate in (min(arm["validation"]), max(arm["validation"])) for rate, arm in zip(rates, (first, second)))
+    verdict = "widen" if edge else "unclear" if abs(mean) <= half else "first" if mean > 0 else "second"
+    return rates[0], rates[1], mean, half, verdict
 """,
     },
 ]

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from plm_chapters.checks.attention import basics as checks
+from plm_chapters.checks.attention.groups import grouped
 from plm_chapters.checks.attention.kernels import LargestTensor, backward_by_hand, hard_attention, multi_head, streaming
-from plm_chapters.checks.attention.masks import allowed_keys, masked_softmax
-from plm_chapters.checks.feedback import Check
-from plm_core.models.attention import attend
+from plm_chapters.checks.attention.masks import allowed_keys, silent_softmax
+from plm_chapters.checks.attention.verdict import draw_experiment, judgement, reference
+from plm_chapters.checks.feedback import Check, Draw
+from plm_core.models.attention import Implementation, attend
 from plm_core.models.multi_head import MultiHeadAttention
 
 SEEDS = range(20)
@@ -28,35 +30,41 @@ def failure(check: Check, *answers: object, seed: int | None = None) -> str:
     return "" if last.passed else f"{last.stage}: {last.message}"
 
 
-def four_axes(x: Tensor) -> Tensor:
-    return x.reshape((1,) * (4 - x.dim()) + tuple(x.shape)) if x.dim() < 4 else x
-
-
 @pytest.mark.parametrize("implementation", ["fused", "explicit"])
-def test_the_library_passes_the_check_of_attention(implementation: str) -> None:
+def test_the_library_agrees_with_the_reference_of_the_checks(implementation: Implementation) -> None:
+    q, k, v = torch.randn(3, 2, 4, 5, 8, generator=torch.Generator().manual_seed(0))
+    out, _ = attend(q, k, v, implementation=implementation)
+    torch.testing.assert_close(checks.softmax_attention(q, k, v), out)
+
+
+def test_queries_in_the_rows_of_one_matrix_pass_the_check_of_groups() -> None:
     def student(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        out, _ = attend(four_axes(q), four_axes(k), four_axes(v), implementation=implementation)
-        return out.reshape(*q.shape[:-1], v.shape[-1])
+        rows = q.reshape(len(q), k.shape[1], -1, q.shape[-1])
+        return ((rows @ k.mT / math.sqrt(q.shape[-1])).softmax(-1) @ v).reshape(q.shape)
 
     for seed in SEEDS:
-        assert failure(checks.scaled_dot_product, student, seed=seed) == ""
+        assert failure(grouped, student, seed=seed) == ""
 
 
-def test_the_library_passes_the_check_of_masked_softmax() -> None:
+def test_one_more_key_passes_the_check_of_the_silent_softmax() -> None:
     def student(scores: Tensor, mask: Tensor) -> Tensor:
-        width = scores.shape[-2]  # q k^T = scores with q = scores and k = identity
-        _, weights = attend(
-            scores[:, None],
-            torch.eye(scores.shape[-1]).expand(len(scores), 1, -1, -1),
-            torch.zeros(len(scores), 1, scores.shape[-1], width),
-            mask=mask[:, None],
-            scale=1.0,
-            need_weights=True,
-        )
-        return weights[:, 0]
+        masked = scores.masked_fill(~mask, -math.inf)
+        return torch.cat([masked, torch.zeros_like(masked[..., :1])], -1).softmax(-1)[..., :-1]
 
     for seed in SEEDS:
-        assert failure(masked_softmax, student, seed=seed) == ""
+        assert failure(silent_softmax, student, seed=seed) == ""
+
+
+def test_the_reference_judges_experiments_for_every_seed() -> None:
+    for seed in SEEDS:
+        assert failure(judgement, reference, seed=seed) == ""
+
+
+def test_experiments_to_judge_are_decided_by_their_gap() -> None:
+    """Half-widths are near 0.007, so a gap of 0.1 is always seen; a gap of 0 is in 19 of 20."""
+    verdicts = [reference(*draw_experiment(Draw(seed), gap=gap))[-1] for gap in (0.1, -0.1) for seed in SEEDS]
+    assert verdicts == ["first"] * len(SEEDS) + ["second"] * len(SEEDS)
+    assert [reference(*draw_experiment(Draw(seed), gap=0.0))[-1] for seed in SEEDS].count("unclear") >= 15
 
 
 def test_the_library_passes_the_check_of_heads() -> None:
@@ -89,18 +97,12 @@ def test_measured_spread_is_the_square_root_of_the_width() -> None:
 @pytest.mark.parametrize(
     ("check", "mutant", "complaint"),
     [
-        (checks.scaled_dot_product, lambda q, k, v: k @ q.mT @ v[..., : q.shape[-2], :], "shape: "),
-        (checks.scaled_dot_product, lambda q, k, v: q @ k.mT @ v, "is each|are the scores passed through a softmax"),
         (
-            checks.scaled_dot_product,
-            lambda q, k, v: (q @ k.mT / math.sqrt(k.shape[-2])).softmax(-1) @ v,
-            "reference: .*number of keys",
+            grouped,
+            lambda q, k, v: checks.softmax_attention(q[:, : k.shape[1]], k, v),
+            r"shape: .*for each \*query\* head",
         ),
-        (
-            checks.scaled_dot_product,
-            lambda q, k, v: (q @ k.mT * math.sqrt(k.shape[-1])).softmax(-1) @ v,
-            "reference: .*multiplied",
-        ),
+        (grouped, lambda q, k, v: checks.softmax_attention(q, k[:, :1], v[:, :1], dim=-2), "over the queries"),
         (allowed_keys, lambda real, t: torch.ones(*real.shape[:1], t, real.shape[1]).bool(), "causal: nothing hides"),
         (
             allowed_keys,
@@ -112,14 +114,10 @@ def test_measured_spread_is_the_square_root_of_the_width() -> None:
             lambda real, t: real[:, -t:, None] & torch.ones(t, real.shape[1]).bool().tril(real.shape[1] - t),
             "padding: ",
         ),
-        (masked_softmax, lambda s, m: (s + m).softmax(-1), "forbids none"),
-        (masked_softmax, lambda s, m: s.masked_fill(m, -math.inf).softmax(-1), "the wrong way round"),
-        (masked_softmax, lambda s, m: s.masked_fill(~m, -math.inf).softmax(-2), "softmax runs over the queries"),
-        (
-            masked_softmax,
-            lambda s, m: s.detach().masked_fill(~m, -math.inf).softmax(-1).nan_to_num(0),
-            "gradient: no gradient flows",
-        ),
+        (silent_softmax, lambda s, m: s.exp() * m / (1 + s.exp().sum(-1, True)), "forbidden keys still count"),
+        (silent_softmax, lambda s, m: s.exp() * m / (1 + (s.exp() * m).sum(-2, True)), "runs over the queries"),
+        (silent_softmax, lambda s, m: s.softmax(-1) * m, "the mask comes too late"),
+        (judgement, lambda one, other: (0.003, 0.001), "rates: judge must return five things"),
         (streaming, lambda q, k, v, block: (q @ k.T).softmax(-1) @ v, "one block: the scores are not scaled"),
         (backward_by_hand, lambda q, k, v, g: (q, k), "shape: .*three gradients"),
         (backward_by_hand, lambda q, k, v, g: (q, k, v), "gradient of v: "),
