@@ -44,8 +44,10 @@ def get(name: Positional[str]) -> None:
     from plm_core.data.corpus_text import OFFLINE
     from plm_core.data.download import fetch_corpus
     from plm_core.data.registry import corpus
-    from plm_core.runs.stories import is_story_corpus
+    from plm_core.runs.stories import StoryConfig, is_story_corpus, named_world
 
+    if is_story_corpus(name):
+        named_world(name, StoryConfig())  # refuses one that there is not
     if name in OFFLINE or is_story_corpus(name):
         print(f"{name} is on this machine already: there is nothing to fetch")
         return

@@ -178,6 +178,18 @@ def test_corpora_that_need_no_network_are_listed_and_need_no_fetching(run, cache
     assert "nothing to fetch" in run("get", "python-documentation")[1]
 
 
+@pytest.mark.parametrize("name", ["storyworld-small-en", "storyworld-full-zh", "storyworld-v1-small-en"])
+def test_generated_stories_of_both_versions_need_no_fetching(run, cache, name):
+    assert "storyworld-v1-small-en" in run("list")[1]
+    code, out, _ = run("get", name)
+    assert code == 0
+    assert "on this machine already" in out
+
+
+def test_stories_that_there_are_not_are_refused(fails, cache):
+    assert "StoryWorlds are storyworld-" in fails("get", "storyworld-huge-en")
+
+
 def test_tokenizer_and_model_that_disagree(fails, text_file, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 30_522}))
     message = fails("tokenize", text_file, "--output", "out", "--train", "characters", "--model", tmp_path)
