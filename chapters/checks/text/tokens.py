@@ -9,12 +9,11 @@ from typing import Any
 
 from plm_chapters.checks.feedback import Check, CheckFailed, Draw
 from plm_core.data.bpe import join_pair
-from plm_core.data.wordpiece import longest_match
 
 Pair = tuple[str, str]
 
 
-def _expect_list(value: Any, expected: Sequence[Any], *, what: str, mistakes: Mapping[str, Sequence[Any]]) -> None:
+def expect_list(value: Any, expected: Sequence[Any], *, what: str, mistakes: Mapping[str, Sequence[Any]]) -> None:
     """Compare a list item by item; pairs may be written as lists or tuples."""
     if not isinstance(value, list | tuple):
         raise CheckFailed(f"{what} should be a list, but it is {value!r}")
@@ -44,7 +43,7 @@ def _(merges: Any, pieces: Any, draw: Draw) -> None:
         "each word was counted once: weigh every pair by how often its word occurs.": by_types,
         "o + o and o + n are equally frequent: the alphabetically first pair is joined.": other_tie,
     }
-    _expect_list(merges, right, what="merges", mistakes=mistakes)
+    expect_list(merges, right, what="merges", mistakes=mistakes)
 
 
 @pencil.stage("a new word")
@@ -53,7 +52,7 @@ def _(merges: Any, pieces: Any, draw: Draw) -> None:
         "o + on is one of the merges: apply all four, in their order.": ["s", "p", "o", "on", "s"],
         "no merge makes s + p: letters without a merge stay alone.": ["sp", "oon", "s"],
     }
-    _expect_list(pieces, ["s", "p", "oon", "s"], what="pieces", mistakes=mistakes)
+    expect_list(pieces, ["s", "p", "oon", "s"], what="pieces", mistakes=mistakes)
 
 
 # --- 3: predict the lengths -----------------------------------------------------------------------------------------
@@ -89,50 +88,64 @@ def _(tokens: Any, draw: Draw) -> None:
     _expect_counts(tokens, LENGTH_WORDS, slice(4, 5), "Characters beyond U+FFFF take four bytes.")
 
 
-# --- 4: longest match -----------------------------------------------------------------------------------------------
+# --- 4: an encoder to repair ----------------------------------------------------------------------------------------
 
-matching = Check("WordPiece: the longest match")
+repair = Check("An encoder to repair")
 
-MatchFunction = Callable[[str, set[str]], Any]
+EncodeFunction = Callable[[str, list[Pair]], Any]
 
 
-@matching.stage("one piece")
-def _(match: MatchFunction, draw: Draw) -> None:
-    vocabulary = {"a", "ab", "abc", "##c"}
+def _encode(word: str, merges: Sequence[Pair]) -> list[str]:
+    symbols = list(word)
+    for pair in merges:
+        symbols = join_pair(symbols, pair)
+    return symbols
+
+
+def _leftmost(word: str, merges: Sequence[Pair], fewest: int = 1) -> list[str]:
+    """The mistakes of the broken encoder: whichever merge stands leftmost, and words of ``fewest`` symbols are left."""
+    symbols = list(word)
+    while len(symbols) > fewest:
+        places = [place for place, pair in enumerate(pairwise(symbols)) if pair in merges]
+        if not places:
+            break
+        symbols[places[0] : places[0] + 2] = ["".join(symbols[places[0] : places[0] + 2])]
+    return symbols
+
+
+@repair.stage("words of two symbols")
+def _(encode: EncodeFunction, draw: Draw) -> None:
+    mistakes = {"two symbols can still be joined: the loop ends too early.": ["a", "b"]}
+    expect_list(encode("ab", [("a", "b")]), ["ab"], what="encode('ab', ...)", mistakes=mistakes)
+    expect_list(encode("a", [("a", "b")]), ["a"], what="encode('a', ...)", mistakes={})
+
+
+@repair.stage("the order of the merges")
+def _(encode: EncodeFunction, draw: Draw) -> None:
+    merges = [("b", "c"), ("a", "b"), ("bc", "d")]
     mistakes = {
-        "it took the shortest piece: begin with the whole word and make it shorter.": ["a", "[UNK]"],
-        "it stopped at a shorter piece than it could have.": ["ab", "##c"],
+        "a + b was joined first because it stands leftmost; b + c was learned earlier.": _leftmost("abcd", merges),
+        "the latest merge was taken first; the earliest comes first.": ["ab", "c", "d"],
     }
-    _expect_list(match("abc", vocabulary), ["abc"], what="match('abc')", mistakes=mistakes)
+    expect_list(encode("abcd", merges), ["a", "bcd"], what="encode('abcd', ...)", mistakes=mistakes)
 
 
-@matching.stage("pieces inside a word")
-def _(match: MatchFunction, draw: Draw) -> None:
-    vocabulary = {"play", "ing", "##ing", "##s", "s"}
-    mistakes = {"inside a word a piece begins with ##: 'ing' and '##ing' are two pieces.": ["play", "ing"]}
-    _expect_list(match("playing", vocabulary), ["play", "##ing"], what="match('playing')", mistakes=mistakes)
-    mistakes = {"'##ing' stands inside a word only; at its start the piece is 'ing'.": ["##ing", "##s"]}
-    _expect_list(match("ings", vocabulary), ["ing", "##s"], what="match('ings')", mistakes=mistakes)
+@repair.stage("repeated letters")
+def _(encode: EncodeFunction, draw: Draw) -> None:
+    mistakes = {"equal pairs are joined from left to right: aaa becomes aa a.": ["a", "aa"]}
+    expect_list(encode("aaa", [("a", "a")]), ["aa", "a"], what="encode('aaa', ...)", mistakes=mistakes)
 
 
-@matching.stage("words that cannot be cut")
-def _(match: MatchFunction, draw: Draw) -> None:
-    mistakes = {
-        "the whole word is unknown, not only the rest of it: return ['[UNK]'] alone.": ["play", "[UNK]"],
-        "a word with an unknown part has no pieces at all: return ['[UNK]'].": ["play"],
-    }
-    _expect_list(match("playx", {"play"}), ["[UNK]"], what="match('playx')", mistakes=mistakes)
-
-
-@matching.stage("random words")
-def _(match: MatchFunction, draw: Draw) -> None:
-    def word(low: int, high: int) -> str:
-        return "".join("abc"[draw.integer(0, 2)] for _ in range(draw.integer(low, high)))
-
-    for _ in range(40):
-        vocabulary = {prefix + word(1, 3) for prefix in ("", "##") for _ in range(8)} | {"a", "##a", "##b"}
-        one = word(1, 8)
-        _expect_list(match(one, vocabulary), longest_match(one, vocabulary), what=f"match({one!r})", mistakes={})
+@repair.stage("random words")
+def _(encode: EncodeFunction, draw: Draw) -> None:
+    for _ in range(20):
+        words = {
+            "".join("abc"[draw.integer(0, 2)] for _ in range(draw.integer(2, 8))): draw.integer(1, 5) for _ in "12345"
+        }
+        merges = _train(words, 5)
+        word = "".join("abc"[draw.integer(0, 2)] for _ in range(draw.integer(1, 9)))
+        mistakes = {"the leftmost pair was joined, not the one learned first.": _leftmost(word, merges)}
+        expect_list(encode(word, list(merges)), _encode(word, merges), what=f"encode({word!r}, ...)", mistakes=mistakes)
 
 
 # --- 6: windows -----------------------------------------------------------------------------------------------------
@@ -151,9 +164,9 @@ def _windows(num_tokens: int, size: int, overlap: int) -> list[tuple[int, int]]:
 def _(cut: WindowFunction, draw: Draw) -> None:
     n = draw.integer(3, 9)
     mistakes = {"a text that fits is one window, which ends where the text ends.": [(0, 10)]}
-    _expect_list(cut(n, 10, 4), [(0, n)], what=f"cut({n}, 10, 4)", mistakes=mistakes)
+    expect_list(cut(n, 10, 4), [(0, n)], what=f"cut({n}, 10, 4)", mistakes=mistakes)
     mistakes = {"the second window holds only what the first had already.": [(0, 10), (6, 10)]}
-    _expect_list(cut(10, 10, 4), [(0, 10)], what="cut(10, 10, 4)", mistakes=mistakes)
+    expect_list(cut(10, 10, 4), [(0, 10)], what="cut(10, 10, 4)", mistakes=mistakes)
 
 
 @windows.stage("no token is lost")
@@ -183,69 +196,19 @@ def _(cut: WindowFunction, draw: Draw) -> None:
     for _ in range(30):
         n, size = draw.integer(1, 60), draw.integer(4, 12)
         overlap = draw.integer(0, size - 1)
-        _expect_list(
-            cut(n, size, overlap), _windows(n, size, overlap), what=f"cut({n}, {size}, {overlap})", mistakes={}
-        )
+        expect_list(cut(n, size, overlap), _windows(n, size, overlap), what=f"cut({n}, {size}, {overlap})", mistakes={})
 
 
-# --- 7: training BPE ------------------------------------------------------------------------------------------------
-
-training = Check("Byte-pair encoding, trained")
-
-TrainFunction = Callable[[dict[str, int], int], Any]
-
-
-def _train(
-    word_counts: Mapping[str, int], num_merges: int, *, weighted: bool = True, latest: bool = False
-) -> list[Pair]:
+def _train(word_counts: Mapping[str, int], num_merges: int) -> list[Pair]:
     words = {word: list(word) for word in word_counts}
     merges: list[Pair] = []
     for _ in range(num_merges):
         counts: Counter[Pair] = Counter()
         for word, symbols in words.items():
             for pair in pairwise(symbols):
-                counts[pair] += word_counts[word] if weighted else 1
+                counts[pair] += word_counts[word]
         if not counts:
             break
-        top = max(counts.values())
-        ties = sorted(pair for pair, count in counts.items() if count == top)
-        merges.append(ties[-1] if latest else ties[0])
+        merges.append(min(counts, key=lambda pair: (-counts[pair], pair)))
         words = {word: join_pair(symbols, merges[-1]) for word, symbols in words.items()}
     return merges
-
-
-@training.stage("one merge")
-def _(train: TrainFunction, draw: Draw) -> None:
-    word_counts = {"ab": draw.integer(6, 9), "cd": 1, "ce": 1, "cdx": 1}
-    mistakes = {"each word was counted once: weigh a pair by how often its word occurs.": [("c", "d")]}
-    _expect_list(train(word_counts, 1), [("a", "b")], what="train(...)", mistakes=mistakes)
-
-
-@training.stage("merges of merges")
-def _(train: TrainFunction, draw: Draw) -> None:
-    mistakes = {"the words were not rewritten: after a merge, count the pairs of the new symbols.": [("a", "b")] * 2}
-    _expect_list(train({"abc": 3, "ab": 2}, 2), [("a", "b"), ("ab", "c")], what="train(...)", mistakes=mistakes)
-
-
-@training.stage("repeated letters")
-def _(train: TrainFunction, draw: Draw) -> None:
-    right = [("a", "a"), ("aa", "a")]
-    _expect_list(train({"aaa": 4}, 2), right, what="train({'aaa': 4}, 2)", mistakes={})
-
-
-@training.stage("nothing left to join")
-def _(train: TrainFunction, draw: Draw) -> None:
-    _expect_list(train({"ab": 1, "c": 5}, 9), [("a", "b")], what="train({'ab': 1, 'c': 5}, 9)", mistakes={})
-
-
-@training.stage("random words")
-def _(train: TrainFunction, draw: Draw) -> None:
-    for _ in range(5):
-        words = {
-            "".join("abcd"[draw.integer(0, 3)] for _ in range(draw.integer(1, 7))): draw.integer(1, 9) for _ in range(8)
-        }
-        mistakes = {
-            "of equally frequent pairs the alphabetically first is joined.": _train(words, 6, latest=True),
-            "each word was counted once: weigh a pair by how often its word occurs.": _train(words, 6, weighted=False),
-        }
-        _expect_list(train(words, 6), _train(words, 6), what="train(...)", mistakes=mistakes)

@@ -44,42 +44,37 @@ def pad_batch(sequences, pad_id):
         "code": "tokens = [3, 4, 1, 2, 1]",
     },
     {
-        "question": "q4_longest",
-        "mistake": "the known part of an unknown word is kept",
+        "question": "q4_repair",
+        "mistake": "only the end of the loop is repaired",
         "score": 2,
-        "message": "the whole word is unknown",
+        "message": "b + c was learned earlier",
         "code": """
-def match(word, vocabulary):
-    pieces, start = [], 0
-    while start < len(word):
-        prefix = "##" if start else ""
-        for end in range(len(word), start, -1):
-            if prefix + word[start:end] in vocabulary:
-                pieces.append(prefix + word[start:end])
-                start = end
-                break
-        else:
-            return [*pieces, "[UNK]"]
-    return pieces
+def encode(word, merges):
+    symbols = list(word)
+    while len(symbols) > 1:
+        places = [place for place, pair in enumerate(pairwise(symbols)) if pair in merges]
+        if not places:
+            break
+        place = places[0]
+        symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
+    return symbols
 """,
     },
     {
-        "question": "q4_longest",
-        "mistake": "no mark inside the word",
+        "question": "q4_repair",
+        "mistake": "only the order is repaired",
         "score": 2,
-        "message": "inside a word a piece begins with ##",
+        "message": "the loop ends too early",
         "code": """
-def match(word, vocabulary):
-    pieces, start = [], 0
-    while start < len(word):
-        for end in range(len(word), start, -1):
-            if word[start:end] in vocabulary:
-                pieces.append(word[start:end])
-                start = end
-                break
-        else:
-            return ["[UNK]"]
-    return pieces
+def encode(word, merges):
+    symbols = list(word)
+    while len(symbols) > 2:
+        places = [place for place, pair in enumerate(pairwise(symbols)) if pair in merges]
+        if not places:
+            break
+        place = min(places, key=lambda place: merges.index((symbols[place], symbols[place + 1])))
+        symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
+    return symbols
 """,
     },
     {
@@ -134,29 +129,56 @@ def cut(num_tokens, size, overlap):
 """,
     },
     {
-        "question": "q7_train",
-        "mistake": "words are not weighed",
-        "score": 3,
-        "message": "weigh a pair by how often its word occurs",
+        "question": "q7_fair",
+        "mistake": "ranked by the loss per token, and nothing excluded",
+        "score": 2,
+        "message": "does not say what its unknown words are",
         "code": """
-def train(word_counts, num_merges):
-    words = [list(word) for word in word_counts]
-    merges = []
-    for _ in range(num_merges):
-        counts = Counter(pair for symbols in words for pair in pairwise(symbols))
-        if not counts:
-            break
-        best = min(counts, key=lambda pair: (-counts[pair], pair))
-        merges.append(best)
-        for index, symbols in enumerate(words):
-            joined = []
-            for symbol in symbols:
-                if joined and (joined[-1], symbol) == best:
-                    joined[-1] += symbol
-                else:
-                    joined.append(symbol)
-            words[index] = joined
-    return merges
+def bits_per_byte(nats_per_token, tokens, num_bytes):
+    return nats_per_token * tokens / math.log(2) / num_bytes
+
+
+excluded = set()
+ranked = ["B", "E", "A"]
+""",
+    },
+    {
+        "question": "q7_fair",
+        "mistake": "nats instead of bits",
+        "score": 2,
+        "message": "these are nats per byte",
+        "code": """
+def bits_per_byte(nats_per_token, tokens, num_bytes):
+    return nats_per_token * tokens / num_bytes
+
+
+excluded = {"C", "D"}
+ranked = ["A", "E", "B"]
+""",
+    },
+    {
+        "question": "q8_cuts",
+        "mistake": "the best cut instead of the sum",
+        "score": 2,
+        "message": "this is the best cut alone",
+        "code": """
+def probability(word, p):
+    ways = [1.0]
+    for end in range(1, len(word) + 1):
+        ways.append(max(ways[start] * p.get(word[start:end], 0.0) for start in range(end)))
+    return ways[-1]
+""",
+    },
+    {
+        "question": "q8_cuts",
+        "mistake": "all cuts are listed",
+        "score": 4,
+        "message": "do not list the cuts",
+        "code": """
+def probability(word, p):
+    if not word:
+        return 1.0
+    return sum(p.get(word[:end], 0.0) * probability(word[end:], p) for end in range(1, len(word) + 1))
 """,
     },
 ]
