@@ -138,14 +138,19 @@ def _(encode: EncodeFunction, draw: Draw) -> None:
 
 @repair.stage("random words")
 def _(encode: EncodeFunction, draw: Draw) -> None:
+    def word(low: int, high: int) -> str:
+        return "".join("abc"[draw.integer(0, 2)] for _ in range(draw.integer(low, high)))
+
     for _ in range(20):
-        words = {
-            "".join("abc"[draw.integer(0, 2)] for _ in range(draw.integer(2, 8))): draw.integer(1, 5) for _ in "12345"
-        }
-        merges = _train(words, 5)
-        word = "".join("abc"[draw.integer(0, 2)] for _ in range(draw.integer(1, 9)))
-        mistakes = {"the leftmost pair was joined, not the one learned first.": _leftmost(word, merges)}
-        expect_list(encode(word, list(merges)), _encode(word, merges), what=f"encode({word!r}, ...)", mistakes=mistakes)
+        merges = _train({word(2, 8): draw.integer(1, 5) for _ in range(5)}, 5)
+        for one in (word(1, 9), "".join(merges[0])):
+            mistakes = {
+                "the leftmost pair was joined, not the one learned first.": _leftmost(one, merges),
+                "two symbols can still be joined: the loop ends too early.": _leftmost(one, merges, fewest=2),
+            }
+            expect_list(
+                encode(one, list(merges)), _encode(one, merges), what=f"encode({one!r}, ...)", mistakes=mistakes
+            )
 
 
 # --- 6: windows -----------------------------------------------------------------------------------------------------
