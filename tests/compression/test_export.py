@@ -14,6 +14,7 @@ from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.classifier import BertClassifier, ClassifierConfig
 from plm_core.models.gpt import Gpt, GptConfig
 
+pytestmark = pytest.mark.xdist_group("onnx")  # one worker loads the exporter, which takes seconds
 SHAPE = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "initializer_range": 0.2}
 
 
@@ -24,6 +25,15 @@ def bert_files(tmp_path_factory):
     model, path = Bert(BertConfig(**SHAPE)).eval(), tmp_path_factory.mktemp("onnx") / "bert.onnx"
     export_onnx(model, path)
     return model, path
+
+
+@pytest.fixture(scope="module", params=["learned", "rope"])
+def gpt_files(request, tmp_path_factory):
+    """The name of a position scheme, a GPT that has it, and the model's ONNX file."""
+    torch.manual_seed(0)
+    model, path = Gpt(GptConfig(**SHAPE, position=request.param)).eval(), tmp_path_factory.mktemp("onnx") / "gpt.onnx"
+    export_onnx(model, path)
+    return request.param, model, path
 
 
 def bert_inputs(batch: int, tokens: int) -> dict[str, torch.Tensor]:
@@ -76,12 +86,9 @@ def part(module, whole, start, end, past):
     return {name: given[name] for name in module.inputs}
 
 
-@pytest.mark.parametrize("position", ["learned", "rope"])
-def test_gpt_agrees_with_and_without_a_past(position, tmp_path):
-    torch.manual_seed(0)
-    model = Gpt(GptConfig(**SHAPE, position=position)).eval()
-    export_onnx(model, tmp_path / "gpt.onnx")
-    run, module = runner(open_onnx(tmp_path / "gpt.onnx")), GptGraph(model)
+def test_gpt_agrees_with_and_without_a_past(gpt_files):
+    _, model, path = gpt_files
+    run, module = runner(open_onnx(path)), GptGraph(model)
     for batch in (1, 2, 7):
         for tokens in (2, 17, 128):
             ids = torch.randint(0, 40, (batch, tokens))
@@ -100,19 +107,16 @@ def test_gpt_agrees_with_and_without_a_past(position, tmp_path):
             torch.testing.assert_close(last[:, 0], full[:, cut], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("position", ["learned", "rope"])
-def test_a_causal_file_names_its_axes_and_computes_with_the_positions_that_it_is_given(position, tmp_path):
-    torch.manual_seed(0)
-    model = Gpt(GptConfig(**SHAPE, position=position)).eval()
-    export_onnx(model, tmp_path / "gpt.onnx")
+def test_a_causal_file_names_its_axes_and_computes_with_the_positions_that_it_is_given(gpt_files):
+    position, model, path = gpt_files
     ids, mask = torch.randint(0, 40, (2, 8)), torch.ones(2, 8, dtype=torch.bool)
     mask[:, :3] = False
     places = (mask.cumsum(-1) - 1).clamp(min=0)
     with torch.no_grad():
         expected = model(ids, attention_mask=mask, position_ids=places)
-    found = OnnxModel(tmp_path / "gpt.onnx")(ids, attention_mask=mask, position_ids=places)
+    found = OnnxModel(path)(ids, attention_mask=mask, position_ids=places)
     torch.testing.assert_close(found[:, 3:], expected[:, 3:], rtol=0, atol=1e-4)
-    session = open_onnx(tmp_path / "gpt.onnx")
+    session = open_onnx(path)
     axes = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}
     assert axes["input_ids"] == ["batch", "tokens"]
     assert ("position_ids" in axes) == (position == "learned")

@@ -14,6 +14,7 @@ from plm_core.training.checkpoints.directory import LAST, complete
 from plm_core.training.logs import read_metrics
 from tests.tiny_text import TINY_TEXT
 
+pytestmark = pytest.mark.xdist_group("processes")  # one worker loads the server that they are forked from
 TINY = {
     "corpus": str(TINY_TEXT),
     "tokenizer": "words",
