@@ -14,12 +14,23 @@ from plm_core.data.labels import IGNORE
 from plm_core.evaluation.validation import validate
 from plm_core.models.bert import Bert
 from plm_core.models.classifier import BertClassifier
-from plm_core.models.gpt import Gpt
+from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.objectives.base import Joint
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.objectives.classification import Classification
 from plm_core.objectives.masked_lm import MaskedLM
 from plm_core.objectives.sentence_pair import NextSentence
+
+pytestmark = pytest.mark.xdist_group("onnx")  # one worker loads the exporter, which takes seconds
+
+
+@pytest.fixture(scope="module")
+def causal(tmp_path_factory) -> tuple[Gpt, OnnxModel]:
+    """A GPT and its file."""
+    torch.manual_seed(0)
+    shape = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    model = Gpt(GptConfig(**shape, position="rope", initializer_range=0.2)).eval()
+    return model, exported(model, tmp_path_factory.mktemp("onnx"))
 
 
 def exported(model, folder) -> OnnxModel:
@@ -60,9 +71,8 @@ def test_a_classifier_and_its_file_have_equal_logits(bert: Bert, ids, tmp_path):
     )
 
 
-def test_a_causal_model_and_its_file_agree_on_padded_and_on_packed_rows(gpt: Gpt, tmp_path):
-    model, generator = gpt.eval(), torch.Generator().manual_seed(0)
-    file = exported(model, tmp_path)
+def test_a_causal_model_and_its_file_agree_on_padded_and_on_packed_rows(causal):
+    (model, file), generator = causal, torch.Generator().manual_seed(0)
     documents = [torch.randint(0, 40, (length,), generator=generator) for length in (9, 4, 12, 3, 5, 2, 7)]
     padded = PaddedBatches([d.tolist() for d in documents], batch_size=3, pad_id=0, seed=0).in_order()
     packed = PackedBatches(documents, row_length=16, batch_size=2, pad_id=0, seed=0).in_order()
@@ -74,13 +84,13 @@ def test_a_causal_model_and_its_file_agree_on_padded_and_on_packed_rows(gpt: Gpt
         file(packed[0]["input_ids"], attention_mask=packed[0]["attention_mask"])
 
 
-def test_the_integer_form_is_the_same_kind_of_file(gpt: Gpt, ids, tmp_path):
-    file = exported(gpt.eval(), tmp_path)
-    quantize_onnx(tmp_path / "m.onnx", tmp_path / "int8.onnx")
+def test_the_integer_form_is_the_same_kind_of_file(causal, ids, tmp_path):
+    model, file = causal
+    quantize_onnx(file.path, tmp_path / "int8.onnx")
     small = OnnxModel(tmp_path / "int8.onnx")
     exact = file(ids)
     assert (small(ids) - exact).square().mean() < 0.01 * exact.square().mean()
-    assert file_numbers(tmp_path / "m.onnx") >= stored_bytes(gpt) / 4
+    assert file_numbers(file.path) >= stored_bytes(model) / 4
 
 
 def test_a_file_of_somebody_else_is_refused(tmp_path):
