@@ -10,8 +10,11 @@ import torch
 import yaml
 
 from plm_core.cli import main
+from plm_core.compression.export import export_onnx
 from plm_core.compression.onnx_model import OnnxModel
 from plm_core.compression.prune import sparsity
+from plm_core.models.bert import Bert
+from plm_core.models.gpt import Gpt
 from plm_core.runs.batches import causal_source
 from plm_core.runs.compare import characters
 from plm_core.runs.compression_steps import Prune, Quantize, parse_method
@@ -19,6 +22,7 @@ from plm_core.runs.corpus import Texts
 from plm_core.runs.open import Run
 from tests.tiny_text import TINY_TEXT
 
+pytestmark = pytest.mark.xdist_group("onnx")  # one worker loads the exporter, which takes seconds
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
 
@@ -101,7 +105,21 @@ def test_a_compressed_run_is_exported(causal, tmp_path, capsys):
     torch.testing.assert_close(OnnxModel(tmp_path / "m.onnx")(ids), model(ids).detach(), rtol=0, atol=1e-4)
 
 
-def test_runs_and_files_are_compared_on_the_same_text(causal, tmp_path, capsys):
+@pytest.fixture
+def converted_once(monkeypatch) -> None:
+    """Convert the model of a test to ONNX once, however often it is exported: that takes seconds."""
+    first: list[bytes] = []
+
+    def convert(model: Bert | Gpt, path: Path) -> None:
+        if not first:
+            export_onnx(model, path)
+            first.append(path.read_bytes())
+        path.write_bytes(first[0])
+
+    monkeypatch.setattr("plm_core.runs.export.export_onnx", convert)
+
+
+def test_runs_and_files_are_compared_on_the_same_text(causal, converted_once, tmp_path, capsys):
     files = {"floats.onnx": [], "dynamic.onnx": ["--int8"], "static.onnx": ["--int8", "--calibrate", "2"]}
     for name, options in files.items():
         assert main(["export", str(causal), "--output", str(tmp_path / name), *options]) == 0
