@@ -123,8 +123,8 @@ def likelihood_gain(pair: int, first: int, second: int, total: int, *, same: boo
         total: the number of pieces in the text.
         same: the two pieces are equal, so that each join takes away two of them.
 
-    Source: Schuster and Nakajima (2012), section 3, add the unit that raises the likelihood most; they do not say
-    which language model gives the likelihood.
+    Source: Schuster and Nakajima (2012) add the unit that raises most the likelihood that a language model over the
+    units gives to the training text; the unigram model is the simplest such model.
     """
 
     def f(n: int) -> float:
