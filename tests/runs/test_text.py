@@ -1,5 +1,6 @@
 """One path from text to tokens: whatever form a text comes in, a run reads it alike and measures it alike."""
 
+import dataclasses
 import math
 
 import pytest
@@ -19,6 +20,7 @@ from plm_core.runs.config import RunConfig
 from plm_core.runs.corpus import load_texts, train_tokenizer
 from plm_core.runs.open import Run, build_model
 from plm_core.runs.pretrain import pretrain
+from plm_core.runs.text_report import TokenCounts
 
 TEXT = "\n\n".join(f"the cat sat on mat {n} .\nthen dog {n % 7} ran to the door , which was open ." for n in range(30))
 MODEL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -265,3 +267,16 @@ def test_a_line_longer_than_a_row_is_trained_on_in_parts(config, tmp_path):
         _, sources = prepared(config(objective=objective), tmp_path / "tokens")
         seen = sum(int(batch["input_ids"].numel()) for batch in sources.train.in_order())
         assert seen >= 0.9 * 800 * 0.9
+
+
+def test_a_share_of_unknown_tokens_that_rounds_to_nothing_is_not_shown_as_none():
+    counts = TokenCounts(documents=1, tokens=10**6, text_bytes=10**7, characters=10**7, unknown=3, unknown_bytes=9)
+    assert counts.warnings()[0].startswith("fewer than 0.01% of the tokens are [UNK]")
+    assert dataclasses.replace(counts, unknown=100).warnings()[0].startswith("0.01% of the tokens are [UNK]")
+    assert not dataclasses.replace(counts, unknown=0).warnings()
+
+
+def test_bytes_are_shown_with_what_the_end_of_a_document_counts():
+    counts = TokenCounts(documents=2, tokens=9, text_bytes=40, characters=40, unknown=0, unknown_bytes=0)
+    assert counts.shown("blank_line").endswith("40 bytes (with 2 for the end of each document)")
+    assert counts.shown("stream") == counts.shown() == "2 documents, 9 tokens, 40 bytes"
