@@ -1,30 +1,34 @@
-"""Attention against summaries of fixed width on a retrieval task, and the heads of a small model of real text.
+"""Looking things up: attention against memories of fixed size, with and without the scale, with one head and several.
 
-Retrieval: a phone book of (name, room) cards and a question (a name); the answer is the room on that name's card. The
-variants differ in how the cards are read, and in nothing else. Text: a causal character model of two layers of
-attention, trained on Python's documentation, what its heads attend to, and what becomes of it with the usual bugs.
+The task is a phone book of (name, room) cards and a question, a name; the answer is the room on that name's card. Three
+groups of variants share it:
+
+- *memories*: how the page is read, and so what is kept of it before the question is known;
+- *scale*: attention by one head of width K, trained with and without the division by the square root of K;
+- *heads*: the question holds two names, in order, and both rooms are wanted; all variants have the same parameters.
+
+Each variant runs at the best of five rates, which ``05a_attention_rates`` chose on other pages and initial weights.
+Pages are drawn afresh at every step, so no model can memorise them. The criterion, set before the runs: one variant
+beats another if the 95 % interval (Student) of the paired differences, seed by seed, does not hold zero.
 """
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
 
-from plm_core.data.corpora import python_documentation
-from plm_core.models.attention import visible_keys
+from plm_chapters.notebook import load_results
+from plm_core.models.attention import attend
 from plm_core.models.multi_head import MultiHeadAttention
-from plm_core.models.positions import Rope
 from plm_core.runtime import Runtime, seed_everything, setup
-
-BUGS = ("none", "wrong axis", "no scale", "mask after softmax", "wrong reshape", "padding attended to")
-VARIANTS = ["bag of words", "fixed summary", "hard attention", "attention", "text"]
-VARIANTS += [f"bug: {bug}" for bug in BUGS[:5]]  # the windows of text hold no padding
-SEEDS = [0, 1, 2]
 
 _NAMES = (
     "Ada Alan Anna Bela Bo Carl Cleo Dan Dora Eli Emma Finn Gina Hugo Ida Ivan "
@@ -33,302 +37,278 @@ _NAMES = (
 NAMES = tuple(_NAMES.split())
 ROOMS = len(NAMES)
 PAIRS = 12
-"""Cards in a phone book."""
-RECALL_STEPS = 800
+"""Cards in a phone book with which a question asks for one name."""
+PAIRS_OF_TWO = 4
+"""Cards in a phone book with which a question asks for two."""
+WIDTH = 32
+"""Width D of the vectors of names, rooms and cards."""
+
+MEMORIES = ["bag of words", "digest 128", "recurrent 64", "outer product 8", "outer product 32"]
+MEMORIES += ["hard attention", "attention"]
+SCALES = [f"{name}, K = {width}" for width in (64, 512) for name in ("scaled", "plain")]
+HEADS = ["1 head", "2 heads"]
+VARIANTS = MEMORIES + SCALES + HEADS
+SEEDS = [0, 1, 2]
+STEPS = dict.fromkeys(MEMORIES, 500) | dict.fromkeys(SCALES, 200) | dict.fromkeys(HEADS, 800)
 
 
 def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
-    """Train one variant with one seed and measure it."""
+    """Train a variant at its best rate and measure it on pages that neither training nor the choice has seen."""
     rt = setup(seed=seed, preset=preset)
-    if variant == "text":
-        model = train_text(rt)
-        return measure_heads(model, held_out(rt, model))
-    if variant.startswith("bug: "):
-        model = train_text(rt, bug=variant.removeprefix("bug: "))
-        return measure_leak(model, held_out(rt, model))
-    return measure_recall(*train_recall(variant, rt), rt)
+    rate = best_rate(variant)
+    (model,), history = train(variant, rt, rates=(rate,))
+    accuracies = [each for (each,) in history["accuracy"]]
+    return {"rate": rate, "steps": history["steps"], "accuracy": accuracies, **measure(variant, model, rt)}
 
 
-# Retrieval
+def best_rate(variant: str) -> float:
+    """The rate at which a variant was most often right in the stored sweep."""
+    runs = load_results("05a_attention_rates")["runs"]
+    sweep: dict[str, float] = next(run["accuracy"] for run in runs if run["variant"] == variant)
+    return float(max(sweep, key=lambda rate: sweep[rate]))
 
 
-def draw_cards(batch: int, pairs: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Draw phone books with distinct names and distinct rooms: names (B, S), rooms (B, S), question (B), answer (B)."""
+def measure(variant: str, model: Reader, rt: Runtime) -> dict[str, Any]:
+    """Share of right answers on test pages, with memories also on pages of other sizes, and what the model holds."""
+    measured: dict[str, Any] = {"final_accuracy": accuracy(model, rt, examples=8192)}
+    if variant in MEMORIES:
+        sizes = (2, 4, 8, 16, 32)
+        measured["accuracy_by_pairs"] = {str(n): accuracy(model, rt, pairs=n, examples=2048) for n in sizes}
+        measured["numbers_kept"] = numbers_kept(variant)
+    return measured | {"parameters": sum(parameter.numel() for parameter in model.parameters())}
+
+
+def draw_pages(batch: int, pairs: int, generator: torch.Generator, *, asked: int = 1) -> tuple[Tensor, ...]:
+    """Draw phone books with distinct names and distinct rooms.
+
+    Returns:
+        Names (B, S), rooms (B, S), the names asked for (B, asked), and the rooms that answer them (B, asked).
+    """
     names_BS = torch.rand(batch, len(NAMES), generator=generator).argsort(1)[:, :pairs]
     rooms_BS = torch.rand(batch, ROOMS, generator=generator).argsort(1)[:, :pairs]
-    asked_B1 = torch.randint(pairs, (batch, 1), generator=generator)
-    return names_BS, rooms_BS, names_BS.gather(1, asked_B1)[:, 0], rooms_BS.gather(1, asked_B1)[:, 0]
+    card_BA = torch.rand(batch, pairs, generator=generator).argsort(1)[:, :asked]
+    return names_BS, rooms_BS, names_BS.gather(1, card_BA), rooms_BS.gather(1, card_BA)
 
 
-class Recall(nn.Module):
-    """Answer questions about a phone book; the variant says how the cards are read."""
+class Reader(nn.Module):
+    """Answer questions about a phone book; subclasses say how the cards are read.
 
-    def __init__(self, variant: str, hidden_size: int = 32) -> None:
+    Args:
+        asked: how many names a question holds.
+        width: width of what :meth:`read` returns.
+    """
+
+    def __init__(self, *, asked: int = 1, width: int = WIDTH) -> None:
         super().__init__()
-        self.variant = variant
-        self.name = nn.Embedding(len(NAMES), hidden_size)
-        self.room = nn.Embedding(ROOMS, hidden_size)
-        self.attention = MultiHeadAttention(hidden_size, num_heads=1)
-        self.digest = perceptron(hidden_size, hidden_size)
-        self.answer = perceptron(2 * hidden_size, ROOMS)
+        self.asked, self.pairs = asked, PAIRS if asked == 1 else PAIRS_OF_TWO
+        self.name = nn.Embedding(len(NAMES), WIDTH)
+        self.room = nn.Embedding(ROOMS, WIDTH)
+        self.answer = perceptron(asked * WIDTH + width, asked * ROOMS)
 
-    def forward(self, names_BS: Tensor, rooms_BS: Tensor, question_B: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits of the rooms, (B, rooms), and the log probability of the card looked at, (B,), if one was sampled."""
-        cards_BSD = self.name(names_BS) + self.room(rooms_BS)
-        question_BD = self.name(question_B)
+    def forward(self, names_BS: Tensor, rooms_BS: Tensor, question_BA: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits of the rooms, (B, asked, rooms), and the log probability of the card looked at, (B,), if sampled."""
+        cards_BSD = (self.name(names_BS) + self.room(rooms_BS)) / math.sqrt(2)
+        question_BD = self.name(question_BA).flatten(1)
         read_BD, log_prob_B = self.read(cards_BSD, question_BD)
-        return self.answer(torch.cat([question_BD, read_BD], dim=-1)), log_prob_B
+        logits_BV = self.answer(torch.cat([question_BD, read_BD], dim=-1))
+        return logits_BV.unflatten(1, (self.asked, ROOMS)), log_prob_B
 
     def read(self, cards_BSD: Tensor, question_BD: Tensor) -> tuple[Tensor, Tensor | None]:
         """Turn many cards into one vector."""
-        if self.variant == "bag of words":  # the mean of all words, whatever the question
-            return cards_BSD.mean(dim=1), None
-        if self.variant == "fixed summary":  # each card is digested before the mean
-            return self.digest(cards_BSD).mean(dim=1), None
-        if self.variant == "attention":  # cross attention from the question to the cards
-            return self.attention(question_BD[:, None], cards_BSD)[:, 0], None
-        return self.look_at_one(cards_BSD, question_BD)
+        raise NotImplementedError
 
-    def look_at_one(self, cards_BSD: Tensor, question_BD: Tensor) -> tuple[Tensor, Tensor]:
-        """Hard attention: sample one card in training, take the likeliest in evaluation."""
+
+class Bag(Reader):
+    """The mean of all words, whatever the question."""
+
+    def read(self, cards_BSD: Tensor, question_BD: Tensor) -> tuple[Tensor, None]:
+        return cards_BSD.mean(dim=1), None
+
+
+class Digest(Reader):
+    """The mean of the cards after a small network has read each of them: ``width`` numbers for the page."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width=width)
+        self.digest = perceptron(WIDTH, width)
+
+    def read(self, cards_BSD: Tensor, question_BD: Tensor) -> tuple[Tensor, None]:
+        return self.digest(cards_BSD).mean(dim=1), None
+
+
+class Recurrent(Reader):
+    """A gated recurrent unit that reads card after card: its last state, ``width`` numbers, stands for the page."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width=width)
+        self.gates = nn.Linear(WIDTH + width, 2 * width)
+        self.candidate = nn.Linear(WIDTH + width, width)
+
+    def read(self, cards_BSD: Tensor, question_BD: Tensor) -> tuple[Tensor, None]:
+        state_BW = cards_BSD.new_zeros(len(cards_BSD), self.candidate.out_features)
+        for card_BD in cards_BSD.unbind(1):
+            keep_BW, reset_BW = self.gates(torch.cat([card_BD, state_BW], -1)).sigmoid().chunk(2, -1)
+            new_BW = self.candidate(torch.cat([card_BD, reset_BW * state_BW], -1)).tanh()
+            state_BW = keep_BW * state_BW + (1 - keep_BW) * new_BW
+        return state_BW, None
+
+
+class OuterProduct(Reader):
+    """A table of ``width`` x D numbers: the sum of the outer products of keys and values, read by a query."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(WIDTH, width, bias=False)
+        self.value = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.query = nn.Linear(WIDTH, width, bias=False)
+
+    def read(self, cards_BSD: Tensor, question_BD: Tensor) -> tuple[Tensor, None]:
+        table_BKD = self.key(cards_BSD).mT @ self.value(cards_BSD)  # made before the question is known
+        return (self.query(question_BD)[:, None] @ table_BKD)[:, 0], None
+
+
+class Attention(Reader):
+    """Soft attention from the question to the cards, with one or several heads."""
+
+    def __init__(self, *, num_heads: int = 1, asked: int = 1) -> None:
+        super().__init__(asked=asked)
+        self.ask = nn.Identity() if asked == 1 else nn.Linear(asked * WIDTH, WIDTH)
+        self.attention = MultiHeadAttention(WIDTH, num_heads)
+
+    def read(self, cards_BSD: Tensor, question_BD: Tensor) -> tuple[Tensor, Tensor | None]:
+        read_B1D, _ = self.attention(self.ask(question_BD)[:, None], cards_BSD, need_weights=True)
+        return read_B1D[:, 0], None
+
+
+class HardAttention(Attention):
+    """Sample one card in training, take the likeliest in evaluation."""
+
+    def read(self, cards_BSD: Tensor, question_BD: Tensor) -> tuple[Tensor, Tensor]:
         weights_BS = self.attention(question_BD[:, None], cards_BSD, need_weights=True)[1][:, 0, 0]
-        index_B1 = weights_BS.multinomial(1) if self.training else weights_BS.argmax(-1, keepdim=True)
-        card_BD = cards_BSD[torch.arange(len(index_B1)), index_B1[:, 0]]
+        noise_BS = -(-torch.rand_like(weights_BS).clamp_min(1e-9).log()).log() if self.training else 0.0
+        index_B1 = (weights_BS.log() + noise_BS).argmax(-1, keepdim=True)  # Gumbel noise: a sample of the weights
+        card_BD = cards_BSD.gather(1, index_B1[..., None].expand(-1, 1, WIDTH))[:, 0]
         read_BD = self.attention.output(self.attention.value(card_BD))
         return read_BD, weights_BS.gather(1, index_B1)[:, 0].log()
 
 
+class WideAttention(Reader):
+    """One head of width K whose queries and keys start with components of variance 1, scaled or not."""
+
+    def __init__(self, width: int, *, scaled: bool) -> None:
+        super().__init__()
+        self.query, self.key = nn.Linear(WIDTH, width, bias=False), nn.Linear(WIDTH, width, bias=False)
+        self.value = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.scale = width**-0.5 if scaled else 1.0
+        for linear in (self.query, self.key, self.value):
+            nn.init.normal_(linear.weight, std=WIDTH**-0.5)  # inputs of variance 1: outputs of variance 1
+
+    def read(self, cards_BSD: Tensor, question_BD: Tensor) -> tuple[Tensor, None]:
+        q_B11K = self.query(question_BD)[:, None, None]
+        k_B1SK, v_B1SD = self.key(cards_BSD)[:, None], self.value(cards_BSD)[:, None]
+        read_B11D, _ = attend(q_B11K, k_B1SK, v_B1SD, scale=self.scale, implementation="explicit")
+        return read_B11D[:, 0, 0], None
+
+
 def perceptron(inputs: int, outputs: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(inputs, 4 * inputs), nn.ReLU(), nn.Linear(4 * inputs, outputs))
+    """Two linear layers with a rectifier between them."""
+    return nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, outputs))
 
 
-def train_recall(variant: str, rt: Runtime) -> tuple[Recall, dict[str, list[float]]]:
-    """Train on fresh phone books at every step; the history holds the accuracy on others, every 25 steps."""
+def build(variant: str) -> Reader:
+    """The model of a variant, with fresh initial weights.
+
+    Raises:
+        ValueError: an unknown variant.
+    """
+    kinds: dict[str, Callable[[], Reader]] = {
+        "bag of words": Bag,
+        "digest 128": partial(Digest, 128),
+        "recurrent 64": partial(Recurrent, 64),
+        "outer product 8": partial(OuterProduct, 8),
+        "outer product 32": partial(OuterProduct, 32),
+        "hard attention": HardAttention,
+        "attention": Attention,
+        "1 head": partial(Attention, num_heads=1, asked=2),
+        "2 heads": partial(Attention, num_heads=2, asked=2),
+    }
+    if variant in SCALES:
+        name, _, width = variant.partition(", K = ")
+        return WideAttention(int(width), scaled=name == "scaled")
+    if variant not in kinds:
+        raise ValueError(f"unknown variant {variant!r}: choose one of {', '.join(VARIANTS)}")
+    return kinds[variant]()
+
+
+def numbers_kept(variant: str, pairs: int = PAIRS) -> int:
+    """How many numbers a variant keeps of a page before it knows the question."""
+    kind, _, width = variant.rpartition(" ")
+    if variant.endswith("attention"):
+        return 2 * WIDTH * pairs  # a key and a value for each card
+    if kind == "outer product":
+        return int(width) * WIDTH
+    return int(width) if width.isdigit() else WIDTH
+
+
+def train(
+    variant: str, rt: Runtime, *, rates: Sequence[float], steps: int | None = None
+) -> tuple[list[Reader], dict[str, Any]]:
+    """Train one copy at each rate with Adam, all copies in one batched computation.
+
+    Returns:
+        The trained copies, and a history: every 25 ``steps`` the ``accuracy`` of each copy on pages of their own.
+    """
     seed_everything(rt.seed)
-    model = Recall(variant).to(rt.device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    model = build(variant).to(rt.device)
     generator = torch.Generator().manual_seed(rt.seed)
-    baseline = math.log(ROOMS)
-    history: dict[str, list[float]] = {"steps": [], "accuracy": []}
-    for step in range(1, RECALL_STEPS + 1):
-        cards, answer_B = split_answer(draw_cards(64, PAIRS, generator), rt)
-        logits_BV, log_prob_B = model(*cards)
-        loss_B = F.cross_entropy(logits_BV, answer_B, reduction="none")
+    weights = {name: each.detach().expand(len(rates), *each.shape).clone() for name, each in model.named_parameters()}
+    first, second = ({name: torch.zeros_like(each) for name, each in weights.items()} for _ in range(2))
+    baseline_R = torch.full((len(rates),), math.log(ROOMS), device=rt.device)
+    rate_R = torch.tensor(rates, device=rt.device)
+
+    def loss_of(weights: dict[str, Tensor], page: tuple[Tensor, ...], answer_BA: Tensor, baseline: Tensor) -> Any:
+        logits_BAV, log_prob_B = functional_call(model, weights, page)
+        loss_B = F.cross_entropy(logits_BAV.mT, answer_BA, reduction="none").mean(1)
         loss = loss_B.mean()
         if log_prob_B is not None:  # REINFORCE: raise the probability of looks that lost less than usual
             loss = loss + ((loss_B.detach() - baseline) * log_prob_B).mean()
-            baseline = 0.9 * baseline + 0.1 * loss_B.mean().item()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        return loss, loss_B.detach().mean()
+
+    gradients_of = vmap(grad(loss_of, has_aux=True), in_dims=(0, None, None, 0), randomness="different")
+    history: dict[str, Any] = {"steps": [], "accuracy": []}
+    for step in range(1, (steps or STEPS[variant]) + 1):
+        *page, answer_BA = (each.to(rt.device) for each in draw_pages(64, model.pairs, generator, asked=model.asked))
+        gradients, loss_R = gradients_of(weights, tuple(page), answer_BA, baseline_R)
+        baseline_R = 0.9 * baseline_R + 0.1 * loss_R
+        for name, gradient in gradients.items():  # Adam
+            first[name].lerp_(gradient, 0.1)
+            second[name].lerp_(gradient.square(), 0.001)
+            size = (second[name] / (1 - 0.999**step)).sqrt() + 1e-8
+            rate = rate_R.view(-1, *[1] * (gradient.dim() - 1))
+            weights[name] -= rate * first[name] / (1 - 0.9**step) / size
         if step % 25 == 0:
+            copies = copies_of(model, weights)
             history["steps"].append(step)
-            history["accuracy"].append(accuracy(model, rt, pairs=PAIRS, examples=1024))
-    return model, history
+            history["accuracy"].append([accuracy(each, rt, examples=512, pages=30_000) for each in copies])
+    return copies_of(model, weights), history
 
 
-def split_answer(batch: tuple[Tensor, ...], rt: Runtime) -> tuple[tuple[Tensor, ...], Tensor]:
-    *cards, answer_B = (tensor.to(rt.device) for tensor in batch)
-    return tuple(cards), answer_B
+def copies_of(model: Reader, weights: dict[str, Tensor]) -> list[Reader]:
+    """One model for each entry of the first axis of the weights."""
+    copies = []
+    for number in range(len(next(iter(weights.values())))):
+        each = copy.deepcopy(model)
+        each.load_state_dict({name: stacked[number] for name, stacked in weights.items()})
+        copies.append(each)
+    return copies
 
 
 @torch.no_grad()
-def accuracy(model: Recall, rt: Runtime, *, pairs: int, examples: int) -> float:
-    """Share of right answers on phone books that training has not drawn."""
-    cards, answer_B = split_answer(draw_cards(examples, pairs, torch.Generator().manual_seed(10_000 + rt.seed)), rt)
+def accuracy(model: Reader, rt: Runtime, *, examples: int, pairs: int | None = None, pages: int = 10_000) -> float:
+    """Share of questions answered right, every name of them; ``pages`` + seed says which pages are drawn."""
+    generator = torch.Generator().manual_seed(pages + rt.seed)
+    *page, answer_BA = draw_pages(examples, pairs or model.pairs, generator, asked=model.asked)
     model.eval()
-    right = model(*cards)[0].argmax(-1) == answer_B
+    right_B = (model(*(each.to(rt.device) for each in page))[0].argmax(-1) == answer_BA.to(rt.device)).all(-1)
     model.train()
-    return right.float().mean().item()
-
-
-def measure_recall(model: Recall, history: dict[str, list[float]], rt: Runtime) -> dict[str, Any]:
-    """Add to the history the final accuracy, the accuracy on books of other sizes, and the number of parameters."""
-    return {
-        **history,
-        "final_accuracy": accuracy(model, rt, pairs=PAIRS, examples=8192),
-        "accuracy_by_pairs": {str(n): accuracy(model, rt, pairs=n, examples=4096) for n in (2, 4, 8, 16, 32)},
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-    }
-
-
-# Text
-
-
-class BuggyAttention(MultiHeadAttention):
-    """Causal self-attention with one of the usual bugs, or none."""
-
-    def __init__(self, hidden_size: int, num_heads: int, *, bug: str, **options: Any) -> None:
-        super().__init__(hidden_size, num_heads, **options)
-        self.bug = bug
-
-    def split_heads(self, x_BTD: Tensor) -> Tensor:
-        if self.bug == "wrong reshape":
-            return x_BTD.view(len(x_BTD), self.num_heads, x_BTD.shape[1], -1)  # the right shape, the wrong numbers
-        return super().split_heads(x_BTD)
-
-    def forward(self, x_BTD: Tensor, *_: Any, mask: Any = None, need_weights: bool = False, **__: Any) -> Any:
-        q_BHTK, k_BHTK, v_BHTK = (self.split_heads(linear(x_BTD)) for linear in (self.query, self.key, self.value))
-        if self.position is not None:
-            q_BHTK, k_BHTK = self.position.rotate(q_BHTK, k_BHTK, q_offset=0)
-        T, K = q_BHTK.shape[2:]
-        allowed, _whole = visible_keys(None if self.bug == "padding attended to" else mask, True, T, T, x_BTD.device)
-        assert allowed is not None, "causal attention always has a mask"
-        scores_BHTT = q_BHTK @ k_BHTK.transpose(-2, -1)
-        if self.bug != "no scale":
-            scores_BHTT = scores_BHTT / math.sqrt(K)
-        if self.bug == "mask after softmax":
-            weights_BHTT = scores_BHTT.softmax(-1) * allowed
-        else:
-            axis = -2 if self.bug == "wrong axis" else -1
-            weights_BHTT = scores_BHTT.masked_fill(~allowed, -math.inf).softmax(axis)
-        out_BTD = self.output(self.merge_heads(weights_BHTT @ v_BHTK))
-        return (out_BTD, weights_BHTT) if need_weights else out_BTD
-
-
-class TextModel(nn.Module):
-    """A causal character model: embeddings, two layers of attention and nothing between them."""
-
-    def __init__(self, alphabet: str, *, bug: str | None = None, hidden_size: int = 128, num_heads: int = 4) -> None:
-        super().__init__()
-        attention = MultiHeadAttention if bug is None else partial(BuggyAttention, bug=bug)
-        self.alphabet, self.block = alphabet, 64
-        self.embedding = nn.Embedding(len(alphabet) + 1, hidden_size)  # the last one stands for characters never seen
-        self.norms = nn.ModuleList(nn.LayerNorm(hidden_size) for _ in range(3))
-        rope = Rope(hidden_size // num_heads)  # tells positions apart: the subject of the next chapter
-        self.layers = nn.ModuleList(attention(hidden_size, num_heads, position=rope) for _ in range(2))
-        self.unembedding = nn.Linear(hidden_size, len(alphabet) + 1)
-
-    def encode(self, text: str) -> Tensor:
-        """Character numbers, (T,)."""
-        number = {character: i for i, character in enumerate(self.alphabet)}
-        return torch.tensor([number.get(character, len(self.alphabet)) for character in text])
-
-    def forward(self, ids_BT: Tensor) -> Tensor:
-        x_BTD = self.embedding(ids_BT)
-        for layer, norm in zip(self.layers, self.norms, strict=False):
-            x_BTD = x_BTD + layer(norm(x_BTD), is_causal=True)
-        return self.unembedding(self.norms[-1](x_BTD))
-
-    @torch.no_grad()
-    def weights(self, ids_BT: Tensor) -> Tensor:
-        """Attention weights of all layers and heads: (layers, B, H, T, T)."""
-        x_BTD, weights = self.embedding(ids_BT), []
-        for layer, norm in zip(self.layers, self.norms, strict=False):
-            out_BTD, weights_BHTS = layer(norm(x_BTD), is_causal=True, need_weights=True)
-            x_BTD = x_BTD + out_BTD
-            weights.append(weights_BHTS)
-        return torch.stack(weights)
-
-
-def texts() -> tuple[str, str]:
-    """Training and held-out text: every tenth document is held out."""
-    documents = python_documentation()
-    train = "\n".join(document.text for i, document in enumerate(documents) if i % 10)
-    return train, "\n".join(document.text for i, document in enumerate(documents) if i % 10 == 0)
-
-
-def windows(ids_T: Tensor, count: int, length: int, generator: torch.Generator) -> Tensor:
-    """Random windows of a text, (count, length)."""
-    starts = torch.randint(len(ids_T) - length, (count,), generator=generator)
-    return ids_T[starts[:, None] + torch.arange(length)]
-
-
-def train_text(rt: Runtime, *, bug: str | None = None) -> TextModel:
-    """Train on windows of the documentation, with a bug for a shorter time."""
-    seed_everything(rt.seed)
-    text = texts()[0]
-    model = TextModel("".join(sorted(set(text))), bug=bug)
-    ids_T = model.encode(text)
-    model.to(rt.device)
-    batch = rt.choose(laptop=24, gpu=128)
-    steps = rt.choose(laptop=400, gpu=4000) if bug is None else rt.choose(laptop=150, gpu=1500)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps, pct_start=0.1)
-    generator = torch.Generator().manual_seed(rt.seed)
-    for _ in range(steps):
-        window_BT = windows(ids_T, batch, model.block + 1, generator).to(rt.device)
-        loss = F.cross_entropy(model(window_BT[:, :-1]).flatten(0, 1), window_BT[:, 1:].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    return model.eval()
-
-
-def held_out(rt: Runtime, model: TextModel, *, count: int = 256) -> Tensor:
-    """Windows of the held-out text, (count, block + 1)."""
-    generator = torch.Generator().manual_seed(1)
-    return windows(model.encode(texts()[1]), count, model.block + 1, generator).to(rt.device)
-
-
-def measure_heads(model: TextModel, window_BT: Tensor) -> dict[str, Any]:
-    """What the heads look at on held-out text, and what each is worth.
-
-    Returns:
-        ``bits_per_character``; ``by_distance``: the mean weight on the key 0, 1, ... 7 characters back, by layer and
-        head; ``to_latest_space``: the mean weight on the latest space, and ``to_latest_space_expected``: what that
-        would be if the head knew distances only; ``cost_of_removal``: bits per character lost without each head;
-        ``gain_from_copy``: bits per character saved if the context is a copy of the text that comes.
-    """
-    bits, ids_BT = bits_per_character(model, window_BT), window_BT[:, :-1]
-    start, length = 16, ids_BT.shape[1]  # queries with at least 16 characters before them
-    positions_S = torch.arange(length, device=ids_BT.device)
-    weights = model.weights(ids_BT)[..., start:, :]  # (layers, B, H, T, S)
-    back_TS = positions_S[start:, None] - positions_S
-    by_distance = torch.stack([weights[..., back_TS == d].mean(dim=(1, 3)) for d in range(length)], dim=-1)
-
-    space = model.encode(" ").to(ids_BT.device)
-    latest_BT = torch.where(ids_BT == space, positions_S, -1).cummax(dim=1).values[:, start:]
-    on_latest_BTS = positions_S == latest_BT[..., None]
-    latest_back_BT = (positions_S[start:] - latest_BT)[latest_BT >= 0]
-    heads = [(layer, head) for layer in range(weights.shape[0]) for head in range(weights.shape[2])]
-    return {
-        "bits_per_character": bits,
-        "by_distance": by_distance[..., :8].flatten(0, 1).tolist(),
-        "to_latest_space": [weights[layer, :, head][on_latest_BTS].mean().item() for layer, head in heads],
-        "to_latest_space_expected": [by_distance[layer, head, latest_back_BT].mean().item() for layer, head in heads],
-        "cost_of_removal": [bits_per_character(model, window_BT, without=pair) - bits for pair in heads],
-        "gain_from_copy": gain_from_copy(model, window_BT),
-    }
-
-
-@torch.no_grad()
-def bits_per_character(model: TextModel, window_BT: Tensor, *, without: tuple[int, int] | None = None) -> float:
-    """Mean loss in bits per character, with all heads or without one (layer, head), whose output is set to zero."""
-    hook = None
-    if without is not None:
-        layer = model.layers[without[0]]
-        assert isinstance(layer, MultiHeadAttention)
-        width = layer.output.in_features // layer.num_heads
-        own = slice(without[1] * width, (without[1] + 1) * width)
-        kept = torch.ones(layer.output.in_features, device=window_BT.device)
-        kept[own] = 0
-        hook = layer.output.register_forward_pre_hook(lambda _, inputs: (inputs[0] * kept,))
-    loss = F.cross_entropy(model(window_BT[:, :-1]).flatten(0, 1), window_BT[:, 1:].flatten())
-    if hook is not None:
-        hook.remove()
-    return loss.item() / math.log(2)
-
-
-@torch.no_grad()
-def gain_from_copy(model: TextModel, window_BT: Tensor) -> float:
-    """Bits per character that a model saves on a text if the same text stands right before it."""
-    half = model.block // 2
-    text_BT = window_BT[:, half : 2 * half]
-    costs = []
-    for context_BT in (window_BT[:, :half], text_BT):
-        logits_BTV = model(torch.cat([context_BT, text_BT], dim=1)[:, :-1])[:, half:]
-        costs.append(F.cross_entropy(logits_BTV.flatten(0, 1), text_BT[:, 1:].flatten()).item() / math.log(2))
-    return costs[0] - costs[1]
-
-
-@torch.no_grad()
-def measure_leak(model: TextModel, window_BT: Tensor) -> dict[str, float]:
-    """Bits for the character after 16, 24, ... 56 others: with the rest of the window present, and with it cut off."""
-    ends = range(16, model.block, 8)
-    full_BTV = model(window_BT[:, :-1])
-    whole = torch.stack([F.cross_entropy(full_BTV[:, end - 1], window_BT[:, end]) for end in ends])
-    cut = torch.stack([F.cross_entropy(model(window_BT[:, :end])[:, -1], window_BT[:, end]) for end in ends])
-    return {"bits_as_trained": whole.mean().item() / math.log(2), "bits_in_use": cut.mean().item() / math.log(2)}
+    return right_B.float().mean().item()
