@@ -1,7 +1,7 @@
 """Checks of the exercises on the Transformer: norms and sums, blocks, counts, and what depth and width do.
 
-The feed-forward network is checked in :mod:`plm_chapters.checks.transformer.feed_forward`. Letters: T tokens, D model
-width, F feed-forward width, V vocabulary, L blocks, P positions.
+The other exercises are checked in the modules beside this one. Letters: T tokens, D model width, F feed-forward width,
+V vocabulary, L blocks, P positions.
 """
 
 from __future__ import annotations

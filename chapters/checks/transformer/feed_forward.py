@@ -1,12 +1,11 @@
-"""Checks of the exercises on the feed-forward network: a gate at equal size, and a fact written into the weights.
+"""Checks of the exercise that writes a fact into a feed-forward network.
 
-Letters: T tokens, D model width, F feed-forward width.
+Letters: D model width, F feed-forward width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,46 +14,6 @@ from torch import Tensor
 from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
 
 TensorFunction = Callable[..., Tensor]
-
-# --- 6: a gate ------------------------------------------------------------------------------------------------------
-
-gated = Check("SwiGLU at an equal number of parameters")
-
-
-@gated.stage("width")
-def _(swiglu: TensorFunction, equal_width: Any, draw: Draw) -> None:
-    for D, FF in ((64, 256), (768, 3072), (draw.integer(8, 90), 3 * draw.integer(20, 60))):
-        width = equal_width(D, FF)
-        if not isinstance(width, int | float):
-            raise CheckFailed(f"equal_width({D}, {FF}) is {width!r}: return a whole number")
-        if width == FF:
-            raise CheckFailed("three matrices of the old width are half as many parameters again: make them narrower")
-        if width != int(width) or 3 * D * width > 2 * D * FF or 3 * D * (width + 1) <= 2 * D * FF:
-            raise CheckFailed(
-                f"equal_width({D}, {FF}) is {width}: 3·D·width should be the largest number that does not exceed "
-                f"2·D·F = {2 * D * FF}"
-            )
-
-
-@gated.stage("shape")
-def _(swiglu: TensorFunction, equal_width: Any, draw: Draw) -> None:
-    T, D, FF = draw.sizes(3, 2, 8)
-    x, gate, up, down = draw.normal(T, D), draw.normal(D, FF), draw.normal(D, FF), draw.normal(FF, D)
-    expect_tensor(swiglu(x, gate, up, down), (T, D), what="swiglu(x, ...)", hints={"apply the last matrix": (T, FF)})
-
-
-@gated.stage("reference")
-def _(swiglu: TensorFunction, equal_width: Any, draw: Draw) -> None:
-    x, gate, up, down = draw.normal(5, 4), draw.normal(4, 7), draw.normal(4, 7), draw.normal(7, 4)
-    mistakes = {
-        "gate and up are exchanged: SiLU is applied to the gate": (F.silu(x @ up) * (x @ gate)) @ down,
-        "this gates with a sigmoid (GLU): SiLU is h · sigmoid(h)": ((x @ gate).sigmoid() * (x @ up)) @ down,
-        "the gate multiplies, it is not added": (F.silu(x @ gate) + x @ up) @ down,
-        "SiLU is applied to the product: it belongs on the gate alone": F.silu((x @ gate) * (x @ up)) @ down,
-    }
-    right = (F.silu(x @ gate) * (x @ up)) @ down
-    expect_close(swiglu(x, gate, up, down), right, what="swiglu(x, ...)", mistakes=mistakes)
-
 
 # --- 7: writing into a memory ---------------------------------------------------------------------------------------
 

@@ -1,5 +1,55 @@
 """Typical wrong answers to the exercises on the Transformer, with the marks and the message that each must get."""
 
+_GPT = """
+def logits(parameters, ids, num_heads):
+    def linear(x, name):
+        return F.linear(x, parameters[name + ".weight"], parameters[name + ".bias"])
+
+    def norm(x, name):
+        return F.layer_norm(x, x.shape[-1:], parameters[name + ".weight"], parameters[name + ".bias"], 1e-5)
+
+    T = ids.shape[1]
+    words = parameters["embeddings.word_embeddings.weight"]
+    x = words[ids] + parameters["embeddings.position.table.weight"][:T]
+    causal = torch.ones(T, T, dtype=torch.bool)TRIL
+    for layer in range(2):
+        block = f"decoder.layers.{layer}."
+        h = norm(x, block + "attention_norm")
+        q, k, v = (
+            linear(h, block + "attention." + name).unflatten(-1, (num_heads, -1)).transpose(1, 2)
+            for name in ("query", "key", "value")
+        )
+        scores = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).masked_fill(~causal, float("-inf"))
+        x = x + linear((scores.softmax(-1) @ v).transpose(1, 2).flatten(2), block + "attention.output")
+        h = F.gelu(linear(norm(x, block + "feed_forward_norm"), block + "feed_forward.up"), approximate="tanh")
+        x = x + linear(h, block + "feed_forward.down")
+    return LAST @ words.T
+
+def train(parameters, batches, num_heads):
+    optimizer = torch.optim.AdamW(parameters.values(), lr=0.01)
+    losses = []
+    for ids in batches:
+        predicted = logits(parameters, idsINPUTS, num_heads)
+        loss = F.cross_entropy(predicted.flatten(0, 1), idsLABELS.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+"""
+
+
+def _gpt(
+    tril: str = ".tril()",
+    last: str = 'norm(x, "decoder.final_norm")',
+    inputs: str = "[:, :-1]",
+    labels: str = "[:, 1:]",
+) -> str:
+    """The right answer to the exercise on the GPT, with one part exchanged."""
+    code = _GPT.replace("TRIL", tril).replace("LAST", last)
+    return code.replace("INPUTS", inputs).replace("LABELS", labels)
+
+
 WRONG = [
     {
         "question": "q1_pencil",
@@ -165,30 +215,25 @@ crossover = 2048
 """,
     },
     {
-        "question": "q6_swiglu",
-        "mistake": "the old width",
+        "question": "q6_gpt",
+        "mistake": "no causal mask",
         "score": 2,
-        "message": "half as many parameters again",
-        "code": """
-def swiglu(x, gate, up, down):
-    return (F.silu(x @ gate) * (x @ up)) @ down
-
-def equal_width(D, F):
-    return F
-""",
+        "message": "is the causal mask there",
+        "code": _gpt(tril=""),
     },
     {
-        "question": "q6_swiglu",
-        "mistake": "activation on the other matrix",
+        "question": "q6_gpt",
+        "mistake": "no last norm",
         "score": 2,
-        "message": "gate and up are exchanged",
-        "code": """
-def swiglu(x, gate, up, down):
-    return (F.silu(x @ up) * (x @ gate)) @ down
-
-def equal_width(D, F):
-    return 2 * F // 3
-""",
+        "message": "the last norm is missing",
+        "code": _gpt(last="x"),
+    },
+    {
+        "question": "q6_gpt",
+        "mistake": "labels not shifted",
+        "score": 3,
+        "message": "the labels are the next tokens",
+        "code": _gpt(inputs="", labels=""),
     },
     {
         "question": "q7_memory",
@@ -212,6 +257,34 @@ def write(up, bias, down, key, value, threshold):
     up = torch.cat([up, key[None]])
     bias = torch.cat([bias, torch.tensor([-threshold])])
     return up, bias, torch.cat([down, value[:, None]], dim=1)
+""",
+    },
+    {
+        "question": "q8_verdict",
+        "mistake": "rates chosen on test data",
+        "score": 2,
+        "message": "the rates are chosen on the test losses",
+        "code": """
+def judge(valid_a, test_a, valid_b, test_b):
+    rate_a, rate_b = test_a.mean(0).argmin().item(), test_b.mean(0).argmin().item()
+    differences = test_b[:, rate_b] - test_a[:, rate_a]
+    half = 2.776 * differences.std().item() / len(differences) ** 0.5
+    low, high = differences.mean().item() - half, differences.mean().item() + half
+    return rate_a, rate_b, low, high, "a" if low > 0 else "b" if high < 0 else "undecided"
+""",
+    },
+    {
+        "question": "q8_verdict",
+        "mistake": "unpaired",
+        "score": 1,
+        "message": "treats the seeds as unpaired",
+        "code": """
+def judge(valid_a, test_a, valid_b, test_b):
+    rate_a, rate_b = valid_a.mean(0).argmin().item(), valid_b.mean(0).argmin().item()
+    a, b = test_a[:, rate_a], test_b[:, rate_b]
+    half = 2.776 * ((a.var() + b.var()) / 5).sqrt().item()
+    low, high = (b.mean() - a.mean()).item() - half, (b.mean() - a.mean()).item() + half
+    return rate_a, rate_b, low, high, "a" if low > 0 else "b" if high < 0 else "undecided"
 """,
     },
 ]
