@@ -41,10 +41,10 @@ def draw_arm(draw: Draw, common: Tensor, *, best: int, level: float) -> Arm:
 
 
 def draw_experiment(draw: Draw, *, gap: float, best: tuple[int, int] = (2, 1)) -> tuple[Arm, Arm]:
-    """Two arms with the same good and bad seeds, the first better by ``gap``."""
+    """Two arms with the same good and bad seeds, the first better by ``gap``; without a gap their seeds disagree."""
     common = torch.tensor([-0.05, 0.0, 0.05])[draw.normal(SEEDS).argsort()]
     one = draw_arm(draw, common, best=best[0], level=0.7)
-    return one, draw_arm(draw, common, best=best[1], level=0.7 - gap)
+    return one, draw_arm(draw, common if gap else common.flip(0), best=best[1], level=0.7 - gap)
 
 
 def reference(one: Arm, other: Arm) -> tuple[float, float, float, float, str]:
