@@ -164,4 +164,32 @@ def by_key(x_TL, S):
     return torch.tensor([[x_TL[t, s - t + T - 1].item() for s in range(S)] for t in range(T)])
 """,
     },
+    {
+        "question": "q7_diagnose",
+        "mistake": "the window taken for a sign of new positions",
+        "score": 2,
+        "message": "it changes no position",
+        "code": """
+def diagnose(home, whole_near, window_near, whole_far, guessing):
+    if whole_near < home - 0.1:
+        return "positions"
+    return "carries over" if whole_far > guessing + 0.1 else "no far evidence"
+
+separating = "C"
+""",
+    },
+    {
+        "question": "q7_diagnose",
+        "mistake": "a run that changes both causes at once",
+        "score": 2,
+        "message": "grow together",
+        "code": """
+def diagnose(home, whole_near, window_near, whole_far, guessing):
+    if whole_near < home - 0.1:
+        return "distances or number of keys" if window_near > home - 0.1 else "positions"
+    return "carries over" if whole_far > guessing + 0.1 else "no far evidence"
+
+separating = "B"
+""",
+    },
 ]

@@ -1,0 +1,79 @@
+"""Checks of the exercise that reads an experiment on longer texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw
+
+CAUSES = ("carries over", "positions", "distances or number of keys", "no far evidence")
+
+diagnosis = Check("diagnose: what a longer text does to a model")
+
+
+def _case(draw: Draw, cause: str) -> dict[str, float]:
+    """Accuracies that show one cause clearly: differences are below 0.03 or above 0.15."""
+    few = torch.rand(5, generator=draw.generator) * 0.03
+    home = 0.93 + 2 * float(few[0])
+    broken = 0.35 + draw.integer(0, 40) / 100
+    case = {
+        "home": home,
+        "whole_near": home - float(few[1]),
+        "window_near": home - float(few[2]),
+        "whole_far": 0.55 + draw.integer(0, 35) / 100,
+        "guessing": 0.25,
+    }
+    if cause == "positions":
+        case |= {"whole_near": broken, "window_near": broken + float(few[3])}
+    elif cause == "distances or number of keys":
+        case |= {"whole_near": broken}
+    elif cause == "no far evidence":
+        case |= {"whole_far": 0.25 + float(few[4])}
+    return case
+
+
+def _expect(diagnose: Callable[..., Any], draw: Draw, cause: str, hint: str) -> None:
+    case = _case(draw, cause)
+    said = diagnose(**case)
+    if said not in CAUSES:
+        raise CheckFailed(f"diagnose returned {said!r}: return one of {', '.join(map(repr, CAUSES))}")
+    if said != cause:
+        shown = ", ".join(f"{name} {value:.2f}" for name, value in case.items())
+        raise CheckFailed(f"with {shown} you say {said!r}. {hint}")
+
+
+@diagnosis.stage("near questions")
+def _(diagnose: Callable[..., Any], separating: Any, draw: Draw) -> None:
+    for cause, hint in (
+        (
+            "positions",
+            "The window restores trained distances and the trained number of keys, yet it does not help.",
+        ),
+        ("distances or number of keys", "The window helps, and it changes no position: positions cannot be the cause."),
+    ):
+        _expect(diagnose, draw, cause, hint)
+
+
+@diagnosis.stage("far questions")
+def _(diagnose: Callable[..., Any], separating: Any, draw: Draw) -> None:
+    for cause, hint in (
+        ("carries over", "Near questions are answered as at home, and far ones clearly better than by guessing."),
+        ("no far evidence", "Near questions are answered as at home, but far ones no better than by guessing."),
+    ):
+        _expect(diagnose, draw, cause, hint)
+
+
+@diagnosis.stage("the separating run")
+def _(diagnose: Callable[..., Any], separating: Any, draw: Draw) -> None:
+    wrong = {
+        "A": "more training at 32 events still meets no new distance and no larger number of keys",
+        "B": "here distances and the number of keys grow together, as before",
+        "D": "halving the window makes both smaller at once",
+    }
+    if separating in wrong:
+        raise CheckFailed(f"run {separating} does not separate the two: {wrong[separating]}")
+    if separating != "C":
+        raise CheckFailed(f"separating should be one of the letters 'A' to 'D', got {separating!r}")
