@@ -23,7 +23,7 @@ def logits(parameters, ids, num_heads):
         x = x + linear((scores.softmax(-1) @ v).transpose(1, 2).flatten(2), block + "attention.output")
         h = F.gelu(linear(norm(x, block + "feed_forward_norm"), block + "feed_forward.up"), approximate="tanh")
         x = x + linear(h, block + "feed_forward.down")
-    return LAST @ words.T
+    return norm(x, "decoder.final_norm") @ words.T
 
 def train(parameters, batches, num_heads):
     optimizer = torch.optim.AdamW(parameters.values(), lr=0.01)
@@ -41,12 +41,11 @@ def train(parameters, batches, num_heads):
 
 def _gpt(
     tril: str = ".tril()",
-    last: str = 'norm(x, "decoder.final_norm")',
     inputs: str = "[:, :-1]",
     labels: str = "[:, 1:]",
 ) -> str:
     """The right answer to the exercise on the GPT, with one part exchanged."""
-    code = _GPT.replace("TRIL", tril).replace("LAST", last)
+    code = _GPT.replace("TRIL", tril)
     return code.replace("INPUTS", inputs).replace("LABELS", labels)
 
 
@@ -220,13 +219,6 @@ crossover = 2048
         "score": 2,
         "message": "is the causal mask there",
         "code": _gpt(tril=""),
-    },
-    {
-        "question": "q6_gpt",
-        "mistake": "no last norm",
-        "score": 2,
-        "message": "the last norm is missing",
-        "code": _gpt(last="x"),
     },
     {
         "question": "q6_gpt",
