@@ -87,7 +87,8 @@ def moods(
         count: number of examples.
         seed, split: of the stories.
         share: the share of a story's sentences that is shown; with 1 all but the last, which tells the mood. Then
-            the mood follows from the story with certainty, but only from the whole of it.
+            the mood follows from the story as a whole, in nearly all cases with certainty: where the goal is hidden,
+            the last action may leave a doubt.
 
     Raises:
         ValueError: a share outside 0..1.

@@ -8,22 +8,23 @@ evaluated and deployed like any other.
 DCP's usual storage describes a checkpoint by a pickle, and unpickling a file can execute anything. The storage used
 here is the one that torch made for Hugging Face: parts are safetensors files, the borders stand in their headers as
 JSON, and nothing is unpickled.
+
+Importing DCP takes two seconds, so functions import it where they need it: only sharded runs do.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
 
 from plm_core.training.parallel import whole
 from plm_core.weights import check_fit, shapes, stripped_state_dict, tie_weights
+
+if TYPE_CHECKING:
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
 OPTIMIZER = "optimizer"
 
@@ -49,6 +50,9 @@ def load_whole_weights(model: nn.Module, folder: Path) -> None:
     Raises:
         ValueError: weights of another model; missing, unexpected and misshapen ones are named.
     """
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
+
     tie_weights(model)
     state = stripped_state_dict(model)
     reader = HuggingFaceStorageReader(str(folder))
@@ -61,6 +65,9 @@ def save_optimizer_parts(model: nn.Module, optimizer: torch.optim.Optimizer, fol
 
     Hyperparameters are not stored: they follow from the run's configuration and its step.
     """
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save
+
     state = {
         f"{name}.{key}": value
         for name, parameter in model.named_parameters()
@@ -75,6 +82,9 @@ def load_optimizer_parts(model: nn.Module, optimizer: torch.optim.Optimizer, fol
     Raises:
         ValueError: the state of another model.
     """
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
+
     numbers = {parameter: number for number, parameter in enumerate(moved_parameters(optimizer))}
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter in numbers}
     reader = HuggingFaceStorageReader(str(folder))
@@ -100,5 +110,7 @@ def moved_parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 
 def stored_shapes(reader: HuggingFaceStorageReader) -> dict[str, torch.Size]:
     """The shape of each stored tensor as a whole, from the headers of the files."""
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
     entries = reader.read_metadata().state_dict_metadata
     return {name: entry.size for name, entry in entries.items() if isinstance(entry, TensorStorageMetadata)}
