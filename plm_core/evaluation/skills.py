@@ -1,9 +1,11 @@
 """How well a model predicts StoryWorld, skill by skill, beside the ideal reader.
 
 Every word of a story belongs to one skill (:data:`plm_core.storyworld.skills.SKILLS`), and the ideal reader has the
-exact probability of every word that may come next. So each skill has its own entropy, which no model can go below, and
-its own highest possible accuracy. What a model loses beyond that is its *excess*: the mean Kullback-Leibler divergence
-from the exact distribution to the model's, in nats a word, estimated from the words of the stories.
+exact probability of every word that may come next. What a model loses beyond the ideal reader is its *excess*, in nats
+a word. Over all words the excess estimates the mean Kullback-Leibler divergence from the exact distribution to the
+model's, and no model's loss can be expected below the ideal reader's. For one skill it is only a difference of losses:
+which skill a word belongs to is decided when the word is known, so a model that favours the words of one skill can
+have a negative excess there, which it pays for at the words of others. The same holds for accuracies and ceilings.
 """
 
 from __future__ import annotations
@@ -54,15 +56,15 @@ class SkillScore:
     share: float
     """Share of all words."""
     entropy: float
-    """The ideal reader's loss, in nats a word."""
+    """The ideal reader's loss on these words, in nats a word; a lower bound only over all words."""
     excess: float
-    """The model's loss beyond that, in nats a word."""
+    """The model's loss minus the ideal reader's, in nats a word; it may be negative for one skill."""
     half_width: float
     """Half of the excess's 95 % interval (stories are independent; words of one story are not)."""
     accuracy: float
     """Share of the words that the model's likeliest word hits."""
     ceiling: float
-    """The highest expected accuracy."""
+    """The mean probability of the likeliest word: over all words, the highest accuracy that can be expected."""
     baselines: dict[str, float] = field(default_factory=dict)
     """Share of the words that each trivial baseline hits, by its name."""
 

@@ -1,7 +1,10 @@
 """Tasks on whole stories with exact labels and ceilings: moods, tags, relations and summaries.
 
-Every example holds the words that a model sees, the label, and ``ideal``: the probability of each label given exactly
-these words, as the ideal reader computes it. :func:`ceiling` turns them into the best possible scores.
+Every example holds the words that a model sees, the label, and ``ideal``: the probability of each label given that a
+story begins with these words, as the ideal reader computes it. :func:`ceiling` turns them into the best scores of a
+reader who does not use where the text was cut. That is a restriction where the cut depends on the length of the story
+(:func:`moods`, :func:`relations`, :func:`summaries`): the length depends on the fate, so the place of the cut says
+something about the label, and a model that exploits it can do better than the ceiling.
 """
 
 from __future__ import annotations
@@ -31,11 +34,12 @@ class Labelled(Protocol):
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The best possible scores on a sample.
+    """The best scores on a sample of a reader who does not use where the texts were cut.
 
     Attributes:
-        accuracy: the expected accuracy of always answering the most probable label: no model is better on average.
-        nats: the mean surprisal of the true labels: no model's loss is lower on average.
+        accuracy: the expected accuracy of always answering the most probable label: no such reader is better on
+            average.
+        nats: the mean surprisal of the true labels: no such reader's loss is lower on average.
         majority: the accuracy of always answering the most frequent label of the sample.
         count: number of examples.
     """
@@ -47,7 +51,7 @@ class Ceiling:
 
 
 def ceiling(examples: Iterable[Labelled]) -> Ceiling:
-    """The best possible scores on examples.
+    """The best scores on examples of a reader who does not use where the texts were cut.
 
     Raises:
         ValueError: no examples.
@@ -88,7 +92,8 @@ def moods(
         seed, split: of the stories.
         share: the share of a story's sentences that is shown; with 1 all but the last, which tells the mood. Then
             the mood follows from the story as a whole, in nearly all cases with certainty: where the goal is hidden,
-            the last action may leave a doubt.
+            the last action may leave a doubt. The number of sentences shown depends on the story's length, which
+            depends on the mood; ``ideal`` leaves that out.
 
     Raises:
         ValueError: a share outside 0..1.
@@ -219,7 +224,10 @@ def _wish(state: State, goal: Goal, phrases: Phrases) -> Relation:
 def relations(
     world: StoryWorld, count: int, *, seed: int = 0, split: str = "train", share: float = 1.0
 ) -> Iterator[RelationsExample]:
-    """Who has what, who and what is where, and who wants what, after a share of the sentences of each story."""
+    """Who has what, who and what is where, and who wants what, after a share of the sentences of each story.
+
+    The number of sentences shown depends on the story's length; ``ideal`` leaves out what that says about the goal.
+    """
     reader, phrases = IdealReader(world), phrases_of(world)
     for story in world.stories(seed, split, count):
         shown = min(max(5, round(share * len(story.sentences))), len(story.sentences) - 1)
