@@ -210,7 +210,7 @@ def test_the_button_copies_the_code_of_its_cell(browser, address, pages):
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     page.goto(address + next(path for path in pages if path.startswith("chapters/")), wait_until="load")
-    cell = page.locator(".cell_input").nth(1)
+    cell = page.locator(".cell_input:visible").nth(1)  # set-up, plot and check cells are folded
     cell.hover()
     cell.locator("button.copybtn").click()
     copied = page.evaluate("navigator.clipboard.readText()")
