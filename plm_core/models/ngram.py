@@ -15,11 +15,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Order:
-    """The counts of one order of the model: its n-grams as sorted numbers, their counts, and sums per context."""
+    """The n-grams of one length, each as ``context * (V + 1) + token``, with their counts and sums per context."""
 
     keys: Ints
     counts: Ints
-    contexts: Ints
     totals: Ints
     reserved: Floats
     discounts: Floats
@@ -56,22 +55,24 @@ class KneserNey:
 
     Args:
         vocabulary_size: number of token ids V.
-        order: length of the n-grams, context and token together.
+        order: length of the n-grams, context and token together; there is no upper limit.
 
     Raises:
-        ValueError: an order below 1, or n-grams that do not fit into 63 bits.
+        ValueError: an order below 1.
     """
 
     def __init__(self, vocabulary_size: int, *, order: int = 5):
         if order < 1:
             raise ValueError(f"the order must be at least 1, not {order}")
         self.vocabulary_size, self.order, self.base = vocabulary_size, order, vocabulary_size + 1
-        if self.base**order >= 2**63:
-            raise ValueError(f"{order}-grams over {vocabulary_size} tokens do not fit into 63 bits: lower the order")
         self._orders: list[_Order] = []
+        self._contexts: list[Ints] = []
 
-    def _grams(self, documents: Sequence[Sequence[int] | npt.NDArray[Any]], length: int) -> Ints:
-        """Every token with the ``length - 1`` before it, as one number; before a document stands the id V."""
+    def _tokens(self, documents: Sequence[Sequence[int] | npt.NDArray[Any]]) -> tuple[list[Ints], Ints]:
+        """The tokens that stand 1, 2, ... order - 1 places before each token, and the tokens themselves.
+
+        Before a document stands the id V, so contexts never reach into the document before.
+        """
         parts = []
         for document in documents:
             tokens = np.asarray(document, dtype=np.int64)
@@ -79,44 +80,54 @@ class KneserNey:
                 raise ValueError(f"token ids must lie in 0..{self.vocabulary_size - 1}")
             parts += [np.full(self.order - 1, self.vocabulary_size, dtype=np.int64), tokens]
         stream = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
-        keys = np.zeros_like(stream)
-        for back in range(length - 1, -1, -1):
-            shifted = np.roll(stream, back)
-            keys = keys * self.base + shifted
         real = np.concatenate(
             [np.repeat([False, True], [self.order - 1, len(document)]) for document in documents]
         )  # fmt: skip
-        return keys[real]
+        return [np.roll(stream, back)[real] for back in range(1, self.order)], stream[real]
 
     def fit(self, documents: Sequence[Sequence[int] | npt.NDArray[Any]]) -> KneserNey:
         """Count the n-grams of some documents; contexts never reach into the document before.
+
+        A context has a number: its place among the contexts of its length, sorted by the number of the context that
+        is one token shorter and by the token that it has more. So numbers stay small whatever the order.
 
         Raises:
             ValueError: no tokens, or ids outside the vocabulary.
         """
         if not sum(map(len, documents)):
             raise ValueError("there is nothing to count: the documents hold no tokens")
-        keys, counts = np.unique(self._grams(documents, self.order), return_counts=True)
+        before, tokens = self._tokens(documents)
+        context = np.zeros_like(tokens)
+        self._contexts = []
+        for token_before in before:
+            known, context = np.unique(context * self.base + token_before, return_inverse=True)
+            self._contexts.append(known)
+        keys, counts = np.unique(context * self.base + tokens, return_counts=True)
         orders = []
         for length in range(self.order, 0, -1):
-            contexts, where = np.unique(keys // self.base, return_inverse=True)
+            where = keys // self.base
             totals = np.bincount(where, weights=counts).astype(np.int64)
             discounts = modified_discounts(counts)
             reserved = np.bincount(where, weights=discounts[np.minimum(counts, 3)]) / totals
-            orders.append(_Order(keys, counts, contexts, totals, reserved, discounts))
-            if length > 1:  # continuation counts: how many different words stand before each shorter n-gram
-                keys, counts = np.unique(keys % self.base ** (length - 1), return_counts=True)
+            orders.append(_Order(keys, counts, totals, reserved, discounts))
+            if length > 1:  # continuation counts: how many different tokens stand before each shorter n-gram
+                shorter = self._contexts[length - 2][where] // self.base
+                keys, counts = np.unique(shorter * self.base + keys % self.base, return_counts=True)
         self._orders = orders[::-1]
         return self
 
-    def _probabilities(self, grams: Ints) -> Floats:
+    def _probabilities(self, before: Sequence[Ints], tokens: Ints) -> Floats:
+        """The probability of each token, given those 1, 2, ... order - 1 places before it."""
         if not self._orders:
             raise ValueError("the model has counted nothing yet: call fit first")
-        probabilities = np.full(len(grams), 1 / self.vocabulary_size)
-        for length, order in enumerate(self._orders, start=1):
-            keys = grams % self.base**length
-            context, known = _find(order.contexts, keys // self.base)
-            place, seen = _find(order.keys, keys)
+        probabilities = np.full(len(tokens), 1 / self.vocabulary_size)
+        context = np.zeros_like(tokens)
+        known = np.ones(len(tokens), dtype=bool)
+        for length, order in enumerate(self._orders):
+            if length:
+                context, found = _find(self._contexts[length - 1], context * self.base + before[length - 1])
+                known &= found
+            place, seen = _find(order.keys, context * self.base + tokens)
             counts = np.where(seen, order.counts[place], 0)
             own = (counts - order.discounts[np.minimum(counts, 3)]) / order.totals[context]
             mixed = own + order.reserved[context] * probabilities
@@ -125,12 +136,10 @@ class KneserNey:
 
     def nats(self, document: Sequence[int] | npt.NDArray[Any]) -> Floats:
         """The surprisal of every token of a document, in nats."""
-        return -np.log(self._probabilities(self._grams([document], self.order)))
+        return -np.log(self._probabilities(*self._tokens([document])))
 
     def next_token(self, context: Sequence[int]) -> Floats:
         """The probability of every token after a document's beginning (of which the last order - 1 tokens count)."""
         history = [self.vocabulary_size] * (self.order - 1) + list(context)
-        key = 0
-        for token in history[len(history) - (self.order - 1) :]:
-            key = key * self.base + token
-        return self._probabilities(key * self.base + np.arange(self.vocabulary_size, dtype=np.int64))
+        before = [np.full(self.vocabulary_size, history[-back], dtype=np.int64) for back in range(1, self.order)]
+        return self._probabilities(before, np.arange(self.vocabulary_size, dtype=np.int64))

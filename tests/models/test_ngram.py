@@ -65,6 +65,35 @@ def test_a_bigram_model_has_the_probabilities_computed_by_hand():
         assert model.next_token([context]) == pytest.approx([bigram(context, token) for token in range(size)])
 
 
+@pytest.mark.parametrize(("size", "order"), [(4, 12), (50_000, 5), (50_000, 20)])
+def test_long_ngrams_of_large_vocabularies_have_the_probabilities_of_the_formula(size, order):
+    """The recursion of the paper over dictionaries of tuples, where (V + 1) ** order may need hundreds of bits."""
+    rng = np.random.default_rng(order)
+    texts = [[size - 1 - int(token) for token in rng.choice(4, 60, p=[0.6, 0.2, 0.1, 0.1])] for _ in range(3)]
+    counts = [Counter() for _ in range(order + 1)]
+    for text in texts[:2]:
+        padded = [size] * (order - 1) + text
+        for end in range(order, len(padded) + 1):
+            counts[order][tuple(padded[end - order : end])] += 1
+    for length in range(order - 1, 0, -1):
+        counts[length] = Counter(gram[1:] for gram in counts[length + 1])
+
+    def probability(gram):
+        if not gram:
+            return 1 / size
+        same = {g: n for g, n in counts[len(gram)].items() if g[:-1] == gram[:-1]}
+        if not same:
+            return probability(gram[1:])
+        discounts = modified_discounts(np.array(list(counts[len(gram)].values())))
+        own = same.get(gram, 0) - discounts[min(same.get(gram, 0), 3)]
+        left = sum(discounts[min(n, 3)] for n in same.values())
+        return (own + left * probability(gram[1:])) / sum(same.values())
+
+    padded = [size] * (order - 1) + texts[2]
+    expected = [-math.log(probability(tuple(padded[end - order : end]))) for end in range(order, len(padded) + 1)]
+    assert KneserNey(size, order=order).fit(texts[:2]).nats(texts[2]) == pytest.approx(expected)
+
+
 def test_discounts_are_those_of_chen_and_goodman():
     counts = np.repeat([1, 2, 3, 4], [10, 5, 3, 2])
     y = 10 / 20
@@ -78,8 +107,8 @@ def test_contexts_end_at_documents():
 
 
 def test_impossible_settings_and_texts_are_refused_with_what_to_do():
-    with pytest.raises(ValueError, match="63 bits"):
-        KneserNey(50_000, order=5)
+    with pytest.raises(ValueError, match="at least 1"):
+        KneserNey(4, order=0)
     with pytest.raises(ValueError, match=r"0\.\.3"):
         KneserNey(4).fit([[4]])
     with pytest.raises(ValueError, match="nothing to count"):
