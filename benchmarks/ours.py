@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +40,11 @@ def train(orders: Orders, job: Job) -> None:
         trainer.fit()
         orders.done(tokens.take())
     orders.end()
+
+
+def train_in_fp32(orders: Orders, job: Job) -> None:
+    """The same in fp32, whatever the job's precision: what a precision is measured against."""
+    train(orders, replace(job, precision="fp32"))
 
 
 def make_objective(job: Job) -> TermsObjective:

@@ -10,7 +10,7 @@ from benchmarks.training import training_contest
 
 def pretrain(
     *,
-    against: Literal["hf"] = "hf",
+    against: Literal["hf", "fp32"] = "hf",
     shape: str = "tiny",
     corpus: str = "wikitext-2",
     vocab_size: int = 8192,
@@ -28,7 +28,7 @@ def pretrain(
     """Train BERT with both pretraining objectives, on sentence pairs of natural lengths.
 
     Args:
-        against: the library to measure against; it runs as documented and as tuned.
+        against: hf, the library to measure against, as documented and as tuned; or fp32, our own trainer in fp32.
         shape: tiny, small or bert-base.
         corpus: wikitext-2 or python-documentation.
         vocab_size: size of the WordPiece vocabulary.
@@ -51,7 +51,8 @@ def pretrain(
         corpus=corpus,
         vocab_size=vocab_size,
         dropout=dropout,
+        names=("plm", "fp32") if against == "fp32" else ("plm", "hf", "hf-tuned"),
     )
     if save:
-        save_result(f"pretrain_{shape}", result)
+        save_result(f"pretrain_{shape}" + ("_precision" if against == "fp32" else ""), result)
     return result
