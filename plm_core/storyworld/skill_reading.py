@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from plm_core.storyworld.events import KINDS
 from plm_core.storyworld.evidence import Evidence
 from plm_core.storyworld.reader import Alive, Cursor, IdealReader
-from plm_core.storyworld.state import Event
+from plm_core.storyworld.skills import GRAMMAR_FORMS, told_skill
+from plm_core.storyworld.state import Args, Event, State
 from plm_core.storyworld.steps import Step
-from plm_core.storyworld.story import EOS
+from plm_core.storyworld.story import EOS, Sentence
 
 CERTAIN_NATS = 1e-9
 """A word with less surprisal than this is determined; rounding alone stays far below it."""
@@ -32,6 +34,12 @@ class ReadWord:
         best: the probability of the most probable word there, which is the best possible accuracy; NaN where
             :func:`read` was not asked for it.
         likeliest: that word; empty likewise.
+        who: for words that name a person, the part of ``nats`` that says who has this part in the event, in nats.
+        what: the part of ``nats`` that says which event it is, beyond ``who``, in nats.
+
+    The rest, ``nats - who - what``, is the surprisal of the word once the event is known: it says how the event is
+    told, with which pattern, with a name or a pronoun, and with which new entry of the lexicon. The three add up to
+    ``nats`` exactly. A part is negative where the word speaks against what turns out to be true.
     """
 
     word: str
@@ -44,14 +52,24 @@ class ReadWord:
     sort: str = ""
     best: float = math.nan
     likeliest: str = ""
+    who: float = 0.0
+    what: float = 0.0
+
+    @property
+    def how(self) -> float:
+        """The part of ``nats`` that says how the event is told, in nats."""
+        return self.nats - self.who - self.what
 
 
 def read(reader: IdealReader, words: Sequence[str], *, accuracy: bool = False) -> list[ReadWord]:
     """Read one or several whole stories, and say of every word which skill it asks for.
 
-    A word that depends on the event or the state has the skill of its slot. Of the other words, and of subjects, the
-    ideal reader knows how much of the surprisal is about *what happens* and how much about *how it is told*: where
-    the first part is the larger, the skill is ``intention``, else ``wording`` (for subjects ``coreference``).
+    A word that the ideal reader is certain of has the skill of its slot: a name or pronoun is ``coreference``, a place
+    where somebody is ``places``, and so on; words of the pattern itself are ``wording``. The surprisal of any other
+    word has up to three parts: *who* has a part in the event, *what* event it is, and *how* it is told
+    (:class:`ReadWord`). The largest decides: who is ``coreference``; what is the skill of the slot, and for words of
+    the pattern, people and numbers ``intention`` (in the introduction ``wording``); how is ``wording``. Words for an
+    entry that is new to the story are ``naming`` throughout.
 
     Args:
         reader: the ideal reader of the world.
@@ -89,35 +107,81 @@ def read(reader: IdealReader, words: Sequence[str], *, accuracy: bool = False) -
         event = mixture.bare(sentence.event)
         for offset, (step, spoken) in enumerate(zip(sentence.pattern.steps, sentence.words, strict=True)):
             nats, best, likeliest, earlier, later = steps[offset]
-            skill = "wording"
             distance = back = 0
             tag = sort = ""
             if isinstance(step, Step):
-                skill, tag, sort = step.skill, step.tag, f"{step.group} {step.form}".rstrip()
+                tag, sort = step.tag, f"{step.group} {step.form}".rstrip()
                 place = evidence.latest(step.facts(before, sentence.event[1])) if step.open < 0 else None
                 if place:
                     distance, back = start + offset - place[0], number - place[1]
-            subject = skill == "coreference" and _is_first(sentence.pattern.steps, offset)
-            if nats > CERTAIN_NATS and (skill == "wording" or subject) and later:
-                gain = math.log(_share(mixture, later, event) / _share(mixture, earlier, event))
-                if gain > nats - gain:
-                    skill = "intention"
-            found.append(ReadWord(spoken, nats, skill, distance, back, tag, event[0], sort, best, likeliest))
+            who = what = 0.0
+            if nats > CERTAIN_NATS:
+                role = _role(step, before, sentence.event)
+                if role is not None:
+                    who = math.log(_share(later, role) / _share(earlier, role))
+                told = _Told(event)
+                what = math.log(_share(later, told) / _share(earlier, told)) - who
+            skill = _skill(sentence, offset, nats, who, what, before.opened)
+            read_word = ReadWord(spoken, nats, skill, distance, back, tag, event[0], sort, best, likeliest, who, what)
+            found.append(read_word)
         evidence.learn(sentence, before, cursor.state, start, number)
         steps = []
     return found
 
 
-def _is_first(steps: tuple[str | Step, ...], offset: int) -> bool:
-    """Whether no person is named before a word."""
-    return not any(isinstance(step, Step) and step.group == "people" for step in steps[:offset])
+def _skill(sentence: Sentence, offset: int, nats: float, who: float, what: float, opened: bool) -> str:
+    """The skill of a word, by the largest part of its surprisal."""
+    step = sentence.pattern.steps[offset]
+    if isinstance(step, Step) and step.open >= 0 and step.group != "moods":
+        return "grammar" if nats <= CERTAIN_NATS and step.form in GRAMMAR_FORMS else "naming"
+    slot = step.skill if isinstance(step, Step) else "wording"
+    if nats <= CERTAIN_NATS:
+        return slot
+    if nats - who - what >= max(who, what):
+        return "wording"
+    if who >= what:
+        return "coreference"
+    if slot == "grammar":  # a preposition or a measure word that tells which place or thing will follow
+        assert isinstance(step, Step)
+        rest = sentence.pattern.steps[offset + 1 :]
+        nouns = (each.skill for each in rest if isinstance(each, Step) and each.group == step.group)
+        return next((skill for skill in nouns if skill != "grammar"), "grammar")
+    return told_skill(slot, opened)
 
 
-def _share(mixture: object, alive: list[Alive], event: Event) -> float:
-    """The probability of an event among the ways on."""
-    of_event = total = 0.0
-    for mass, kind, args, _ in alive:
-        total += mass
-        if kind == event[0] and all(b is None or a == b for a, b in zip(args, event[1], strict=True)):
-            of_event += mass
-    return of_event / total
+class _Told:
+    """Whether a way on tells an event."""
+
+    def __init__(self, event: Event):
+        self._event = event
+
+    def __call__(self, kind: str, args: Args) -> bool:
+        return kind == self._event[0] and all(b is None or a == b for a, b in zip(args, self._event[1], strict=True))
+
+
+class _Role:
+    """Whether a way on gives a person a part in the event, such as that of the one who acts."""
+
+    def __init__(self, slot: str, person: int):
+        self._slot, self._person = slot, person
+
+    def __call__(self, kind: str, args: Args) -> bool:
+        slots = KINDS[kind].slots
+        return self._slot in slots and args[slots.index(self._slot)] == self._person
+
+
+def _role(step: str | Step, state: State, event: Event) -> _Role | None:
+    """The part in the event of the person whom a word names; None where it names nobody who is known."""
+    if not isinstance(step, Step) or step.skill != "coreference":
+        return None
+    [(_, person)] = step.facts(state, event[1])
+    kind = KINDS[event[0]]
+    [slot] = (kind.slots[index] for index in kind.people if event[1][index] == person)
+    return _Role(slot, person)
+
+
+def _share(alive: list[Alive], holds: Callable[[str, Args], bool]) -> float:
+    """The probability of the ways on for which something holds; 1 after a full stop, when all is told."""
+    if not alive:
+        return 1.0
+    return sum(way[0] for way in alive if holds(way[1], way[2])) / sum(way[0] for way in alive)

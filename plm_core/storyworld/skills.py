@@ -7,16 +7,23 @@ SKILLS = (
 )  # fmt: skip
 """What a reader must be able to do to predict a word as well as possible.
 
-- ``wording``: know the sentence patterns;
+- ``wording``: know how stories begin, the sentence patterns, and when a subject is a name or a pronoun;
 - ``grammar``: know articles, prepositions, agreement, measure words, and forms of pronouns and nouns;
-- ``coreference``: know which people there are, and whom a name or a pronoun means;
-- ``places``: track where people and things are;
+- ``coreference``: know which people there are, who has a part in what happens, and whom a name or a pronoun means;
+- ``places``: track where people and things are, and so which of them can be meant;
 - ``possession``: track who holds what;
 - ``counting``: track how many there are;
 - ``belief``: track where somebody believes a thing or a person to be;
-- ``intention``: infer from the goal, the plan and the story so far what will be done, and the mood at the end;
+- ``intention``: infer from the goal, the plan and the story so far what will be done, with how many, and the mood
+  at the end;
 - ``naming``: know how frequent the names of people, places and things are.
+
+Which skill a word belongs to is decided by the largest part of its surprisal
+(:func:`plm_core.storyworld.skill_reading.read`).
 """
+
+GRAMMAR_FORMS = frozenset({"a", "m", "in", "loc", "him", "his", "he", "self"})
+"""The forms of an entry that are grammar: articles, measure words, prepositions, words of place, pronouns."""
 
 _HELD = {
     "drop", "hand", "hold", "show", "miss_held", "beg", "offer", "accept", "refuse", "decline", "win", "bring",
@@ -40,3 +47,17 @@ def skill_of(kind: str, slot: str) -> str:
     if slot[0] in "kn":
         return "counting"
     return "places" if kind in ("grow_old", "grow_new", "lie", "lie_two", "hide") else "intention"
+
+
+def told_skill(slot: str, opened: bool) -> str:
+    """The skill of a word that is uncertain above all because it tells which event happens.
+
+    How many fruit are picked or eaten is such a choice, so a number that is uncertain is no matter of counting.
+
+    Args:
+        slot: the skill of its slot; ``"wording"`` for words of the pattern.
+        opened: whether the introduction is over. How stories begin is a matter of wording.
+    """
+    if slot not in ("wording", "coreference", "counting"):
+        return slot
+    return "intention" if opened else "wording"

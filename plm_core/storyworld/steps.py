@@ -9,7 +9,7 @@ from typing import Any
 
 from plm_core.storyworld.kinds import Kind
 from plm_core.storyworld.lexicon import Entry, Lexicons
-from plm_core.storyworld.skills import skill_of
+from plm_core.storyworld.skills import GRAMMAR_FORMS, skill_of
 from plm_core.storyworld.state import Args, State
 
 Fact = tuple[Any, ...]
@@ -47,7 +47,6 @@ _GROUPS = {"p": "people", "q": "people", "r": "people", "t": "things", "u": "thi
            "h": "places", "g": "places", "x": "settings", "f": "fruits", "m": "moods"}  # fmt: skip
 _TAGS = {"people": "name", "places": "place", "things": "thing"}
 _DEFAULT = {"people": "name", "moods": "adj"}
-_GRAMMAR = {"a", "m", "in", "loc", "him", "his", "he", "self"}
 _LEFT = {"pick": 1, "eat": -1, "spoil": -1, "give_away": -1, "give_fruit": 1}
 
 
@@ -101,7 +100,7 @@ class Compiler:
                 if group == "moods":
                     skill = "intention"
             else:
-                grammar = field in _GRAMMAR and not (is_subject and field == "he")
+                grammar = field in GRAMMAR_FORMS and not (is_subject and field == "he")
                 skill = "grammar" if grammar else skill_of(kind.name, slot)
                 facts = _facts_of(skill, group, index)
             return Step(say, index if opens else -1, field, skill, facts, group, tag)
@@ -144,7 +143,7 @@ class Compiler:
 
     def _derived(self, slot: str, form: str) -> Step:
         name, language = self.kind.name, self.language
-        grammar = form in _GRAMMAR
+        grammar = form in GRAMMAR_FORMS
         if slot == "f":  # the fruit of the story
             field = ("noun" if form == "many" else form) if language == "zh" else form
 
