@@ -1,15 +1,26 @@
 """A recall task for position schemes: where was the person last seen?
 
-Every token is one event. ``Anna goes to the kitchen`` is one token, ``Where is Anna?`` is another, whose answer is the
-place in the *latest* statement about Anna. A stream begins with nobody placed, so the evidence for every question lies
-inside the stream, at a distance that is known exactly. A reader who sees the evidence answers without error (0 nats);
-one who does not can only guess among the places. Content finds the statements about a person, position decides which
-of them is the latest: a model that cannot use order cannot answer.
+**Task.** Every token is one event. ``Anna goes to the kitchen`` is one token, ``Where is Anna?`` is another, whose
+answer is the place in the *latest* statement about Anna. A stream begins with nobody placed, so the evidence for every
+question lies inside the stream, at a distance that is known exactly. *Near* questions have their evidence less than
+``LENGTH`` events back, the trained length; *far* ones have it farther back.
+
+**Baselines**, computed on the questions and on the visible events that the model has (:func:`score_rule`):
+
+- The ceiling is 1: a reader who sees the evidence and the order answers every question.
+- *Chance* is 1 / ``PLACES``: nothing about the person is visible.
+- The *majority rule* reads the visible events as a bag and names the place that most statements about the person name;
+  ties are shared. Places are drawn independently and uniformly, so each of the person's statements is equally likely to
+  be the latest: this rule is the best possible reader that ignores order. It is far above chance.
+
+**Criterion.** A model is said to *read order* on a kind of question only if the interval of its accuracy minus that of
+the majority rule lies above zero. The intervals are Student's, over seeds that are paired: the seed fixes the initial
+weights, the training streams and the test streams, which are the same for all schemes. An interval therefore covers
+the choice of the test questions as well. The experiments that use the task state the number of comparisons.
 """
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,7 +31,6 @@ from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from plm_core.models.config import TransformerConfig
-from plm_core.models.counting import num_parameters
 from plm_core.models.positions import Learned, PositionScheme, Rope, Sinusoidal
 from plm_core.models.relative_positions import Alibi, Shaw, T5Bias, TransformerXL
 from plm_core.models.transformer import Stack, initialise
@@ -31,14 +41,11 @@ LENGTH = 32
 LENGTHS = (32, 64, 128)
 """Events in a test stream: one, two and four times the trained length."""
 HIDDEN, LAYERS, HEADS = 32, 2, 4
-STEPS, SWEEP_STEPS, BATCH = 400, 160, 16
-TEST_STREAMS, SCORED = 200, 16
-"""Test streams of each length, and the number of last events among which their questions are scored."""
-
+STEPS, BATCH = 2000, 16
+TEST_STREAMS, SCORED = 400, 16
+"""Test streams of each length and seed, and the number of last events among which their questions are scored."""
 
 MODEL_SEEDS = [0, 1, 2, 3, 4]
-SWEEP_SEED = 100
-RATES = [2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2]
 
 
 class Streams(NamedTuple):
@@ -71,10 +78,10 @@ def streams(count: int, length: int, generator: torch.Generator) -> Streams:
     return Streams(torch.stack(ids, 1), torch.stack(answers, 1), torch.stack(distances, 1))
 
 
-@lru_cache(maxsize=8)
-def test_streams(length: int) -> Streams:
-    """The streams on which all models are tested; the questions among the last ``SCORED`` events count."""
-    return streams(TEST_STREAMS, length, torch.Generator().manual_seed(10_000 + length))
+@lru_cache(maxsize=16)
+def test_streams(length: int, seed: int) -> Streams:
+    """The test streams of one seed, the same for all schemes; the questions among the last ``SCORED`` events count."""
+    return streams(TEST_STREAMS, length, torch.Generator().manual_seed(10_000 * (seed + 1) + length))
 
 
 SCHEMES = {
@@ -194,143 +201,90 @@ def train(models: list[Recall], rates: list[float], *, seeds: list[int], steps: 
 
 
 Score = dict[str, list[float]]
-"""``accuracy`` and ``nats`` a question, one number for each model, and the number of ``questions``."""
+"""``accuracy``, one number for each model, and the number of ``questions`` that it was asked."""
+
+
+def _by_distance(right_by_seed: list[Tensor], length: int, seeds: list[int]) -> dict[str, Score]:
+    """Mean share of right answers to near and to far questions, one for each seed."""
+    found: dict[str, Score] = {}
+    for right, seed in zip(right_by_seed, seeds, strict=True):
+        distances = test_streams(length, seed).distances[:, -SCORED:]
+        far = distances[distances > 0] >= LENGTH  # (questions,)
+        for kind, which in (("near", ~far), ("far", far)):
+            if length > LENGTH or kind == "near":
+                score = found.setdefault(kind, {"accuracy": [], "questions": []})
+                score["accuracy"].append(round(right[which].mean().item(), 4))
+                score["questions"].append(int(which.sum()))
+    return found
 
 
 @torch.no_grad()
-def score(models: list[Recall], length: int, *, truncate: bool = False, window: int | None = None) -> dict[str, Score]:
-    """Score the last questions of the test streams.
+def score(
+    models: list[Recall], length: int, *, seeds: list[int], truncate: bool = False, window: int | None = None
+) -> dict[str, Score]:
+    """Score the last questions of the test streams, each model on the streams of its own seed.
 
     Args:
         models: trained models of one scheme.
         length: events in a stream.
+        seeds: the seed of each model.
         truncate: show, for each question, its last ``LENGTH`` events only, as if the stream began there.
         window: let each event attend to that many last events only, at their true positions.
 
     Returns:
-        A score for ``near`` questions, whose evidence lies less than ``LENGTH`` events back, and for ``far`` ones.
+        A score for ``near`` questions and, if streams are longer than those of the training, for ``far`` ones.
     """
-    data, device = test_streams(length), next(models[0].parameters()).device
-    asked = data.distances[:, -SCORED:] > 0  # (B, SCORED)
-    if truncate:
-        ids = data.ids[:, -SCORED - LENGTH + 1 :].unfold(1, LENGTH, 1)[asked]  # (questions, LENGTH)
-        logits = torch.cat(
-            [together(models, part.to(device), per_model=False)[:, :, -1].cpu() for part in ids.split(400)], 1
-        )
-    else:
-        parts = [
-            together(models, part.to(device), per_model=False, window=window)[:, :, -SCORED:].cpu()
-            for part in data.ids.split(25)
-        ]
-        logits = torch.cat(parts, 1)[:, asked]  # (M, questions, PLACES)
-    answers = data.answers[:, -SCORED:][asked].expand(len(models), -1)
-    nats = F.cross_entropy(logits.movedim(-1, 1), answers, reduction="none")  # (M, questions)
-    right = (logits.argmax(-1) == answers).float()
-    far = data.distances[:, -SCORED:][asked] >= LENGTH
-    return {
-        name: {"accuracy": rounded(right[:, which]), "nats": rounded(nats[:, which]), "questions": [int(which.sum())]}
-        for name, which in (("near", ~far), ("far", far))
-        if which.any()
-    }
+    right = []
+    for model, seed in zip(models, seeds, strict=True):
+        data, device = test_streams(length, seed), next(model.parameters()).device
+        asked = data.distances[:, -SCORED:] > 0  # (B, SCORED)
+        if truncate:
+            ids = data.ids[:, -SCORED - LENGTH + 1 :].unfold(1, LENGTH, 1)[asked]  # (questions, LENGTH)
+            parts = [model(part.to(device))[:, -1].cpu() for part in ids.split(400)]
+            guesses = torch.cat(parts).argmax(-1)  # (questions,)
+        else:
+            parts = [model(part.to(device), window=window)[:, -SCORED:].cpu() for part in data.ids.split(50)]
+            guesses = torch.cat(parts)[asked].argmax(-1)
+        right.append((guesses == data.answers[:, -SCORED:][asked]).float())
+    return _by_distance(right, length, seeds)
 
 
-def rounded(values_MQ: Tensor) -> list[float]:
-    """Each model's mean; four decimals are more than the test's size supports."""
-    return [round(value, 4) for value in values_MQ.mean(1).tolist()]
+def score_rule(length: int, *, seeds: list[int], visible: int | None = None) -> dict[str, Score]:
+    """Score the majority rule, the best reader without order, on the questions of :func:`score`.
+
+    Args:
+        length: events in a stream.
+        seeds: the seeds of the test streams.
+        visible: how many last events the rule counts, that of the question included; default: all.
+    """
+    right = []
+    for seed in seeds:
+        data = test_streams(length, seed)
+        told = F.one_hot(data.ids, PEOPLE * (PLACES + 1))[..., : PEOPLE * PLACES].cumsum(1)  # (B, T, people * places)
+        if visible is not None:
+            told = told - F.pad(told, (0, 0, visible, 0))[:, :length]
+        asked = data.distances > 0
+        asked[:, :-SCORED] = False
+        person = data.ids[asked] - PEOPLE * PLACES  # (questions,)
+        counts = told[asked].view(-1, PEOPLE, PLACES)[torch.arange(len(person)), person]  # (questions, PLACES)
+        named = (counts == counts.amax(-1, keepdim=True)).float()
+        right.append((named / named.sum(-1, keepdim=True)).gather(-1, data.answers[asked][:, None])[:, 0])
+    return _by_distance(right, length, seeds)
 
 
-def score_everywhere(models: list[Recall]) -> dict[str, dict[str, Score]]:
+def score_everywhere(models: list[Recall], seeds: list[int]) -> dict[str, dict[str, Score]]:
     """Whole streams of each length; of the longest also the last events alone, and attention to the last events."""
     longest = LENGTHS[-1]
-    return {f"{length}": score(models, length) for length in LENGTHS} | {
-        "truncated": score(models, longest, truncate=True),
-        "window": score(models, longest, window=LENGTH),
+    return {f"{length}": score(models, length, seeds=seeds) for length in LENGTHS} | {
+        "truncated": score(models, longest, seeds=seeds, truncate=True),
+        "window": score(models, longest, seeds=seeds, window=LENGTH),
     }
 
 
-REPAIRS = ("as trained", "interpolated", "base scaled", "yarn")
-
-
-class ScaledRope(Rope):
-    """RoPE stretched to texts that are longer by a factor than those of its training.
-
-    - ``interpolated``: every angle divided by the factor (Chen et al., 2023).
-    - ``base scaled``: the base multiplied by ``factor^(K / (K - 2))``, which leaves the fastest pair as it is and
-      divides the angles of the slowest by the factor ("NTK-aware" scaling; Peng et al., 2024, section 3.1).
-    - ``yarn``: pairs that turn at least ``KEPT`` times in the trained length keep their angles, those that turn less
-      than once are interpolated, those between are mixed; queries and keys grow by ``0.1 ln(factor) + 1``
-      (Peng et al., 2024, sections 3.2 and 3.4; there KEPT is 32, for windows of thousands of tokens).
-    """
-
-    KEPT = 4
-
-    def __init__(self, head_size: int, repair: str, factor: float, *, trained_length: int = LENGTH) -> None:
-        super().__init__(head_size)
-        omega = self.base ** (-torch.arange(0, head_size, 2, dtype=torch.float64) / head_size)  # (K / 2,)
-        self.growth = 1.0
-        if repair == "interpolated":
-            omega = omega / factor
-        elif repair == "base scaled":
-            base = self.base * factor ** (head_size / (head_size - 2))
-            omega = base ** (-torch.arange(0, head_size, 2, dtype=torch.float64) / head_size)
-        elif repair == "yarn":
-            turns = trained_length * omega / (2 * math.pi)
-            kept = ((turns - 1) / (self.KEPT - 1)).clamp(0, 1)
-            omega = kept * omega + (1 - kept) * omega / factor
-            self.growth = 0.1 * math.log(factor) + 1
-        elif repair != "as trained":
-            raise ValueError(f"unknown repair {repair!r}: use one of {', '.join(REPAIRS)}")
-        self.omega = omega.tolist()
-
-    def rotate(self, q_BHTK: Tensor, k_BHTK: Tensor, *, q_offset: int) -> tuple[Tensor, Tensor]:
-        t_T = torch.arange(q_offset, q_offset + q_BHTK.shape[-2], device=q_BHTK.device, dtype=torch.float32)
-        angles = t_T[:, None] * torch.tensor(self.omega, device=q_BHTK.device, dtype=torch.float32)  # (T, K / 2)
-        cos, sin = self.growth * angles.cos(), self.growth * angles.sin()
-        return self._turn(q_BHTK, cos, sin), self._turn(k_BHTK, cos, sin)
-
-
-def repaired(model: Recall, repair: str, factor: float) -> Recall:
-    """A copy of a model trained with RoPE, its angles stretched."""
-    scheme = ScaledRope(HIDDEN // HEADS, repair, factor)
-    other = Recall(scheme)
-    other.load_state_dict(model.state_dict())
-    return other.to(next(model.parameters()).device)
-
-
-def run_scheme(variant: str, seed: int) -> dict[str, object]:
-    """Sweep the rate, train five models, test them; with RoPE, test them once more with stretched angles."""
-    torch.set_num_threads(1)  # at this size more threads only wait for each other
-    swept = sweep(variant)
-    rate = min(swept, key=swept.__getitem__)
-    seeds = [seed + each for each in MODEL_SEEDS]
-    models = build(variant, seeds)
-    losses = train(models, [rate] * len(models), seeds=seeds)
-    result: dict[str, object] = {
-        "parameters": num_parameters(models[0]),
-        "rate": rate,
-        "sweep": {f"{each:g}": loss for each, loss in sorted(swept.items())},
-        "model_seeds": seeds,
-        "losses": [[round(loss, 4) for loss in row] for row in losses.view(-1, 20, len(models)).mean(1).T.tolist()],
-        "test": score_everywhere(models),
+def score_rule_everywhere(seeds: list[int]) -> dict[str, dict[str, Score]]:
+    """The majority rule on what :func:`score_everywhere` shows: both of its shortened readings show the same events."""
+    shortened = score_rule(LENGTHS[-1], seeds=seeds, visible=LENGTH)
+    return {f"{length}": score_rule(length, seeds=seeds) for length in LENGTHS} | {
+        "truncated": shortened,
+        "window": shortened,
     }
-    if variant == "rope":
-        factor = LENGTHS[-1] / LENGTHS[0]
-        stretched = {repair: [repaired(model, repair, factor) for model in models] for repair in REPAIRS}
-        result["repairs"] = {
-            repair: {f"{length}": score(copies, length) for length in (LENGTHS[0], LENGTHS[-1])}
-            for repair, copies in stretched.items()
-        }
-    return result
-
-
-def sweep(variant: str) -> dict[float, float]:
-    """The final loss of each learning rate, with fewer steps; the best is never at the edge."""
-    found: dict[float, float] = {}
-    wanted = list(RATES)
-    while wanted:
-        seeds = [SWEEP_SEED] * len(wanted)
-        losses = train(build(variant, seeds), wanted, seeds=seeds, steps=SWEEP_STEPS)
-        found |= dict(zip(wanted, losses[-20:].mean(0).nan_to_num(math.inf).tolist(), strict=True))
-        best = min(found, key=found.__getitem__)
-        wanted = [best / 2] if best == min(found) else [best * 2] if best == max(found) else []
-    return {rate: round(loss, 4) for rate, loss in found.items()}

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from plm_chapters.experiments import position_recall as recall
+from plm_chapters.experiments import position_runs as runs
+from plm_chapters.experiments.rope_stretching import REPAIRS, ScaledRope
 from plm_core.models.positions import Rope
 
 
@@ -49,9 +51,63 @@ def test_a_window_hides_what_lies_before_it() -> None:
     assert not torch.allclose(one[:, near], other[:, near])
 
 
-@pytest.mark.parametrize("repair", recall.REPAIRS)
+def test_the_majority_rule_names_what_most_visible_statements_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = drawn(20, 40)
+    monkeypatch.setattr(recall, "test_streams", lambda length, seed: data)
+    for visible in (None, 10):
+        near, far = [], []
+        for ids, answers, distances in zip(*(part.tolist() for part in data), strict=True):
+            for t in range(40 - recall.SCORED, 40):
+                if distances[t] == 0:
+                    continue
+                person = ids[t] - recall.PEOPLE * recall.PLACES
+                seen = ids[0 if visible is None else t - visible + 1 : t]
+                counts = [seen.count(person * recall.PLACES + place) for place in range(recall.PLACES)]
+                named = [place for place, count in enumerate(counts) if count == max(counts)]
+                right = (answers[t] in named) / len(named)
+                (near if distances[t] < recall.LENGTH else far).append(right)
+        found = recall.score_rule(40, seeds=[0], visible=visible)
+        for kind, rights in (("near", near), ("far", far)):
+            assert found[kind]["questions"] == [len(rights)]
+            assert found[kind]["accuracy"][0] == pytest.approx(sum(rights) / len(rights), abs=1e-4)
+
+
+def test_truncation_shows_a_question_its_last_events_only() -> None:
+    """What a model answers to a truncated far question cannot depend on the person's place: it is at chance."""
+
+    class Copy(recall.Recall):
+        """Answers with the place of the latest visible statement about the person: the ideal reader."""
+
+        def forward(self, ids_BT: torch.Tensor, *, window: int | None = None) -> torch.Tensor:
+            place = torch.full((len(ids_BT), recall.PEOPLE), -1)
+            out, rows = torch.zeros(*ids_BT.shape, recall.PLACES), torch.arange(len(ids_BT))
+            for t, event in enumerate(ids_BT.T):
+                told = event < recall.PEOPLE * recall.PLACES
+                person = torch.where(told, event // recall.PLACES, event - recall.PEOPLE * recall.PLACES)
+                place[rows[told], person[told]] = event[told] % recall.PLACES
+                out[rows, t, place[rows, person].clamp(min=0)] = 1.0
+            return out
+
+    reader = Copy(recall.SCHEMES["none"]())
+    whole = recall.score([reader], recall.LENGTHS[-1], seeds=[0])
+    cut = recall.score([reader], recall.LENGTHS[-1], seeds=[0], truncate=True)
+    assert whole["near"]["accuracy"] == whole["far"]["accuracy"] == cut["near"]["accuracy"] == [1.0]
+    assert abs(cut["far"]["accuracy"][0] - 1 / recall.PLACES) < 0.1
+
+
+def test_pairs_are_interpolated_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[list[float]] = []
+    monkeypatch.setattr(runs, "score", lambda models, length, seeds: tried.append(models[0].scheme.omega))
+    runs.score_pairs(recall.build("rope", [0]), [0])
+    plain = torch.tensor(runs.stretched("as trained").omega)
+    ratios = (plain / torch.tensor(tried)).round(decimals=4)
+    one = torch.eye(4)
+    assert torch.equal(ratios, torch.cat((1 + 3 * one, 4 - 3 * one)))
+
+
+@pytest.mark.parametrize("repair", REPAIRS)
 def test_scores_of_stretched_rope_depend_on_the_distance_only(repair: str) -> None:
-    scheme = recall.ScaledRope(8, repair, 4.0)
+    scheme = ScaledRope(8, repair, 4.0, trained_length=32)
     q, k = torch.randn(2, 1, 1, 6, 8).unbind()
     here, there = scheme.rotate(q, k, q_offset=0), scheme.rotate(q, k, q_offset=50)
     torch.testing.assert_close(here[0] @ here[1].mT, there[0] @ there[1].mT, atol=1e-4, rtol=1e-4)
@@ -61,16 +117,17 @@ def test_stretched_rope_reaches_the_angles_it_promises() -> None:
     plain = Rope(8)
     x = torch.randn(1, 1, 33, 8)
     torch.testing.assert_close(
-        recall.ScaledRope(8, "as trained", 4.0).rotate(x, x, q_offset=0)[0], plain.rotate(x, x, q_offset=0)[0]
+        ScaledRope(8, "as trained", 4.0, trained_length=32).rotate(x, x, q_offset=0)[0],
+        plain.rotate(x, x, q_offset=0)[0],
     )
-    omega = torch.tensor(recall.ScaledRope(8, "as trained", 4.0).omega)
-    assert torch.allclose(torch.tensor(recall.ScaledRope(8, "interpolated", 4.0).omega), omega / 4)
-    scaled = torch.tensor(recall.ScaledRope(8, "base scaled", 4.0).omega) / omega
+    omega = torch.tensor(ScaledRope(8, "as trained", 4.0, trained_length=32).omega)
+    assert torch.allclose(torch.tensor(ScaledRope(8, "interpolated", 4.0, trained_length=32).omega), omega / 4)
+    scaled = torch.tensor(ScaledRope(8, "base scaled", 4.0, trained_length=32).omega) / omega
     assert torch.allclose(scaled[[0, -1]], torch.tensor([1.0, 0.25]))
-    yarn = torch.tensor(recall.ScaledRope(8, "yarn", 4.0).omega) / omega
+    yarn = torch.tensor(ScaledRope(8, "yarn", 4.0, trained_length=32).omega) / omega
     assert torch.allclose(yarn, torch.tensor([1.0, 0.25, 0.25, 0.25]))
 
 
 def test_an_unknown_repair_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown repair"):
-        recall.ScaledRope(8, "glue", 4.0)
+        ScaledRope(8, "glue", 4.0, trained_length=32)

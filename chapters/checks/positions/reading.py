@@ -9,7 +9,7 @@ import torch
 
 from plm_chapters.checks.feedback import Check, CheckFailed, Draw
 
-CAUSES = ("carries over", "positions", "distances or number of keys", "no far evidence")
+CAUSES = ("order not learnt", "positions", "distances or number of keys", "no order far back", "carries over")
 
 diagnosis = Check("diagnose: what a longer text does to a model")
 
@@ -19,19 +19,25 @@ def _case(draw: Draw, cause: str) -> dict[str, float]:
     few = torch.rand(5, generator=draw.generator) * 0.03
     home = 0.93 + 2 * float(few[0])
     broken = 0.35 + draw.integer(0, 40) / 100
+    bag_far = 0.45 + draw.integer(0, 15) / 100
     case = {
         "home": home,
         "whole_near": home - float(few[1]),
         "window_near": home - float(few[2]),
-        "whole_far": 0.55 + draw.integer(0, 35) / 100,
-        "guessing": 0.25,
+        "whole_far": bag_far + 0.15 + draw.integer(0, 20) / 100,
+        "chance": 0.25,
+        "bag_home": 0.74 + float(few[3]),
+        "bag_far": bag_far,
     }
-    if cause == "positions":
+    if cause == "order not learnt":
+        home = case["bag_home"] + float(few[0])
+        case |= {"home": home, "whole_near": home - float(few[1]), "window_near": home - float(few[2])}
+    elif cause == "positions":
         case |= {"whole_near": broken, "window_near": broken + float(few[3])}
     elif cause == "distances or number of keys":
         case |= {"whole_near": broken}
-    elif cause == "no far evidence":
-        case |= {"whole_far": 0.25 + float(few[4])}
+    elif cause == "no order far back":
+        case |= {"whole_far": bag_far + float(few[4])}
     return case
 
 
@@ -43,6 +49,12 @@ def _expect(diagnose: Callable[..., Any], draw: Draw, cause: str, hint: str) -> 
     if said != cause:
         shown = ", ".join(f"{name} {value:.2f}" for name, value in case.items())
         raise CheckFailed(f"with {shown} you say {said!r}. {hint}")
+
+
+@diagnosis.stage("the trained length")
+def _(diagnose: Callable[..., Any], separating: Any, draw: Draw) -> None:
+    hint = "A reader who ignores order does as well at the trained length: there is no skill that could be lost."
+    _expect(diagnose, draw, "order not learnt", hint)
 
 
 @diagnosis.stage("near questions")
@@ -60,8 +72,11 @@ def _(diagnose: Callable[..., Any], separating: Any, draw: Draw) -> None:
 @diagnosis.stage("far questions")
 def _(diagnose: Callable[..., Any], separating: Any, draw: Draw) -> None:
     for cause, hint in (
-        ("carries over", "Near questions are answered as at home, and far ones clearly better than by guessing."),
-        ("no far evidence", "Near questions are answered as at home, but far ones no better than by guessing."),
+        ("carries over", "Near questions are answered as at home, and far ones clearly better than without order."),
+        (
+            "no order far back",
+            "The model is above chance on far questions, but so is a reader who ignores order: compare with that one.",
+        ),
     ):
         _expect(diagnose, draw, cause, hint)
 

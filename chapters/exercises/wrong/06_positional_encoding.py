@@ -167,13 +167,31 @@ def by_key(x_TL, S):
     {
         "question": "q7_diagnose",
         "mistake": "the window taken for a sign of new positions",
-        "score": 2,
+        "score": 3,
         "message": "it changes no position",
         "code": """
-def diagnose(home, whole_near, window_near, whole_far, guessing):
+def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far):
+    if home <= bag_home + 0.1:
+        return "order not learnt"
     if whole_near < home - 0.1:
         return "positions"
-    return "carries over" if whole_far > guessing + 0.1 else "no far evidence"
+    return "carries over" if whole_far > bag_far + 0.1 else "no order far back"
+
+separating = "C"
+""",
+    },
+    {
+        "question": "q7_diagnose",
+        "mistake": "far questions compared with chance",
+        "score": 3,
+        "message": "but so is a reader who ignores order",
+        "code": """
+def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far):
+    if home <= bag_home + 0.1:
+        return "order not learnt"
+    if whole_near < home - 0.1:
+        return "distances or number of keys" if window_near > home - 0.1 else "positions"
+    return "carries over" if whole_far > chance + 0.1 else "no order far back"
 
 separating = "C"
 """,
@@ -181,13 +199,15 @@ separating = "C"
     {
         "question": "q7_diagnose",
         "mistake": "a run that changes both causes at once",
-        "score": 2,
+        "score": 3,
         "message": "grow together",
         "code": """
-def diagnose(home, whole_near, window_near, whole_far, guessing):
+def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far):
+    if home <= bag_home + 0.1:
+        return "order not learnt"
     if whole_near < home - 0.1:
         return "distances or number of keys" if window_near > home - 0.1 else "positions"
-    return "carries over" if whole_far > guessing + 0.1 else "no far evidence"
+    return "carries over" if whole_far > bag_far + 0.1 else "no order far back"
 
 separating = "B"
 """,
