@@ -1,13 +1,22 @@
 """A character model of two layers of attention on real text: what its heads look at, and what bugs do to it.
 
-The text is Python's documentation; every tenth document is for testing, every tenth of the others for validation. The
-model is trained at each of five rates; the chapter reports the rate with the best mean validation loss, on test text.
-The models with bugs train for fewer steps at one rate: they show a symptom, and are not compared for their quality.
+Two corpora: Python's documentation (*docs*; every tenth document is for testing, every tenth of the others for
+validation) and Shakespeare's plays (*plays*; tinyshakespeare with its usual split). Each arm is trained at five rates
+with a seed of its own; three more seeds are trained at the rate with the best validation loss and measured on test
+text.
+
+A head *prefers* a character if its weight on the latest occurrence exceeds what its weights by distance alone would
+give. For each of the ten most frequent characters the head with the largest ratio is chosen on validation text, and its
+ratio is measured on test text. Controls: the same positions in another window, and an untrained model. The criterion,
+set before the runs: heads single out the *space* if its ratio is the largest of the ten in every seed of a corpus.
+
+The models with bugs train for fewer steps, at three rates: they show a symptom, and are not compared for their quality.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -16,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plm_core.data.corpora import python_documentation
+from plm_core.data.datasets import tinyshakespeare
 from plm_core.models.attention import causal_mask
 from plm_core.models.multi_head import MultiHeadAttention
 from plm_core.models.positions import Rope
@@ -23,22 +33,46 @@ from plm_core.runtime import Runtime, seed_everything, setup
 
 RATES = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
 BUGS = ("none", "mask after softmax", "wrong axis", "wrong reshape", "no scale")
-VARIANTS = [f"rate {rate:g}" for rate in RATES] + [f"bug: {bug}" for bug in BUGS]
-SEEDS = [0, 1, 2]
+BUG_RATES = (2e-3, 4e-3, 8e-3)
+TEXTS = ["docs", "plays"]
+VARIANTS = TEXTS + [f"bug: {bug}" for bug in BUGS]
+SEEDS = [0]
+"""The seeds of training are inside a run."""
 LENGTH = 64
 """Characters in a window."""
 
 
 def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
-    """Train one variant with one seed and measure it."""
+    """Sweep and train one arm with three seeds, or one bug at three rates with three seeds."""
     rt = setup(seed=seed, preset=preset)
-    kind, _, value = variant.partition(" ")
-    if kind == "bug:":
-        model = train_text(rt, rate=4e-3, steps=rt.choose(laptop=60, gpu=1000), bug=value)
-        return measure_leak(model, sample("test", rt, model))
-    model = train_text(rt, rate=float(value), steps=rt.choose(laptop=300, gpu=4000))
-    validation_bits = bits_per_character(model, sample("validation", rt, model))
-    return {"validation_bits": validation_bits, **measure_heads(model, sample("test", rt, model))}
+    if variant.startswith("bug: "):
+        return {f"{rate:g}": [bug_run(variant[5:], rate, each, preset) for each in range(3)] for rate in BUG_RATES}
+    split, steps = texts(variant), training_steps(rt)
+    rt = setup(seed=100, preset=preset)
+    sweep = {}
+    for rate in RATES:
+        model = train_text(rt, rate=rate, steps=steps, text=split["train"])
+        sweep[f"{rate:g}"] = bits_per_character(model, sample(split["validation"], rt, model))
+    best = min(sweep, key=lambda rate: sweep[rate])
+    runs = []
+    for each in range(3):
+        rt = setup(seed=each, preset=preset)
+        model = train_text(rt, rate=float(best), steps=steps, text=split["train"])
+        runs.append({"seed": each, **measure_heads(model, split, rt)})
+    counts = counting_baselines(split)
+    return {"validation_bits": sweep, "rate": float(best), "counting": counts, "runs": runs}
+
+
+def training_steps(rt: Runtime) -> int:
+    """Training steps of the arms without bugs."""
+    return rt.choose(laptop=300, gpu=4000)
+
+
+def bug_run(bug: str, rate: float, seed: int, preset: str) -> dict[str, Any]:
+    """Train one model with a bug on the documentation and measure its leak."""
+    rt = setup(seed=seed, preset=preset)
+    model = train_text(rt, rate=rate, steps=rt.choose(laptop=60, gpu=1000), bug=bug)
+    return {"seed": seed, **measure_leak(model, sample(texts()["test"], rt, model))}
 
 
 class BuggyAttention(MultiHeadAttention):
@@ -80,7 +114,7 @@ class TextModel(nn.Module):
     def __init__(self, alphabet: str, *, bug: str | None = None, hidden_size: int = 64, num_heads: int = 4) -> None:
         super().__init__()
         attention = MultiHeadAttention if bug is None else partial(BuggyAttention, bug=bug)
-        self.alphabet = alphabet
+        self.alphabet, self.num_heads = alphabet, num_heads
         self.embedding = nn.Embedding(len(alphabet) + 1, hidden_size)  # the last one stands for characters never seen
         self.norms = nn.ModuleList(nn.LayerNorm(hidden_size) for _ in range(3))
         rope = Rope(hidden_size // num_heads)  # rotates queries and keys by position: the subject of the next chapter
@@ -110,8 +144,14 @@ class TextModel(nn.Module):
         return torch.stack(weights)
 
 
-def texts() -> dict[str, str]:
-    """The text of each split: ``"train"``, ``"validation"`` and ``"test"``."""
+def texts(corpus: str = "docs") -> dict[str, str]:
+    """The text of each split, ``"train"``, ``"validation"`` and ``"test"``, of ``"docs"`` or ``"plays"``."""
+    if corpus == "plays":
+        return {
+            "train": tinyshakespeare("train"),
+            "validation": tinyshakespeare("validation"),
+            "test": tinyshakespeare("test"),
+        }
     split: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for number, document in enumerate(python_documentation()):
         name = {0: "test", 5: "validation"}.get(number % 10, "train")
@@ -125,9 +165,9 @@ def windows(ids_T: Tensor, count: int, length: int, generator: torch.Generator) 
     return ids_T[starts[:, None] + torch.arange(length)]
 
 
-def sample(split: str, rt: Runtime, model: TextModel, *, count: int = 96) -> Tensor:
-    """Windows of a split, the same for all runs, (count, LENGTH + 1)."""
-    return windows(model.encode(texts()[split]), count, LENGTH + 1, torch.Generator().manual_seed(1)).to(rt.device)
+def sample(text: str, rt: Runtime, model: TextModel, *, count: int = 96) -> Tensor:
+    """Windows of a text, the same for all runs, (count, LENGTH + 1)."""
+    return windows(model.encode(text), count, LENGTH + 1, torch.Generator().manual_seed(1)).to(rt.device)
 
 
 def train_text(rt: Runtime, *, rate: float, steps: int, bug: str | None = None, text: str = "") -> TextModel:
@@ -151,33 +191,72 @@ def train_text(rt: Runtime, *, rate: float, steps: int, bug: str | None = None, 
     return model.eval()
 
 
-def measure_heads(model: TextModel, window_BT: Tensor) -> dict[str, Any]:
-    """What the heads look at, and what each is worth.
+def measure_heads(model: TextModel, split: dict[str, str], rt: Runtime) -> dict[str, Any]:
+    """What the heads look at, and what each is worth, on test text.
 
     Returns:
         ``bits_per_character``; ``by_distance``: the mean weight on the key 0, 1, ... 7 characters back, by layer and
-        head; ``to_latest_space``: the mean weight on the latest space, and ``to_latest_space_expected``: what that
-        would be if the head knew distances only; ``cost_of_removal``: bits per character lost without each head.
+        head; ``cost_of_removal``: bits per character lost without each head; ``preference``: for each of the ten most
+        frequent ``characters`` the ratio of :func:`preference`, of the head that has the largest on validation text,
+        with ``preferring``, the number of that head; ``elsewhere`` and ``untrained``: the same ratio of the same head
+        at the positions of another window, and the largest of an untrained model, its head chosen likewise.
     """
-    bits, ids_BT = bits_per_character(model, window_BT), window_BT[:, :-1]
-    start, length = 16, ids_BT.shape[1]  # queries with at least 16 characters before them
-    positions_S = torch.arange(length, device=ids_BT.device)
-    weights = model.weights(ids_BT)[..., start:, :]  # (layers, B, H, T, S)
-    back_TS = positions_S[start:, None] - positions_S
-    by_distance = torch.stack([weights[..., back_TS == d].mean(dim=(1, 3)) for d in range(length)], dim=-1)
-
-    space = model.encode(" ").to(ids_BT.device)
-    latest_BT = torch.where(ids_BT == space, positions_S, -1).cummax(dim=1).values[:, start:]
-    on_latest_BTS = positions_S == latest_BT[..., None]
-    latest_back_BT = (positions_S[start:] - latest_BT)[latest_BT >= 0]
-    heads = [(layer, head) for layer in range(weights.shape[0]) for head in range(weights.shape[2])]
+    torch.manual_seed(rt.seed)
+    untrained = TextModel(model.alphabet, num_heads=model.num_heads).to(rt.device)
+    windows_of = {name: sample(split[name], rt, model) for name in ("validation", "test")}
+    bits = bits_per_character(model, windows_of["test"])
+    heads = [(layer, head) for layer in range(2) for head in range(model.num_heads)]
+    ids = {name: window_BT[:, :-1] for name, window_BT in windows_of.items()}
+    weights = {name: late_weights(model, ids_BT) for name, ids_BT in ids.items()}
+    blank = {name: late_weights(untrained, ids_BT) for name, ids_BT in ids.items()}
+    characters = "".join(character for character, _ in Counter(split["train"]).most_common(10))
+    rows = []
+    for number in model.encode(characters).tolist():
+        mine = int(preference(weights["validation"], ids["validation"], number).argmax())
+        theirs = int(preference(blank["validation"], ids["validation"], number).argmax())
+        ratios = [preference(weights["test"], ids["test"], number, shift=shift)[mine].item() for shift in (0, 1)]
+        rows.append((mine, *ratios, preference(blank["test"], ids["test"], number)[theirs].item()))
+    named = zip(("preferring", "preference", "elsewhere", "untrained"), map(list, zip(*rows, strict=True)), strict=True)
     return {
         "bits_per_character": bits,
-        "by_distance": by_distance[..., :8].flatten(0, 1).tolist(),
-        "to_latest_space": [weights[layer, :, head][on_latest_BTS].mean().item() for layer, head in heads],
-        "to_latest_space_expected": [by_distance[layer, head, latest_back_BT].mean().item() for layer, head in heads],
-        "cost_of_removal": [bits_per_character(model, window_BT, without=pair) - bits for pair in heads],
+        "by_distance": by_distance(weights["test"])[:, :8].tolist(),
+        "cost_of_removal": [bits_per_character(model, windows_of["test"], without=pair) - bits for pair in heads],
+        "characters": characters,
+        **dict(named),
     }
+
+
+FIRST = 16
+"""The first query that is measured: it has this many characters before it."""
+
+
+def late_weights(model: TextModel, ids_BT: Tensor) -> Tensor:
+    """Attention weights of all heads of both layers for the queries from ``FIRST`` on, (heads, B, T - FIRST, T)."""
+    return model.weights(ids_BT)[..., FIRST:, :].transpose(1, 2).flatten(0, 1)
+
+
+def by_distance(weights_HBTS: Tensor) -> Tensor:
+    """Mean weight on the key 0, 1, ... characters back, (heads, distances)."""
+    positions_S = torch.arange(weights_HBTS.shape[-1], device=weights_HBTS.device)
+    back_TS = positions_S[FIRST:, None] - positions_S
+    return torch.stack([weights_HBTS[..., back_TS == d].mean(dim=(1, 2)) for d in range(len(positions_S))], dim=-1)
+
+
+def preference(weights_HBTS: Tensor, ids_BT: Tensor, number: int, *, shift: int = 0) -> Tensor:
+    """Weight on the latest occurrence of a character over what the weights by distance would give there, (heads,).
+
+    Args:
+        weights_HBTS: weights of :func:`late_weights`.
+        ids_BT: the characters that the model read.
+        number: the character.
+        shift: look at the places where the character stands that many windows further on, as a control.
+    """
+    positions_S = torch.arange(ids_BT.shape[1], device=ids_BT.device)
+    there_BT = ids_BT.roll(-shift, dims=0) == number
+    latest_BT = torch.where(there_BT, positions_S, -1).cummax(dim=1).values[:, FIRST:]
+    back_N = (positions_S[FIRST:] - latest_BT)[latest_BT >= 0]
+    measured_H = weights_HBTS[:, positions_S == latest_BT[..., None]].mean(-1)
+    return measured_H / by_distance(weights_HBTS)[:, back_N].mean(-1)
 
 
 @torch.no_grad()
@@ -207,9 +286,8 @@ def measure_leak(model: TextModel, window_BT: Tensor) -> dict[str, float]:
     return {"bits_as_trained": whole.mean().item() / math.log(2), "bits_in_use": cut.mean().item() / math.log(2)}
 
 
-def counting_baselines() -> dict[str, float]:
+def counting_baselines(split: dict[str, str]) -> dict[str, float]:
     """Bits per character of the test text by counts of the training text: one, two and three characters, add 0.01."""
-    split = texts()
     size = len(set(split["train"])) + 1
     bits = {}
     for order in (1, 2, 3):

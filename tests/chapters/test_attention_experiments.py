@@ -1,27 +1,65 @@
-"""The experiments on attention: copies trained side by side are those trained alone, and no bug means the library."""
+"""The experiments on attention: what the memories keep, how rates are chosen, and that no bug means the library."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from plm_chapters.notebook import load_experiment
 from plm_core.models.multi_head import MultiHeadAttention
-from plm_core.runtime import setup
 
-recall = load_experiment("05_attention")
+recall = load_experiment("phone_book")
 text = load_experiment("05b_attention_text")
 
 
-@pytest.mark.parametrize("variant", ["attention", "outer product 8", "2 heads", "plain, K = 64"])
-def test_copies_trained_side_by_side_are_those_trained_alone(variant: str) -> None:
-    rt = setup(seed=0, device="cpu")
-    together, _ = recall.train(variant, rt, rates=(1e-3, 1e-2), steps=5)
-    *page, _ = recall.draw_pages(16, together[0].pairs, torch.Generator().manual_seed(1), asked=together[0].asked)
-    for rate, copy in zip((1e-3, 1e-2), together, strict=True):
-        (alone,), _ = recall.train(variant, rt, rates=(rate,), steps=5)
-        torch.testing.assert_close(copy(*page)[0], alone(*page)[0], rtol=1e-3, atol=1e-3)
-    assert not torch.allclose(together[0](*page)[0], together[1](*page)[0], atol=1e-2)
+@pytest.mark.parametrize("variant", ["no softmax", "elu table 64", "sharp table 32"])
+def test_a_table_of_fixed_size_gives_the_answers_of_all_keys_and_values(variant: str) -> None:
+    memory = recall.build(variant)
+    cards_BSD, question_BD = torch.randn(3, 32, recall.WIDTH), torch.randn(3, recall.WIDTH)
+    q_B1K, k_BSK, v_BSD = memory.query(question_BD)[:, None], memory.key(cards_BSD), memory.value(cards_BSD)
+    if memory.kind == "linear":
+        q_B1K = q_B1K / q_B1K.shape[-1] ** 0.5
+    else:
+        features = (lambda x: F.elu(x) + 1) if memory.kind == "elu" else (lambda x: x.softmax(-1))
+        q_B1K, k_BSK = features(q_B1K), features(k_BSK)
+    table_BKD, sums_BK1 = k_BSK.mT @ v_BSD, k_BSK.sum(1)[..., None]
+    read_BD = (q_B1K @ table_BKD)[:, 0]
+    if memory.kind != "linear":
+        read_BD = read_BD / (q_B1K @ sums_BK1)[:, 0]
+    torch.testing.assert_close(memory.read(cards_BSD, question_BD)[0], read_BD, rtol=1e-4, atol=1e-5)
+
+
+def test_softmax_over_16_cards_forgets_the_earlier_ones() -> None:
+    memory = recall.build("softmax, 16 cards")
+    cards_BSD, question_BD = torch.randn(3, 32, recall.WIDTH), torch.randn(3, recall.WIDTH)
+    other_BSD = torch.cat([torch.randn(3, 16, recall.WIDTH), cards_BSD[:, 16:]], dim=1)
+    torch.testing.assert_close(memory.read(cards_BSD, question_BD), memory.read(other_BSD, question_BD))
+    changed_BSD = torch.cat([cards_BSD[:, :16], torch.randn(3, 16, recall.WIDTH)], dim=1)
+    assert not torch.allclose(memory.read(cards_BSD, question_BD)[0], memory.read(changed_BSD, question_BD)[0])
+
+
+def test_the_sweep_goes_on_when_the_best_rate_is_at_its_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(variant: str, rt: object, *, rate: float) -> tuple[float, dict[str, list[float]]]:
+        return rate, {"steps": [25], "accuracy": [1 - abs(rate - 4.0) / 10]}
+
+    monkeypatch.setattr(recall, "train", train)
+    monkeypatch.setattr(recall, "accuracy", lambda model, rt, examples: 1 - abs(model - 4.0) / 10)
+    for by in ("final", "curve"):
+        tuned = recall.tuned("attention", "laptop", rates=[0.5, 1.0, 2.0], seeds=[3], by=by)
+        assert tuned["rate"] == 4.0
+        assert list(tuned["sweep"]) == ["0.5", "1", "2", "4", "8"]
+
+
+def test_a_preference_for_a_character_is_one_where_weights_know_distances_only() -> None:
+    ids_BT = torch.randint(3, (8, 40), generator=torch.Generator().manual_seed(0))
+    back_TT = torch.arange(40)[:, None] - torch.arange(40)
+    by_distance_TT = torch.where(back_TT >= 0, 0.9 ** back_TT.clamp(min=0), 0.0)
+    plain_HBTS = by_distance_TT[text.FIRST :].expand(2, 8, -1, -1)
+    torch.testing.assert_close(text.preference(plain_HBTS, ids_BT, 1), torch.ones(2))
+    liking_HBTS = plain_HBTS * (1 + (ids_BT == 1))[None, :, None, :]  # twice the weight on this character
+    assert (text.preference(liking_HBTS, ids_BT, 1) > 1.3).all()
+    assert (text.preference(liking_HBTS, ids_BT, 2) < 1).all()
 
 
 @pytest.mark.parametrize("variant", recall.VARIANTS)
