@@ -36,6 +36,8 @@ class StoryConfig(Config):
     """Probability that a sentence tells of something else than the protagonist's plan; 0.35 if null."""
     hidden_goals: float | None = None
     """Share of the stories whose goal is not told at the beginning; 0.5 if null."""
+    revealed_goals: float | None = None
+    """Share of those stories that tell the goal at the end; 0.75 if null."""
     obstacles: float | None = None
     """Probability of an obstacle that the protagonist does not see; 0.5 if null."""
     delay: int | None = None

@@ -96,6 +96,11 @@ def _nothing(state: State, *args: Any) -> None:
     """Change nothing."""
 
 
+def _think(state: State, person: int, thing: int) -> None:
+    state.thoughts += 1
+    state.thought = state.sentence
+
+
 def _seek(state: State, person: int, thing: int) -> None:
     state.travel(person, state.believed_place(person, thing))
     if person:
@@ -143,7 +148,7 @@ add_kind("show", "p q t", _nothing)
 add_kind("carry", "t h", _carry)
 add_kind("tell", "p q t", _tell)
 add_kind("tell_held", "p q t", _tell)
-add_kind("think", "p t", _nothing)
+add_kind("think", "p t", _think)
 add_kind("pick", "p k", _count(1))
 add_kind("eat", "p k", _count(-1))
 add_kind("spoil", "p k", _count(-1))

@@ -9,11 +9,11 @@ FULL_STOP = "."
 
 
 def write(sentences: list[list[str]], names: Collection[str]) -> str:
-    """Words to text: capitals at the start of sentences and names, no space before a mark of punctuation."""
+    """Words to text: capitals at the start of sentences and names, no space before a mark of punctuation or "'s"."""
     out: list[str] = []
     for sentence in sentences:
         for index, word in enumerate(sentence):
-            if word in {".", ",", ":"}:
+            if word in {".", ",", ":", "'s"}:
                 out.append(word)
             else:
                 shown = word.capitalize() if not index or word in names else word
@@ -23,4 +23,4 @@ def write(sentences: list[list[str]], names: Collection[str]) -> str:
 
 def split(text: str, vocabulary: Collection[str]) -> list[str]:
     """Text to words: the inverse of :func:`write`, without the division into sentences."""
-    return re.findall(r"[a-z'-]+|[^a-z'\s-]", text.lower())
+    return re.findall(r"'s|[a-z-]+|[^a-z'\s-]", text.lower())

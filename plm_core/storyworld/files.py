@@ -64,8 +64,9 @@ def dials_of(world: StoryWorld) -> dict[str, Any]:
     limits = world.limits
     return {
         "sentences": (limits.earliest, limits.latest), "people": world.people, "things": world.things,
-        "distractors": limits.happenings, "hidden_goals": world.hidden_goals, "obstacles": limits.obstacles,
-        "delay": limits.delay, "names": world.names_part, "combinations": world.combinations,
+        "distractors": limits.happenings, "hidden_goals": world.hidden_goals, "revealed_goals": limits.revealed,
+        "obstacles": limits.obstacles, "delay": limits.delay, "names": world.names_part,
+        "combinations": world.combinations,
     }  # fmt: skip
 
 

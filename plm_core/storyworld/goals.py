@@ -7,17 +7,40 @@ makes the four classes of mood equally frequent.
 
 from __future__ import annotations
 
-from plm_core.storyworld.state import Goal, State
+from plm_core.storyworld.state import UNKNOWN, Event, Goal, State
 
 FATES = ("proud", "grateful", "sad", "angry")
 """Reached alone, reached with help, given up, refused: the classes of mood."""
 
 KINDS = ("have", "bring", "meet", "find", "gather")
 FRUIT_WANTED = (3, 4, 5, 6)
+MOST_PICKED = 3
+"""Nobody picks more fruit at once."""
+
+
+def nearly_met(state: State, goal: Goal) -> bool:
+    """Whether one or two obvious steps would meet a goal: nobody sets out for what lies before his or her eyes.
+
+    A thing to have lies where the protagonist stands, or one to bring where its receiver stands; who is to be met is
+    with the protagonist; the secret is hidden where he or she stands; or one visit to the tree at hand is enough.
+    """
+    kind, here = goal[0], state.at[0]
+    if kind == "have":
+        return state.place_of(goal[1]) == here
+    if kind == "bring":
+        return state.place_of(goal[1]) == state.at[goal[2]]
+    if kind == "meet":
+        return state.at[goal[1]] == here
+    if kind == "find":
+        return state.location[-1] == here
+    return here == state.fruit_at and goal[1] <= MOST_PICKED
 
 
 def prior(state: State) -> dict[Goal, float]:
-    """The probability of every goal in the state after the introduction: equal for the kinds, equal within each."""
+    """The probability of every goal in the state after the introduction: equal for the kinds, equal within each.
+
+    Goals that are nearly met have none; a kind without any other goal is left out.
+    """
     people, things = range(1, len(state.people)), range(len(state.things) - 1)
     by_kind: dict[str, list[Goal]] = {
         "have": [("have", thing) for thing in things],
@@ -26,7 +49,8 @@ def prior(state: State) -> dict[Goal, float]:
         "find": [("find",)],
         "gather": [("gather", number) for number in FRUIT_WANTED],
     }
-    return {goal: 1 / len(KINDS) / len(goals) for goals in by_kind.values() for goal in goals}
+    far = [kept for goals in by_kind.values() if (kept := [goal for goal in goals if not nearly_met(state, goal)])]
+    return {goal: 1 / len(far) / len(goals) for goals in far for goal in goals}
 
 
 def fulfilled(state: State, goal: Goal) -> bool:
@@ -39,3 +63,33 @@ def fulfilled(state: State, goal: Goal) -> bool:
     if kind == "gather":
         return state.count[0] >= goal[1]
     return state.done == goal
+
+
+def forbidden(state: State, goal: Goal) -> tuple[Event, ...]:
+    """What cannot happen by chance while the protagonist has a goal: what would fulfil it or make no sense beside it.
+
+    Who is to be brought a thing does not take it or ask others for it, and the protagonist does not give it away or
+    put it down. While the next step is clear, the protagonist does not stroll about. Other people may always go
+    somewhere, so that something can always happen.
+    """
+    kind, clear = goal[0], True
+    never: list[Event] = []
+    if kind == "have":
+        clear = state.believed[0][goal[1]] != UNKNOWN
+    elif kind == "bring":
+        _, thing, person = goal
+        clear = state.believed[0][thing] != UNKNOWN
+        holder = -1 - state.location[thing]
+        never += [("take", (person, thing)), ("seek", (person, thing)), ("beg", (person, holder, thing))]
+        if holder == 0:
+            never.append(("drop", (0, thing)))
+            never += [("beg", (q, 0, thing)) for q in range(1, len(state.people)) if q != person]
+        else:
+            never += [("stow", (person, thing, h)) for h in range(len(state.places))]
+    elif kind == "meet":
+        clear = state.believed_at[0][goal[1]] != UNKNOWN
+    elif kind == "find":
+        clear = state.at[0] not in state.searched
+    if clear:
+        never += [("go", (0, h)) for h in range(len(state.places)) if h != state.at[0]]
+    return tuple(never)

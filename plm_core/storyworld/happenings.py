@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate
 
-from plm_core.storyworld.state import UNKNOWN, Event, Goal, State
+from plm_core.storyworld.state import LONG_AGO, UNKNOWN, Event, State
 
 MOST_FRUIT = 8
 REST = 4
@@ -19,6 +19,8 @@ STAY = 2
 """Who has come to a place stays for so many sentences before he or she leaves by chance."""
 MOST_CARRIES = 2
 """An animal carries something away at most so often in a story."""
+MOST_THOUGHTS = 2
+"""Somebody thinks of a thing elsewhere at most so often in a story."""
 
 Options = list[tuple[float, Event]]
 """Events with their weights, which need not sum to 1."""
@@ -36,8 +38,10 @@ def _apart_lately(state: State, person: int, other: int, sentences: int = 1) -> 
 
 
 def _go(state: State) -> list[Event]:
+    """Who has been at a place for a while goes elsewhere; if nobody has, anybody, so that this is always possible."""
     places = range(len(state.places))
-    return [("go", (q, h)) for q, at in _settled(state) for h in places if h != at]
+    people = _settled(state) or list(enumerate(state.at))[1:]
+    return [("go", (q, h)) for q, at in people for h in places if h != at]
 
 
 def _wander(state: State) -> list[Event]:
@@ -158,7 +162,12 @@ def _tell(state: State) -> list[Event]:
 
 
 def _think(state: State) -> list[Event]:
-    """Somebody whom the last sentence did not mention thinks of a thing elsewhere."""
+    """Somebody whom the last sentence did not mention thinks of a thing elsewhere.
+
+    Only once some thing has been moved, and not soon after another thought.
+    """
+    if state.thoughts >= MOST_THOUGHTS or state.thought >= state.sentence - REST or max(state.moved) == LONG_AGO:
+        return []
     at = state.at
     return [
         ("think", (p, thing))
@@ -189,18 +198,14 @@ def _pick(state: State) -> list[Event]:
 
 
 def _hungry(state: State) -> list[Event]:
-    """Somebody is hungry who has no fruit, or enough to eat some and keep some."""
+    """Somebody would like fruit who has none, or enough to eat some and keep some."""
     return [("hungry", (q,)) for q in range(1, len(state.at)) if state.count[q] != 1]
-
-
-def _eat(state: State) -> list[Event]:
-    return [("eat", (0, k)) for k in (1, 2) if state.count[0] > k]
 
 
 def _tally(state: State) -> list[Event]:
     """Somebody counts his or her fruit, or two people theirs together."""
     rich = [p for p, count in enumerate(state.count) if count > 1]
-    silent = [p for p in rich if state.seen[p] < state.sentence - 1]
+    silent = [p for p in rich if state.seen[p] < state.sentence - STAY]
     pairs = [
         (p, q)
         for p in rich
@@ -235,9 +240,9 @@ def _sheltering(state: State) -> list[Event]:
 
 
 GROUPS: tuple[tuple[int, Callable[[State], list[Event]]], ...] = (
-    (4, _go), (2, _wander), (7, _seek), (6, _visit), (8, _take), (12, _stow), (8, _drop), (14, _hold), (14, _show),
+    (4, _go), (2, _wander), (7, _seek), (6, _visit), (8, _take), (12, _stow), (8, _drop), (8, _hold), (10, _show),
     (8, _beg), (6, _ask), (6, _tell), (3, _think), (24, _wrong(_think)), (16, _wrong(_seek)), (3, _pick), (6, _hungry),
-    (3, _eat), (14, _tally), (2, _carry), (2, _rain),
+    (10, _tally), (2, _carry), (2, _rain),
 )  # fmt: skip
 _CUMULATIVE = list(accumulate(weight for weight, _ in GROUPS))
 
@@ -316,15 +321,3 @@ def truthful(state: State, what: str, person: int, asker: int, sought: int) -> E
     if belief < 0 and belief != -1 - asker and state.believed_at[person][-1 - belief] != UNKNOWN:
         return ("answer_held", (person, asker, sought))
     return ("unknown", (person, asker))
-
-
-def forbidden(state: State, goal: Goal) -> tuple[Event, ...]:
-    """What cannot happen by chance while the protagonist has a goal: that it fulfils itself.
-
-    Who is to be brought a thing does not take it or ask others for it.
-    """
-    if goal[0] != "bring":
-        return ()
-    _, thing, person = goal
-    holder = -1 - state.location[thing]
-    return (("take", (person, thing)), ("seek", (person, thing)), ("beg", (person, holder, thing)))

@@ -90,18 +90,18 @@ class Lexicon:
 EXPONENTS = {
     "small": {
         "SETTINGS": 0.9,
-        "PEOPLE": 2.1,
+        "PEOPLE": 2.25,
         "PLACES": 1.3,
-        "THINGS": 1.5,
-        "SECRETS": 1.0,
-        "FRUITS": 1.0,
+        "THINGS": 1.85,
+        "SECRETS": 1.2,
+        "FRUITS": 1.2,
         "MOODS": 1.0,
     },
     "full": {
         "SETTINGS": 0.7,
-        "PEOPLE": 2.35,
+        "PEOPLE": 2.5,
         "PLACES": 1.2,
-        "THINGS": 1.8,
+        "THINGS": 2.0,
         "SECRETS": 1.5,
         "FRUITS": 1.3,
         "MOODS": 1.3,
@@ -172,10 +172,11 @@ def _put_together(ends: str, names: list[list[str]], others: list[list[str]]) ->
     found = list(names)
     english = {name for name, _ in names + others} | set(more_words.NOT_NAMES.split())
     chinese = {name for _, name in names + others}
-    for end, end_zh in w.rows(ends):
+    for end, *ends_zh in w.rows(ends):
         for start, start_zh in w.rows(more_words.BEGINNINGS):
-            name, name_zh = start + end, start_zh + end_zh
-            if name not in english and name_zh not in chinese:
+            fitting = ends_zh["lrnm".index(start[-1])]
+            name, name_zh = start + end, start_zh + fitting
+            if fitting != "-" and name not in english and name_zh not in chinese:
                 found.append([name, name_zh])
                 english.add(name)
                 chinese.add(name_zh)

@@ -6,9 +6,10 @@ import math
 
 from plm_core.storyworld import happenings
 from plm_core.storyworld.events import KINDS
+from plm_core.storyworld.goals import forbidden
 from plm_core.storyworld.lexicon import Entry
 from plm_core.storyworld.plans import policy, wanting
-from plm_core.storyworld.state import Event, State
+from plm_core.storyworld.state import Event, Goal, State
 from plm_core.storyworld.story import Latent, Sentence
 from plm_core.storyworld.world import StoryWorld
 
@@ -48,6 +49,7 @@ class Mixture:
         state, total = self.state, self.total
         anyway_share = 0.0
         lost: set[Event] = set()
+        refused: dict[Goal, tuple[Event, ...]] = {}
         for latent, weight in self.latents.items():
             share, options = policy(state, *latent, self.world.limits)
             planned: dict[Event, float] = {}
@@ -60,7 +62,10 @@ class Mixture:
             if share:
                 if not self._anyway:
                     self._anyway = happenings.distribution(state)
-                never = tuple(e for e in happenings.forbidden(state, latent[0]) if e in self._anyway)
+                goal = latent[0]
+                if goal not in refused:
+                    refused[goal] = tuple(e for e in forbidden(state, goal) if e in self._anyway)
+                never = refused[goal]
                 if never:
                     share /= 1 - sum(self._anyway[event] for event in never)
                     lost.update(never)

@@ -13,7 +13,7 @@ vivian:薇薇安 yvonne:伊冯娜 zelda:泽尔达 astrid:阿斯特丽德 bianca:
 fiona:菲奥娜 gemma:杰玛 harriet:哈丽特 isabel:伊莎贝尔 joan:琼 kira:基拉 leonie:莱奥妮 magda:玛格达 naomi:内奥米
 ottilie:奥蒂莉 phoebe:菲比 rita:丽塔 selma:塞尔玛 thea:西娅 valerie:瓦莱丽 winnie:维妮 zoe:佐伊 amelia:阿梅莉亚
 beatrice:比阿特丽斯 carmen:卡门 dora:多拉 elena:埃莱娜 frida:弗里达 gwen:格温 hedwig:海德薇 ilse:伊尔丝 judith:朱迪思
-klara:柯拉拉 lydia:莉迪亚 miriam:米丽娅姆 nina:妮娜 odette:奥黛特 pamela:帕梅拉 rosa:罗莎 sylvia:西尔维娅 tilda:蒂尔达
+lydia:莉迪亚 miriam:米丽娅姆 nina:妮娜 odette:奥黛特 pamela:帕梅拉 rosa:罗莎 sylvia:西尔维娅 tilda:蒂尔达
 verena:韦蕾娜 wilma:维尔玛
 """
 
@@ -31,16 +31,28 @@ timothy:蒂莫西 vernon:弗农 wilfred:威尔弗雷德 alvin:阿尔文 basil:�
 finn:芬恩 gilbert:吉尔伯特
 """
 
-# Further names are put together from a beginning and an end.
+# Further names are put together from a beginning and an end. English beginnings end in l, r, n or m; Chinese ends come
+# in one form for each of them, since Chinese writes a consonant and the vowel behind it as one syllable.
 BEGINNINGS = """
-al:阿尔 bar:巴尔 bel:贝尔 cal:卡尔 cor:科尔 dar:达尔 del:德尔 dor:多尔 fal:法尔 fen:芬 gal:加尔 gor:戈尔 hal:哈尔
-il:伊尔 jar:贾尔 jol:约尔 kel:凯尔 kir:基尔 lor:洛尔 mal:马尔 mel:梅尔 mor:莫尔 nim:尼姆 nor:诺尔 per:佩尔 quin:奎因
-ral:拉尔 rin:林 ror:罗尔 sal:萨尔 sel:塞尔 tal:塔尔 tem:泰姆 tor:托尔 ul:乌尔 val:瓦尔 wil:威尔 yor:约克 zal:扎尔
-zor:佐尔
+al:阿 bar:巴 bel:贝 cal:卡 cor:科 dar:达 del:德 dor:多 fal:法 gal:加 hal:哈 kel:凯 lor:洛 mal:马 mel:梅 mor:莫 nim:尼
+nor:诺 per:佩 rin:里 sal:萨 sel:塞 tal:塔 tem:泰 tor:托 val:瓦 wil:威 fen:费 jor:乔 len:伦 man:曼 ber:贝 ger:格 far:法
+kar:卡 mar:马 rol:罗 tam:塔 sam:萨 ner:内
 """
-GIRL_ENDS = "ia:娅 ina:琳娜 ette:蒂 issa:莉莎 ora:朵拉 ene:妮 isa:伊莎 una:尤娜 anda:安黛 inda:琳黛"
-BOY_ENDS = "ic:里克 us:乌斯 ard:阿德 mund:蒙德 ian:利安 win:文 bert:伯特 ulf:沃夫 ton:顿 rek:雷克"
-NOT_NAMES = "malice moron melon talon dorian milton walton dalton zorus talus malus falus gorus halus salus"
+GIRL_ENDS = """
+ia:莉娅:丽娅:妮娅:米娅 ina:莉娜:丽娜:妮娜:米娜 ette:莱特:蕾特:内特:梅特 issa:莉莎:丽莎:妮莎:米莎 ora:洛拉:罗拉:诺拉:莫拉
+ene:莱妮:雷妮:内妮:梅妮 anda:兰达:兰达:南达:曼达 inda:琳达:琳达:宁达:敏达 ita:莉塔:丽塔:妮塔:米塔
+ana:拉娜:兰娜:纳娜:玛娜
+"""
+BOY_ENDS = """
+ic:利克:里克:尼克:米克 us:卢斯:鲁斯:努斯:穆斯 ard:拉德:拉德:纳德:马德 ian:利安:里安:尼安:米安 win:尔文:尔温:-:-
+bert:尔伯特:尔伯特:-:- ton:尔顿:尔顿:-:- mund:尔蒙德:尔蒙德:-:- in:林:林:宁:明 an:兰:兰:南:曼 ido:利多:里多:尼多:米多
+"""
+NOT_NAMES = """
+malice malic moron melon talon dorian walton dalton talus malus salus doric toric baric carbon torus barton marten
+perian mania manic felon salina saline marina marine manard lenten samian manda belard mallard collard dollard melic
+gallard galette palette noric manus menus tamina merlin berlin marlin martin german merman human woman batman cabin basin
+resin margin virgin talian bean man can fan pan ran dan tan van in an solid herd
+"""
 
 TABLES["SETTINGS"] = """
 t:in:town:小城:里 i:on:island:小岛:上 w:in:forest:森林:里 m:in:mountains:山:里 p:in:palace:王宫:里
@@ -91,9 +103,9 @@ pearl:珍珠:颗:* treasure:宝物:件:* testament:遗嘱:份:*
 """
 
 TABLES["FRUITS"] = """
-cherry:樱桃:颗 peach:桃子:个 apricot:杏子:颗 fig:无花果:个 lemon:柠檬:个 orange:橙子:个 lime:青柠:个 mango:芒果:个
-banana:香蕉:根 coconut:椰子:个 walnut:核桃:颗 chestnut:栗子:颗 hazelnut:榛子:颗 almond:扁桃:颗 strawberry:草莓:颗
-raspberry:树莓:颗 blackberry:黑莓:颗 blueberry:蓝莓:颗 gooseberry:醋栗:颗 olive:橄榄:颗 date:椰枣:颗 mulberry:桑葚:颗
+cherry:樱桃:颗 peach:桃子:个 apricot:杏子:颗 fig:无花果:个 lemon:柠檬:个 orange:橙子:个 lime:青柠:个
+walnut:核桃:颗 chestnut:栗子:颗 hazelnut:榛子:颗 almond:扁桃:颗 strawberry:草莓:颗
+raspberry:树莓:颗 blackberry:黑莓:颗 blueberry:蓝莓:颗 gooseberry:醋栗:颗 olive:橄榄:颗 mulberry:桑葚:颗
 """
 
 TABLES["MANNERS"] = """
@@ -110,6 +122,6 @@ crow:只:乌鸦 parrot:只:鹦鹉 hedgehog:只:刺猬
 """
 
 TABLES["PROUD"] = "satisfied:满意 triumphant:神气 elated:兴奋 jubilant:欢喜"
-TABLES["GRATEFUL"] = "touched:动容 appreciative:领情"
-TABLES["SAD"] = "gloomy:忧郁 unhappy:伤心 heartbroken:心痛 downcast:沮丧 miserable:痛苦 discouraged:气馁"
+TABLES["GRATEFUL"] = ""
+TABLES["SAD"] = "gloomy:忧郁 unhappy:伤心 heartbroken:心碎 downcast:沮丧 miserable:痛苦 discouraged:气馁"
 TABLES["ANGRY"] = "furious:愤怒 annoyed:气恼 irritated:烦躁 indignant:气愤 resentful:不满 bitter:恼怒"

@@ -85,21 +85,40 @@ def _begged(state: State, args: Args) -> bool:
     return ("beg", args[0], args[-1]) in state.asked
 
 
-def _unasked(state: State, args: Args) -> bool:
-    """Whether the protagonist has asked somebody neither for a thing nor about it."""
-    return not _begged(state, args) and ("ask", args[0], args[-1]) not in state.asked
+def _beside(state: State, args: Args) -> bool:
+    """Whether the first person is already where the second one is."""
+    return state.at[args[0]] == state.at[args[1]]
+
+
+def _way_of_bringing(state: State, args: Args) -> str:
+    """How somebody gets another a thing: it lies at hand, is held by a bystander, has to be fetched, is brought."""
+    where, beside = state.location[args[-1]], _beside(state, args)
+    if where == state.at[args[1]]:
+        return "lying" if beside else "lying_there"
+    if not beside:
+        return "bringing"
+    return "giving" if where < 0 else "fetching"
 
 
 CONDITIONS: dict[str, Callable[[State, Args], bool]] = {
     "apart": _apart,
     "begged": _begged,
-    "unasked": _unasked,
+    "beside": _beside,
+    "arriving": lambda state, args: not _beside(state, args),
+    "bringing_begged": lambda state, args: _way_of_bringing(state, args) == "bringing" and _begged(state, args),
+    "giving_begged": lambda state, args: _way_of_bringing(state, args) == "giving" and _begged(state, args),
+    **{
+        way: lambda state, args, way=way: _way_of_bringing(state, args) == way  # type: ignore[misc]
+        for way in ("lying", "lying_there", "bringing", "giving", "fetching")
+    },
     "request": lambda state, args: state.pending is not None and state.pending[0] in ("beg", "offer", "invite"),
-    "stayed": lambda state, args: state.arrived[args[0]] < state.sentence - 3,
+    "stayed": lambda state, args: args[0] > 0 and state.arrived[args[0]] < state.sentence - 3,
     "first": lambda state, args: state.count[args[0]] == 0,
     "indoors": lambda state, args: "i" in state.places[state.at[args[0]]].tags,
     "there": lambda state, args: state.at[args[0]] == args[-1],
     "elsewhere": lambda state, args: state.at[args[0]] != args[-1],
+    "receiver_has": lambda state, args: state.count[args[1]] > 0,
+    "receiver_has_none": lambda state, args: state.count[args[1]] == 0,
     "more": lambda state, args: state.count[args[0]] > 0,
 }
 
@@ -201,9 +220,9 @@ def introductions(kind: Kind) -> list[Row]:
     told = " , ".join(english[:-1]) + " , and " + english[-1] + " ."
     told_zh = " ， ".join(chinese) + " 。"
     return [
-        (2, "one morning {x:in} the {x} , " + told, "一天 早上 ， {x} {x:loc} 很 安静 ： " + told_zh),
+        (2, "one morning {x:in} the {x} , " + told, "{x} {x:loc} 天 刚 亮 ： " + told_zh),
         (1, "it was a sunny morning {x:in} the {x} : " + told, "早上 ， {x} {x:loc} 阳光 明媚 ： " + told_zh),
-        (1, "the day began {x:in} the {x} : " + told, "{x} {x:loc} 迎来 了 新 的 一天 ： " + told_zh),
+        (1, "the day began {x:in} the {x} : " + told, "新 的 一天 在 {x} {x:loc} 开始 了 ： " + told_zh),
     ]
 
 

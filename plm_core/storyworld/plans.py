@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from plm_core.storyworld.answers import respond
 from plm_core.storyworld.goals import fulfilled
-from plm_core.storyworld.happenings import MOST_CARRIES, REST, STAY, Options, consequence
+from plm_core.storyworld.happenings import REST, STAY, Options, consequence
 from plm_core.storyworld.state import UNKNOWN, Event, Goal, State
 
 
@@ -26,6 +26,7 @@ class Limits:
         happenings: probability that a sentence tells of something else than the plan.
         obstacles: probability of an obstacle where the protagonist does not see it.
         delay: number of sentences that pass at least between two actions of the protagonist.
+        revealed: probability that a goal which was hidden is told at the end.
     """
 
     earliest: int
@@ -33,6 +34,12 @@ class Limits:
     happenings: float
     obstacles: float
     delay: int
+    revealed: float
+
+    @property
+    def patience(self) -> int:
+        """After so many sentences without the protagonist the plan goes on: 3 where a third of them tell of others."""
+        return self.delay + round(2 / (1 - self.happenings))
 
 
 class Policy(NamedTuple):
@@ -51,7 +58,7 @@ def policy(state: State, goal: Goal, fate: str, limits: Limits) -> Policy:
             or respond(state, goal, fate, state.sentence < limits.earliest, state.sentence > limits.latest),
         )
     if state.over or fulfilled(state, goal):
-        return Policy(0.0, _closing(state, goal))
+        return Policy(0.0, _closing(state, goal, limits))
     if state.missed and (missed := _missed(state, goal)):
         return Policy(0.0, missed)
     late = state.sentence >= limits.latest
@@ -60,17 +67,20 @@ def policy(state: State, goal: Goal, fate: str, limits: Limits) -> Policy:
     options = _next(state, goal, fate, limits, late)
     if not options:
         return Policy(1.0, [])
-    share = limits.happenings
+    share, patience = limits.happenings, limits.patience
     if goal[0] == "gather" and state.sentence < limits.earliest:
         share = (1 + 2 * share) / 3  # who gathers fruit has little else to do than to wait for obstacles
-    return Policy(0.0 if late else share, options)
+        patience = 2 * limits.patience
+    return Policy(0.0 if late or state.since >= patience else share, options)
 
 
-def _closing(state: State, goal: Goal) -> Options:
+def _closing(state: State, goal: Goal, limits: Limits) -> Options:
     end: Event = ("end_" + state.mood(), (0, None))
     if state.goal is not None or state.revealed:
         return [(1.0, end)]
-    return [(1.0, end), (1.0, ("reveal_" + goal[0], (0, *_wanted(state, goal))))]
+    told, silent = limits.revealed, 1 - limits.revealed
+    options = [(silent, end), (told, ("reveal_" + goal[0], (0, *_wanted(state, goal))))]
+    return [option for option in options if option[0]]
 
 
 def _wanted(state: State, goal: Goal) -> tuple[int, ...]:
@@ -161,10 +171,11 @@ def _hide_away(state: State, thing: int, besides: int) -> Options:
     where = state.location[thing]
     takers = [q for q, at in enumerate(state.at) if at == where and q not in (0, besides)]
     options: Options = [(1.0 / len(takers), ("take", (q, thing))) for q in takers]
-    away = [h for h in range(len(state.places)) if h != where]
+    elsewhere = [h for h in range(len(state.places)) if h != where]
+    away = [h for h in elsewhere if h != state.at[0]] or elsewhere
     if state.moved[thing] < state.sentence - REST:
         options += [(2.0 / len(takers) / len(away), ("stow", (q, thing, h))) for q in takers for h in away]
-    if state.carries < MOST_CARRIES:
+    if not state.carries:
         options += [(0.5 / len(away), ("carry", (thing, h))) for h in away]
     if not takers:
         others = _others(state, besides)
@@ -198,7 +209,7 @@ def _next_have(state: State, goal: Goal, fate: str, limits: Limits, recipient: i
     steps = _reach_thing(state, thing)
     step, args = steps[0][1]
     where = state.location[thing]
-    if fate == "angry" and state.sentence >= limits.latest and step != "beg":
+    if fate == "angry" and state.sentence >= limits.latest and step not in ("take", "beg"):
         return _confront(state, "ask", (thing,))
     if state.sentence >= limits.latest and step not in ("take", "beg"):
         steps = [(1.0, ("luck", (0, thing)) if where >= 0 else ("go", (-1 - where, state.at[0])))]
@@ -294,8 +305,8 @@ def _next_gather(state: State, goal: Goal, fate: str, limits: Limits) -> Options
         if most == 0:
             some = [k for k in (1, 2) if k < state.count[0]]
             spoilt: Options = [(1.0, ("spoil", (0, k))) for k in some]
-            return spoilt + [(1.0, ("give_away", (0, q, k))) for q in state.here(0) for k in some]
-        return [(1.0, ("pick", (0, k))) for k in range(1, most + 1)]
+            return spoilt + [(1.0, ("give_away", (0, q, k))) for q in state.here(0) if not state.count[q] for k in some]
+        return [(most + 1.0 - k, ("pick", (0, k))) for k in range(1, most + 1)]  # the slower, the fewer losses
     return [(1.0, ("pick", (0, k))) for k in range(1, min(3, missing) + 1)]
 
 

@@ -10,12 +10,13 @@ FULL: dict[str, list[Row]] = {
          "{h} {h:loc} 的 {f:many} 长 得 特别 好 ， {g} {g:loc} 扔 着 一 {t:m} {t} 。"),
     ],
     "lie": [
-        (1, "nobody knew whose {t} it was that lay {g:in} the {g} .",
-         "{g} {g:loc} 有 一 {t:m} {t} ， 不 知道 是 谁 的 。"),
-        (1, "{t:a} {t} could be seen {g:in} the {g} .", "在 {g} {g:loc} 可以 看到 一 {t:m} {t} 。"),
+        (1, "nobody knew who had left {t:a} {t} {g:in} the {g} .",
+         "{g} {g:loc} 有 一 {t:m} {t} ， 不 知道 是 谁 留下 的 。"),
+        (1, "{t:a} {t} had been lying {g:in} the {g} for days .",
+         "{g} {g:loc} 有 一 {t:m} {t} ， 放 了 好 几 天 了 。"),
     ],
     "go": [
-        (1, "soon {p} was on the way to the {h} .", "不久 ， {p} 就 往 {h} 去 了 。"),
+        (1, "soon {p} was {h:in} the {h} .", "不久 ， {p} 就 到 了 {h} {h:loc} 。"),
         (1, "{p} turned up {h:in} the {h} .", "{p} 来到 了 {h} {h:loc} 。"),
         (1, "without a word {p} GO to the {h} .", "{p} 一 句 话 也 没 说 就 GO {h} 。"),
         (1, "after some thought {p} GO to the {h} .", "{p} 想 了 想 ， 去 了 {h} 。"),
@@ -59,7 +60,8 @@ FULL: dict[str, list[Row]] = {
         (1, "{p} put a finger to {p:his} lips .", "{p} 把 手指 放 在 嘴 边 。"),
     ],
     "invite": [
-        (1, "{p} wanted {q} to see how fine the {h} was .", "{p} 想 让 {q} 看看 {h} 有 多 好 。", "elsewhere"),
+        (1, "{p} praised the {h} and asked {q} along .",
+         "{p} 把 {h} 夸 了 一 番 ， 请 {q} 一起 去 。", "elsewhere"),
     ],
     "tell": [
         (1, "{q} learned from {p} that the {t} was {bel:in} the {bel} .",
@@ -73,8 +75,8 @@ FULL: dict[str, list[Row]] = {
         (1, "{p} found nothing of use {at:in} the {at} .", "{at} {at:loc} 没有 {p} 要 找 的 东西 。"),
     ],
     "think": [
-        (1, "as {p} looked up , the {t} {bel:in} the {bel} came to mind .",
-         "{p} 抬起 头 ， 想起 了 {bel} {bel:loc} 的 {t} 。"),
+        (1, "{p} hoped that nobody had moved the {t} {bel:in} the {bel} .",
+         "{p} 希望 {bel} {bel:loc} 的 {t} 没 被 人 动 过 。"),
         (1, "{p} wondered who would take the {t} from the {bel} .",
          "{p} 担心 {bel} {bel:loc} 的 {t} 会 被 人 拿走 。"),
     ],
@@ -90,12 +92,12 @@ FULL: dict[str, list[Row]] = {
     "spoil": [
     ],
     "hungry": [
-        (1, "{p} heard {p:his} stomach rumble .", "{p} 的 肚子 咕咕 叫 了 起来 。"),
-        (1, "{p} talked of nothing but food .", "{p} 张口 闭口 都 是 吃 的 。"),
+        (1, "{p} wished for some {f:many} .", "{p} 盼 着 能 有 一些 {f:many} 。"),
+        (1, "{p} talked of nothing but {f:many} .", "{p} 张口 闭口 都 是 {f:many} 。"),
     ],
     "fetch": [
-        (1, "only {f:many} would help , so {p:he} GO to the {f_at} .",
-         "只有 {f:many} 才 能 解馋 ， 于是 {p:he} 去 了 {f_at} 。"),
+        (1, "{p} did not wait long and GO to the {f_at} to pick some .",
+         "{p} 没 等 多久 ， 就 去 了 {f_at} 。"),
     ],
     "eat": [
         (1, "{p} could not resist {k} {k:fruit} and still had {left} .",
@@ -122,7 +124,7 @@ FULL: dict[str, list[Row]] = {
         (1, "{p} held the {t} up for {q} to see .", "{p} 举起 {t} 给 {q} 看 。"),
     ],
     "tally": [
-        (1, "there were {left} {f:many} in the bag of {p:name} .", "{p:name} 的 包 里 装 着 {left} {f:m} {f:many} 。"),
+        (1, "there were {left} {f:many} in {p:name} 's bag .", "{p:name} 的 包 里 装 着 {left} {f:m} {f:many} 。"),
     ],
     "miss": [
         (1, "there was no sign of the {t} .", "那里 连 {t} 的 影子 也 没有 。"),
@@ -167,13 +169,13 @@ FULL: dict[str, list[Row]] = {
     "plan": [
         (1, "{p} woke up with a wish and kept quiet about it .",
          "{p} 一 醒 来 就 有 了 一 个 愿望 ， 但是 没有 说 出来 。"),
-        (1, "what {p} was up to that day was anybody's guess .", "这 天 {p} 想 做 什么 ， 谁 也 猜 不 到 。"),
+        (1, "nobody knew what {p} was up to that day .", "这 天 {p} 想 做 什么 ， 谁 也 猜 不 到 。"),
     ],
     "want_have": [
         (1, "{p} had set {p:his} heart on the {t} .", "{p} 一 心 想要 那 {t:m} {t} 。"),
     ],
     "want_bring": [
-        (1, "it was the birthday of {q} , and {p} had chosen the {t} as a present .",
+        (1, "it was {q} 's birthday , and {p} had chosen the {t} as a present .",
          "{q} 过 生日 ， {p} 想 把 {t} 送 给 {q:him} 。"),
     ],
     "want_meet": [

@@ -17,10 +17,10 @@ TALK: dict[str, list[Row]] = {
     "beg": [
         (2, "{p} asked {q} for the {t} .", "{p} 向 {q} 要 {t} 。"),
         (1, "{p} begged {q} to give {p:him} the {t} .", "{p} 求 {q} 把 {t} 给 {p:him} 。"),
-        (1, "{p} wished to have the {t} that {q} held .", "{p} 希望 {q} 把 手里 的 {t} 给 {p:him} 。"),
+        (1, "{p} asked whether {q} would part with the {t} .", "{p} 问 {q} 肯 不 肯 把 {t} 让 出来 。"),
     ],
     "offer": [
-        (2, "{p} offered {q} the {t} .", "{p} 要 把 {t} 交 给 {q} 。"),
+        (2, "{p} offered {q} the {t} .", "{p} 拿 出 {t} ， 要 送 给 {q} 。"),
         (1, "{p} held out the {t} to {q} .", "{p} 把 {t} 递 到 {q} 面前 。"),
     ],
     "invite": [
@@ -39,7 +39,7 @@ TALK: dict[str, list[Row]] = {
         (1, "{p} said that {holder} had it .", "{p} 说 在 {holder} 手里 。"),
     ],
     "answer_mine": [
-        (1, "{p} said that it was in {p:his} own bag .", "{p} 说 就 在 自己 手里 。"),
+        (1, "{p} said that {p:he} had it {p:self} .", "{p} 说 就 在 自己 手里 。"),
     ],
     "answer_person": [
         (2, "{p} said that {r} was {bel:in} the {bel} .", "{p} 说 {r} 在 {bel} {bel:loc} 。"),
@@ -56,17 +56,20 @@ TALK: dict[str, list[Row]] = {
     ],
     "later": [
         (1, "{p} said : not now .", "{p} 说 ： 现在 不行 。"),
-        (1, "{p} had no time just then .", "{p} 这会儿 没有 空 。"),
+        (1, "{p} had no time just then .", "{p} 这会儿 没 空 。"),
         (1, "but {p} was busy .", "可是 {p} 正 忙 着 。"),
+        (1, "{p} wanted to finish something first .", "{p} 说 手头 还 有 事 要 做 。"),
     ],
     "later_kind": [
         (2, "{p} was friendly and asked for a little time .", "{p} 很 客气 ， 请 {q:him} 稍 等 一会儿 。"),
         (1, "{p} was sorry and asked {q:him} to come back soon .", "{p} 抱歉 地 请 {q:him} 过 一会儿 再 来 。"),
         (1, "{p} smiled and said : maybe later .", "{p} 笑 着 说 ： 等 会儿 吧 。", "request"),
+        (1, "{p} nodded , but needed more time .", "{p} 点 了 点 头 ， 说 再 等 等 。", "request"),
     ],
     "later_rude": [
         (2, "{p} told {q:him} to go away .", "{p} 叫 {q:him} 走开 。"),
         (1, "{p} pretended not to hear .", "{p} 假装 没 听见 。"),
+        (1, "{p} turned away from {q:him} .", "{p} 背 过 身 去 ， 不 理 {q:him} 。"),
         (1, "{p} only yawned .", "{p} 只 是 打 了 个 哈欠 。"),
     ],
     "win": [
@@ -107,6 +110,8 @@ TALK: dict[str, list[Row]] = {
     ],
     "give_fruit": [
         (1, "{p} picked {k} {k:fruit} for {q:him} , which made {left} .",
-         "{p} 帮 {q:him} 摘 了 {k} {f:m} {f:many} ， 这样 一共 有 {left} {f:m} 了 。"),
+         "{p} 帮 {q:him} 摘 了 {k} {f:m} {f:many} ， 这样 一共 有 {left} {f:m} 了 。", "receiver_has"),
+        (1, "{p} picked {k} {k:fruit} for {q:him} .",
+         "{p} 帮 {q:him} 摘 了 {k} {f:m} {f:many} 。", "receiver_has_none"),
     ],
 }  # fmt: skip

@@ -51,6 +51,8 @@ class State:
         carries: how often an animal has carried something away.
         moved: the sentence that changed the location of each thing last.
         arrived: the sentence in which each person came to the place where he or she is.
+        thoughts: how often somebody has thought of a thing elsewhere.
+        thought: the sentence in which somebody did so last.
     """
 
     setting: Entry | None = None
@@ -84,6 +86,8 @@ class State:
     carries: int = 0
     moved: list[int] = field(default_factory=list)
     arrived: list[int] = field(default_factory=list)
+    thoughts: int = 0
+    thought: int = LONG_AGO
 
     def copy(self) -> State:
         """An independent copy; lexicon entries are shared, for they never change."""
@@ -93,7 +97,7 @@ class State:
             list(self.count), list(self.seen), list(self.visited), set(self.searched), dict(self.asked), self.opened,
             self.aim, self.goal, self.pending, self.missed, self.done, self.helped, self.over, self.revealed,
             self.closed, self.sentence, self.since, self.carries,
-            list(self.moved), list(self.arrived),
+            list(self.moved), list(self.arrived), self.thoughts, self.thought,
         )  # fmt: skip
 
     @property
@@ -160,7 +164,7 @@ class State:
         if person == 0:
             missed: list[Any] = [
                 thing for thing, belief in enumerate(self.believed[0][:-1])
-                if belief == place and self.location[thing] != place
+                if belief == place != self.place_of(thing)
             ]  # fmt: skip
             missed += [("person", q) for q, belief in enumerate(believed_at[0]) if belief == place != self.at[q]]
             self.missed = tuple(missed)

@@ -43,8 +43,8 @@ THIEVES = "dog:只:狗 monkey:只:猴子"
 EATERS = "goat:只:山羊 bird:只:鸟"
 
 # English : Chinese
-PROUD = "proud:自豪 pleased:得意"
-GRATEFUL = "grateful:感激 thankful:感动"
+PROUD = "proud:自豪 pleased:开心"
+GRATEFUL = "grateful:感激 thankful:感恩"
 SAD = "sad:难过 disappointed:失望"
 ANGRY = "angry:生气 cross:恼火"
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from plm_core.storyworld import chinese, english, happenings
 from plm_core.storyworld.events import KINDS, advance
-from plm_core.storyworld.goals import FATES, prior
+from plm_core.storyworld.goals import FATES, forbidden, prior
 from plm_core.storyworld.introduction import Introduction
 from plm_core.storyworld.lexicon import Entry, Lexicons
 from plm_core.storyworld.patterns import Choices, Pattern, build_tellings
@@ -80,6 +80,7 @@ class StoryWorld:
         things: number of things beside the hidden one, 2 to 6; by default 2 for ``small``, 3 for ``full``.
         distractors: probability that a sentence tells of something else than the protagonist's plan.
         hidden_goals: share of the stories whose goal is not told at the beginning.
+        revealed_goals: share of those stories which tell the goal at the end.
         obstacles: probability of an obstacle which the protagonist does not see.
         delay: least number of sentences between two actions of the protagonist: the larger, the farther the facts
             from their use.
@@ -105,6 +106,7 @@ class StoryWorld:
         things: int | None = None,
         distractors: float = 0.35,
         hidden_goals: float = 0.5,
+        revealed_goals: float = 0.75,
         obstacles: float = 0.5,
         delay: int = 0,
         names: str = "all",
@@ -122,7 +124,8 @@ class StoryWorld:
         if not 5 <= sentences[0] <= sentences[1]:
             raise ValueError(f"sentences must be two numbers, at least 5, in ascending order, not {sentences}")
         for name, share, most in (
-            ("distractors", distractors, 0.9), ("hidden_goals", hidden_goals, 1.0), ("obstacles", obstacles, 0.9)
+            ("distractors", distractors, 0.9), ("hidden_goals", hidden_goals, 1.0),
+            ("revealed_goals", revealed_goals, 1.0), ("obstacles", obstacles, 0.9),
         ):  # fmt: skip
             if not 0 <= share <= most:
                 raise ValueError(f"{name} must lie in 0..{most}, not {share}")
@@ -134,7 +137,7 @@ class StoryWorld:
             raise ValueError(f"delay must be at least 0, not {delay}")
         self.size, self.language, self.people, self.things = lexicon, language, people, things
         self.hidden_goals, self.names_part, self.combinations = hidden_goals, names, combinations
-        self.limits = Limits(sentences[0], sentences[1], distractors, obstacles, delay)
+        self.limits = Limits(sentences[0], sentences[1], distractors, obstacles, delay, revealed_goals)
         self.dials = (lexicon, self.limits, people, things, hidden_goals, names, combinations)
         self.lexicons = Lexicons(lexicon, names, combinations)
         self._tongue = english if language == "en" else chinese
@@ -160,7 +163,7 @@ class StoryWorld:
             return _draw_weighted(follows, random), False
         happening, options = policy(state, goal, fate, self.limits)
         if happening and random() < happening:
-            never = happenings.forbidden(state, goal)
+            never = forbidden(state, goal)
             while True:
                 event = happenings.draw(state, random)
                 if event not in never:
