@@ -10,7 +10,7 @@ from plm_core.storyworld.phrases import Phrases
 from plm_core.storyworld.reader import Cursor, IdealReader
 from plm_core.storyworld.state import UNKNOWN, State
 from plm_core.storyworld.story import mix
-from plm_core.storyworld.tasks import phrases_of
+from plm_core.storyworld.tasks import cut, phrases_of
 from plm_core.storyworld.world import StoryWorld
 
 LABELS = ("true", "false", "unknown")
@@ -49,7 +49,9 @@ def entailments(world: StoryWorld, count: int, *, seed: int = 0, split: str = "t
         if found == count:
             return
         random = Random(mix(seed, number, 17))
-        shown = random.randrange(5, len(story.sentences) - 1)
+        shown = cut(world, random, 5)
+        if len(story.sentences) <= shown:
+            continue
         words = [word for sentence in story.sentences[:shown] for word in sentence.words]
         cursor = reader.cursor(words)
         label = LABELS[found % 3]

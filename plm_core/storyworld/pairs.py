@@ -11,6 +11,7 @@ from plm_core.storyworld.events import KINDS
 from plm_core.storyworld.lexicon import Entry
 from plm_core.storyworld.reader import Cursor, IdealReader, NotOfThisWorld
 from plm_core.storyworld.story import mix
+from plm_core.storyworld.tasks import cut
 from plm_core.storyworld.world import Story, StoryWorld
 
 
@@ -79,12 +80,23 @@ def next_sentences(
 
     The other story shares all but the last ``back`` sentences of the beginning, and goes on differently from there:
     the negatives name the same people, things and places, and only tracking what has happened tells them apart.
-    Both kinds have exactly known probabilities, so the ideal answer is exact.
+    Both kinds have exactly known probabilities, and the beginning is cut without regard to how the story goes on
+    (:func:`~plm_core.storyworld.tasks.cut`), so the ideal answer is exact.
+
+    Raises:
+        ValueError: ``back`` outside 1 to ``sentences[1]`` of the world.
     """
-    reader = IdealReader(world)
-    for number, story in enumerate(world.stories(seed, split, count)):
+    if not 1 <= back <= world.limits.latest:
+        raise ValueError(f"back must lie in 1..{world.limits.latest}, not {back}")
+    reader, found = IdealReader(world), 0
+    for number, story in enumerate(world.stories(seed, split)):
+        if found == count:
+            return
         random = Random(mix(seed, number, 11))
-        index = random.randrange(4 + back, len(story.sentences) - 1)
+        index = cut(world, random, 4 + back)
+        if len(story.sentences) <= index:
+            continue
+        found += 1
         earlier = reader.cursor(word for s in story.sentences[: index - back] for word in s.words)
         now = earlier.copy()
         for sentence in story.sentences[index - back : index]:
@@ -101,11 +113,20 @@ def next_sentences(
 def sentence_orders(
     world: StoryWorld, count: int, *, seed: int = 0, split: str = "train"
 ) -> Iterator[PairExample]:  # fmt: skip
-    """Whether the two sentences after a beginning stand in their order, or are swapped."""
-    reader = IdealReader(world)
-    for number, story in enumerate(world.stories(seed, split, count)):
+    """Whether the two sentences after a beginning stand in their order, or are swapped.
+
+    The beginning is cut as in :func:`next_sentences`. None of the two is the last of its story, as their words show, so
+    the ideal answer is exact.
+    """
+    reader, found = IdealReader(world), 0
+    for number, story in enumerate(world.stories(seed, split)):
+        if found == count:
+            return
         random = Random(mix(seed, number, 13))
-        index = random.randrange(4, len(story.sentences) - 2)
+        index = cut(world, random, 4)
+        if len(story.sentences) <= index + 2:
+            continue
+        found += 1
         words = [word for s in story.sentences[:index] for word in s.words]
         cursor = reader.cursor(words)
         first, second = list(story.sentences[index].words), list(story.sentences[index + 1].words)

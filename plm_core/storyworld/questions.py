@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from plm_core.storyworld import happenings
 from plm_core.storyworld.goals import fulfilled
+from plm_core.storyworld.happenings import consequence
+from plm_core.storyworld.mixture import Mixture
 from plm_core.storyworld.phrases import Phrases
 from plm_core.storyworld.plans import policy
 from plm_core.storyworld.reader import Cursor, IdealReader
 from plm_core.storyworld.state import UNKNOWN, Event, Goal, State
 from plm_core.storyworld.story import Latent, Sentence, mix
-from plm_core.storyworld.tasks import phrases_of
+from plm_core.storyworld.tasks import cut, phrases_of
 from plm_core.storyworld.world import StoryWorld
 
 
@@ -29,6 +30,8 @@ class Question:
             extractive question answering), else -1.
         kind: ``"where_thing"``, ``"where_person"``, ``"who_has"``, ``"how_many"``, ``"belief"`` or ``"why"``.
         ideal: the probability of every answer given context and question; one answer is certain but for ``"why"``.
+            The place where the question is asked is chosen without regard to how the story goes on, so it says nothing
+            more.
         false_belief: for ``"belief"``, whether the person is wrong.
     """
 
@@ -64,7 +67,9 @@ def questions(
         if found == count:
             return
         random = Random(mix(seed, number, 7))
-        shown = random.randrange(5, len(story.sentences) - 1)
+        shown = cut(world, random, 5)
+        if len(story.sentences) <= shown:
+            continue
         words = [word for sentence in story.sentences[:shown] for word in sentence.words]
         if about == "reason":
             question = _why(world, reader, phrases, story.sentences, shown, story.goal, story.fate)
@@ -130,16 +135,14 @@ def purpose(world: StoryWorld, state: State, latent: Latent, event: Event) -> di
     Purposes are ``("thing", number)``, ``("person", number)``, ``("secret", number)``, ``("fruit", 0)`` and
     ``("nothing", 0)`` where the protagonist goes without a plan.
     """
-    goal, fate = latent
-    share, options = policy(state, goal, fate, world.limits)
-    total = sum(weight for weight, _ in options)
-    planned = sum(weight for weight, option in options if option == event) / total * (1 - share) if options else 0.0
-    anyway = 0.0
-    if share:
-        distribution = happenings.distribution(state)
-        never = sum(distribution.get(e, 0.0) for e in happenings.forbidden(state, goal))
-        anyway = share * distribution.get(event, 0.0) / (1 - never)
-    return {("nothing", 0): anyway, _aim(state, goal): planned}
+    whole = Mixture(world, state, {latent: 1.0}).total.get(event, 0.0)
+    planned = 0.0
+    if state.pending is None or not consequence(state):
+        happening, options = policy(state, *latent, world.limits)
+        weight = sum(weight for weight, option in options if option == event)
+        if weight:
+            planned = (1 - happening) * weight / sum(weight for weight, _ in options)
+    return {("nothing", 0): max(0.0, whole - planned), _aim(state, latent[0]): planned}
 
 
 def _aim(state: State, goal: Goal) -> tuple[str, int]:
@@ -171,11 +174,11 @@ def _why(
     goal: Goal,
     fate: str,
 ) -> Question | None:
-    """Why the protagonist went somewhere, asked right after the last such sentence among those shown."""
-    going = [i for i in range(4, shown) if sentences[i].event[0] == "go" and sentences[i].event[1][0] == 0]
-    if not going:
+    """Why the protagonist went somewhere, asked right after the first such sentence that follows those shown."""
+    going = (i for i in range(shown, len(sentences)) if sentences[i].event[0] == "go" and sentences[i].event[1][0] == 0)
+    index = next(going, None)
+    if index is None:
         return None
-    index = going[-1]
     cursor: Cursor = reader.cursor(word for sentence in sentences[:index] for word in sentence.words)
     event = sentences[index].event
     weights: dict[tuple[str, int], float] = {}

@@ -1,24 +1,29 @@
 """Tasks on whole stories with exact labels and ceilings: moods, tags, relations and summaries.
 
-Every example holds the words that a model sees, the label, and ``ideal``: the probability of each label given that a
-story begins with these words, as the ideal reader computes it. :func:`ceiling` turns them into the best scores of a
-reader who does not use where the text was cut. That is a restriction where the cut depends on the length of the story
-(:func:`moods`, :func:`relations`, :func:`summaries`): the length depends on the fate, so the place of the cut says
-something about the label, and a model that exploits it can do better than the ceiling.
+Every example holds the words that a model sees, the label, and ``ideal``: the probability of each label given these
+words, as the ideal reader computes it. :func:`ceiling` turns them into the best possible scores.
+
+How many sentences are shown must not say more than the ideal reader knows, since the length of a story depends on its
+goal and fate. So a number of sentences is chosen without regard to the story (:func:`cut`), and a story that is not
+longer is passed over: that it is longer follows from the words, which do not end it. Where all but the last sentence is
+shown, the ideal reader is told so (:func:`before_the_last`).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from random import Random
 from typing import Protocol
 
+from plm_core.storyworld.goals import FATES
 from plm_core.storyworld.phrases import Phrases
-from plm_core.storyworld.reader import IdealReader
+from plm_core.storyworld.reader import Cursor, IdealReader
 from plm_core.storyworld.state import Goal, State
 from plm_core.storyworld.steps import Step
-from plm_core.storyworld.story import Sentence
+from plm_core.storyworld.story import Latent, Sentence
 from plm_core.storyworld.world import Story, StoryWorld
 
 
@@ -34,12 +39,13 @@ class Labelled(Protocol):
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The best scores on a sample of a reader who does not use where the texts were cut.
+    """The best possible scores on a sample of examples.
 
     Attributes:
-        accuracy: the expected accuracy of always answering the most probable label: no such reader is better on
-            average.
-        nats: the mean surprisal of the true labels: no such reader's loss is lower on average.
+        accuracy: the expected accuracy of always answering the most probable label. No model that sees the words of
+            the examples can expect a higher one.
+        nats: the ideal reader's mean surprisal of the true labels. No model can expect a lower loss, though on a
+            sample one may be lucky.
         majority: the accuracy of always answering the most frequent label of the sample.
         count: number of examples.
     """
@@ -51,7 +57,7 @@ class Ceiling:
 
 
 def ceiling(examples: Iterable[Labelled]) -> Ceiling:
-    """The best scores on examples of a reader who does not use where the texts were cut.
+    """The best possible scores on examples.
 
     Raises:
         ValueError: no examples.
@@ -69,11 +75,52 @@ def ceiling(examples: Iterable[Labelled]) -> Ceiling:
     return Ceiling(math.fsum(best) / count, math.fsum(nats) / count, max(labels.values()) / count, count)
 
 
+def cut(world: StoryWorld, random: Random, least: int) -> int:
+    """A number of sentences to show, drawn without regard to the story, which is passed over if it is not longer.
+
+    All numbers from ``least`` to ``sentences[1]``, the dial of the world, are equally likely.
+    """
+    return random.randint(least, max(least, world.limits.latest))
+
+
+def before_the_last(cursor: Cursor) -> dict[Latent, float]:
+    """The probability of every latent given the words so far, and that the next sentence is the last of the story.
+
+    Raises:
+        ValueError: the next sentence cannot be the last.
+    """
+    found: dict[Latent, float] = {}
+    for event, mass in cursor.mixture.total.items():
+        if event[0].startswith("end_"):
+            for latent, weight in cursor.mixture.update(event).items():
+                found[latent] = found.get(latent, 0.0) + mass * weight
+    if not found:
+        raise ValueError("the story cannot end with the next sentence")
+    total = math.fsum(found.values())
+    return {latent: weight / total for latent, weight in found.items()}
+
+
+def _beginnings(
+    world: StoryWorld, count: int, seed: int, split: str, share: float
+) -> Iterator[tuple[Story, list[str], Cursor, dict[Latent, float]]]:
+    """Stories with the words that are shown, the cursor after them, and the latents given what a model knows."""
+    if not 0 < share <= 1:
+        raise ValueError(f"share must lie in 0..1, not {share}")
+    reader = IdealReader(world)
+    shown = max(5, round(share * world.limits.latest))
+    longer = (story for story in world.stories(seed, split) if share == 1 or len(story.sentences) > shown)
+    for story in itertools.islice(longer, count):
+        words = [word for each in story.sentences[: -1 if share == 1 else shown] for word in each.words]
+        cursor = reader.cursor(words)
+        yield story, words, cursor, before_the_last(cursor) if share == 1 else cursor.posterior()
+
+
 @dataclass(frozen=True)
 class MoodExample:
-    """A story without its last sentence, and the class of the mood that the last sentence tells.
+    """The beginning of a story, and the class of the mood that its last sentence tells.
 
-    The four classes are equally frequent, because the fates from which they follow are drawn with equal probability.
+    The four classes are about equally frequent, because the fates from which they follow are drawn with equal
+    probability, and few stories are passed over.
     """
 
     words: list[str]
@@ -90,21 +137,19 @@ def moods(
         world: the world.
         count: number of examples.
         seed, split: of the stories.
-        share: the share of a story's sentences that is shown; with 1 all but the last, which tells the mood. Then
-            the mood follows from the story as a whole, in nearly all cases with certainty: where the goal is hidden,
-            the last action may leave a doubt. The number of sentences shown depends on the story's length, which
-            depends on the mood; ``ideal`` leaves that out.
+        share: how much is shown, as a share of ``sentences[1]``, the dial of the world (at least five sentences); it
+            is the same number of sentences for all stories, and stories that are not longer are passed over. With 1
+            all but the last sentence is shown, which tells the mood. Then the mood follows from the story as a whole,
+            in nearly all cases with certainty: where the goal is hidden, the last action may leave a doubt.
 
     Raises:
         ValueError: a share outside 0..1.
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"share must lie in 0..1, not {share}")
-    reader = IdealReader(world)
-    for story in world.stories(seed, split, count):
-        shown = max(1, round(share * (len(story.sentences) - 1)))
-        words = [word for sentence in story.sentences[:shown] for word in sentence.words]
-        yield MoodExample(words, story.fate, reader.cursor(words).moods())
+    for story, words, _, latents in _beginnings(world, count, seed, split, share):
+        ideal = dict.fromkeys(FATES, 0.0)
+        for (_, fate), weight in latents.items():
+            ideal[fate] += weight
+        yield MoodExample(words, story.fate, ideal)
 
 
 @dataclass(frozen=True)
@@ -224,15 +269,19 @@ def _wish(state: State, goal: Goal, phrases: Phrases) -> Relation:
 def relations(
     world: StoryWorld, count: int, *, seed: int = 0, split: str = "train", share: float = 1.0
 ) -> Iterator[RelationsExample]:
-    """Who has what, who and what is where, and who wants what, after a share of the sentences of each story.
+    """Who has what, who and what is where, and who wants what, after a beginning of each story.
 
-    The number of sentences shown depends on the story's length; ``ideal`` leaves out what that says about the goal.
+    Args:
+        world: the world.
+        count: number of examples.
+        seed, split: of the stories.
+        share: how much is shown, as in :func:`moods`.
+
+    Raises:
+        ValueError: a share outside 0..1.
     """
-    reader, phrases = IdealReader(world), phrases_of(world)
-    for story in world.stories(seed, split, count):
-        shown = min(max(5, round(share * len(story.sentences))), len(story.sentences) - 1)
-        words = [word for sentence in story.sentences[:shown] for word in sentence.words]
-        cursor = reader.cursor(words)
+    phrases = phrases_of(world)
+    for story, words, cursor, latents in _beginnings(world, count, seed, split, share):
         state = cursor.state
         people, things, places = _forms(state, world.language)
         facts = [Relation(person, "is at", places[at]) for person, at in zip(people, state.at, strict=True)]
@@ -240,7 +289,10 @@ def relations(
             facts.append(
                 Relation(thing, "is at", places[where]) if where >= 0 else Relation(people[-1 - where], "has", thing)
             )
-        ideal = {_wish(state, goal, phrases): weight for goal, weight in cursor.goals().items()}
+        ideal: dict[Relation, float] = {}
+        for (goal, _), weight in latents.items():
+            wish = _wish(state, goal, phrases)
+            ideal[wish] = ideal.get(wish, 0.0) + weight
         yield RelationsExample(words, facts, _wish(state, story.goal, phrases), ideal)
 
 
@@ -251,8 +303,8 @@ class SummaryExample:
     Attributes:
         words: what is shown.
         label: the words of the summary.
-        ideal: the probability of every summary, given the words: more than one where the goal is neither told nor
-            revealed.
+        ideal: the probability of every summary, given the words and that only the last sentence is missing: more than
+            one where the goal is neither told nor revealed.
     """
 
     words: list[str]
@@ -261,13 +313,11 @@ class SummaryExample:
 
 
 def summaries(world: StoryWorld, count: int, *, seed: int = 0, split: str = "train") -> Iterator[SummaryExample]:
-    """Stories and their summaries in one sentence."""
-    reader, phrases = IdealReader(world), phrases_of(world)
-    for story in world.stories(seed, split, count):
-        words = [word for sentence in story.sentences[:-1] for word in sentence.words]
-        cursor = reader.cursor(words)
+    """Stories without their last sentence, and their summaries in one sentence."""
+    phrases = phrases_of(world)
+    for story, words, cursor, latents in _beginnings(world, count, seed, split, 1.0):
         ideal: dict[tuple[str, ...], float] = {}
-        for (goal, fate), weight in cursor.posterior().items():
+        for (goal, fate), weight in latents.items():
             summary = tuple(phrases.summary(cursor.state, goal, fate))
             ideal[summary] = ideal.get(summary, 0.0) + weight
         yield SummaryExample(words, tuple(phrases.summary(cursor.state, story.goal, story.fate)), ideal)
