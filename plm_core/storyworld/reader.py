@@ -219,7 +219,11 @@ class Cursor:
 
 
 class IdealReader:
-    """The reader that no model can beat: it knows the world and draws every conclusion that the text allows.
+    """The reader that knows the world and draws every conclusion that the text allows.
+
+    Its probability of every next word is exact. Hence no model's expected loss on whole stories of this world, summed
+    over all words, is lower, and no model's expected number of right words is higher. On a single word or story, on a
+    sample, or on the words of one skill, a model may do better.
 
     Texts are lists of words, of one story or of several with ``<eos>`` after each; they may break off anywhere.
 
