@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,11 @@ from benchmarks.job import Job
 from benchmarks.memory import memory
 from benchmarks.pretrain import pretrain
 from benchmarks.text import padding_share
-from benchmarks.training import training_flops
+from benchmarks.training import SIDES, training_flops
 from plm_core.models.cost import flops_per_token
+from tests.benchmarks.sides import FORKED, traced
+
+pytestmark = pytest.mark.xdist_group("processes")  # one worker loads the server that they are forked from
 
 SMOKE = {"shape": "smoke", "corpus": "python-documentation", "vocab_size": 600, "threads": 1, "rounds": 1}
 
@@ -31,6 +35,13 @@ def _results_elsewhere(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(report_module, "RESULTS", tmp_path)
 
 
+@pytest.fixture
+def _forked(monkeypatch) -> None:
+    """Fork the sides' processes; that of a side with a mistake, below, is spawned as the command does it."""
+    monkeypatch.setattr("benchmarks.contest.multiprocessing", FORKED)
+
+
+@pytest.mark.usefixtures("_forked")
 def test_pretraining_computes_the_same_on_all_sides() -> None:
     result = pretrain(**SMOKE, steps=1, length=48, batch_size=4)
     first, *others = result["losses"].values()
@@ -44,11 +55,13 @@ def test_pretraining_computes_the_same_on_all_sides() -> None:
     assert stored["settings"]["batch_size"] == 4
 
 
+@pytest.mark.usefixtures("_forked")
 def test_causal_training_computes_the_same_on_all_sides() -> None:
     result = causal(**SMOKE, steps=1, length=32, batch_size=3, rows="paragraphs", save=False)
     assert result["losses"]["plm"] == pytest.approx(result["losses"]["hf"], abs=1e-4)
 
 
+@pytest.mark.usefixtures("_forked")
 def test_a_gpu_settings_path_runs_on_a_cpu_too() -> None:
     result = memory(**SMOKE | {"rounds": 1}, lengths=(16,), tokens=32, precision="bf16", save=False)
     assert [row["length"] for row in result["rows"]] == [16]
@@ -69,6 +82,7 @@ def test_integers_are_timed_against_floats_with_a_profile(tmp_path) -> None:
         int8(shape="huge", save=False)
 
 
+@pytest.mark.usefixtures("_forked")
 def test_generation_writes_the_same_tokens() -> None:
     result = generate(**SMOKE, steps=1, new_tokens=5, batch_size=2)
     assert result["sides"]["plm"]["tokens_per_second"] > 0
@@ -108,7 +122,10 @@ def test_padding_share_of_known_rows() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile on a CPU needs a C++ compiler")
-def test_compiled_sides_compute_the_same() -> None:
+@pytest.mark.usefixtures("_forked")
+def test_compiled_sides_compute_the_same(monkeypatch) -> None:
+    for name, side in SIDES.items():
+        monkeypatch.setitem(SIDES, name, partial(traced, side))
     result = pretrain(**SMOKE, steps=1, length=48, batch_size=4, compile=True, save=False)
     assert result["losses"]["plm"] == pytest.approx(result["losses"]["hf"], abs=1e-4)
 

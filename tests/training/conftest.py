@@ -1,7 +1,6 @@
 """Several processes for one test, as torchrun would start them, without an interpreter's start for each."""
 
 import io
-import multiprocessing
 import runpy
 from pathlib import Path
 
@@ -9,13 +8,9 @@ import pytest
 import torch
 from torch.distributed import TCPStore
 
+from tests import forked
+
 RANKS = Path(__file__).with_name("ranks.py")
-PRELOADED = [
-    *("plm_core.training.trainer", "plm_core.models.bert", "plm_core.runs.pretrain", "plm_core.cli"),
-    *("torch._dynamo", "torch.distributed.fsdp", "torch.distributed.tensor", "torch.distributed.checkpoint"),
-    "matplotlib.pyplot",
-]
-"""Imported once, before the first process is forked; most of a short run would be spent on it."""
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +19,7 @@ def run_ranks():
 
     An outcome is ("returned", what the task returned), (an error's name, its message), or ("died", exit code).
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context = forked.server()
 
     def run(task, *, size=2, strategy="ddp", **arguments):
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # the agent's part; any free port
