@@ -90,9 +90,10 @@ class SkillShare:
     Attributes:
         words: number of words of this skill.
         share: their share of all words.
-        nats: the best achievable loss on them, in nats per word.
+        nats: the loss of the ideal reader on them, in nats per word; a lower bound only over all skills together.
         entropy_share: their share of the whole entropy.
-        accuracy: the best possible accuracy on them; NaN where the words were read without it.
+        accuracy: the mean probability of the likeliest word there, a bound only over all skills together; NaN where
+            the words were read without it.
         distance: their mean distance to the evidence, in words, over those that have one.
     """
 
@@ -105,7 +106,7 @@ class SkillShare:
 
 
 def floor_by_skill(words: Iterable[ReadWord]) -> dict[str, SkillShare]:
-    """The best achievable loss per skill, from the words as the ideal reader saw them."""
+    """The loss of the ideal reader per skill, from the words as it saw them."""
     groups: dict[str, list[ReadWord]] = {}
     for word in words:
         groups.setdefault(word.skill, []).append(word)
