@@ -1,8 +1,9 @@
 """StoryWorld 2: stories of people with goals, plans and beliefs, whose every word has an exactly known probability.
 
-A story introduces people, places and things; then its protagonist pursues a goal, which is told or hidden. Others go
-about, carry things away, know or do not know, help or refuse. In the end the goal is reached alone (mood ``proud``) or
-with help (``grateful``), given up (``sad``), or refused (``angry``), each in a quarter of the stories.
+A story introduces people, places and things; then its protagonist pursues a goal, which is not nearly met at the start.
+The goal is told or hidden; three quarters of the hidden ones are told at the end. Others go about, carry things away,
+know or do not know, help or refuse. In the end the goal is reached alone (mood ``proud``) or with help
+(``grateful``), given up (``sad``), or refused (``angry``), each in a quarter of the stories.
 
 - :class:`StoryWorld` tells stories from seeds: ``world.story(seed)``, ``world.stories(seed, split, count)``,
   ``world.tokens(...)``, ``world.write`` and ``world.split`` (words to text and back), ``world.vocabulary``.

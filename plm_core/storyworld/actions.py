@@ -98,7 +98,7 @@ def _nothing(state: State, *args: Any) -> None:
 
 def _think(state: State, person: int, thing: int) -> None:
     state.thoughts += 1
-    state.thought = state.sentence
+    state.thought, state.thinker = state.sentence, person
 
 
 def _seek(state: State, person: int, thing: int) -> None:
@@ -125,8 +125,13 @@ def _fetch(state: State, person: int) -> None:
     state.pending = ("fetch", person)
 
 
-def _give_away(state: State, person: int, other: int, number: int) -> None:
+def _spoil(state: State, person: int, number: int) -> None:
     state.count[person] -= number
+    state.lost = state.sentence
+
+
+def _give_away(state: State, person: int, other: int, number: int) -> None:
+    _spoil(state, person, number)
     state.count[other] += number
 
 
@@ -151,7 +156,7 @@ add_kind("tell_held", "p q t", _tell)
 add_kind("think", "p t", _think)
 add_kind("pick", "p k", _count(1))
 add_kind("eat", "p k", _count(-1))
-add_kind("spoil", "p k", _count(-1))
+add_kind("spoil", "p k", _spoil)
 add_kind("tally", "p", _nothing)
 add_kind("pool", "p q", _nothing)
 

@@ -147,6 +147,7 @@ class Composition:
             obstacles, help, requests and answers, and the end.
         moods: share of the stories with each class of mood at the end.
         told: share of the stories whose goal is told at the beginning.
+        revealed: share of the others that tell it at the end; NaN if there are none.
         sentences: mean number of sentences.
         words: mean number of words, ``<eos>`` included.
         longest: the largest number of words.
@@ -157,6 +158,7 @@ class Composition:
     planned: float
     moods: dict[str, float]
     told: float
+    revealed: float
     sentences: float
     words: float
     longest: int
@@ -173,12 +175,14 @@ def composition(world: StoryWorld, stories: int = 2000, *, seed: int = 0, split:
     introducing = sum(kind in _INTRODUCING for story in kinds for kind in story)
     shares = floor_by_skill(read_sample(world, stories, seed=seed, split=split))
     lengths = [len(story.words) for story in sample]
+    hidden = [story.final_state.revealed for story in sample if not story.told]
     return Composition(
         introducing / sentences,
         shares["naming"].entropy_share,
         sum(s.planned for story in sample for s in story.sentences) / (sentences - introducing),
         {mood: sum(story.final_state.mood() == mood for story in sample) / stories for mood in FATES},
         sum(story.told for story in sample) / stories,
+        sum(hidden) / len(hidden) if hidden else math.nan,
         sentences / stories,
         sum(lengths) / stories,
         max(lengths),

@@ -65,15 +65,27 @@ def fulfilled(state: State, goal: Goal) -> bool:
     return state.done == goal
 
 
+def within_reach(state: State, goal: Goal) -> bool:
+    """Whether the next step would meet the goal, so that nobody would give up before it was tried in vain."""
+    kind, here, recent = goal[0], state.at[0], state.sentence - 5
+    if kind in ("have", "bring") and state.location[goal[1]] == here:
+        return True
+    if kind == "bring" and state.location[goal[1]] == -1:
+        return state.at[goal[2]] == here and state.asked.get(("offer", goal[2], goal[1]), -100) < recent
+    return kind == "meet" and state.at[goal[1]] == here and state.asked.get(("invite", *goal[1:]), -100) < recent
+
+
 def forbidden(state: State, goal: Goal) -> tuple[Event, ...]:
     """What cannot happen by chance while the protagonist has a goal: what would fulfil it or make no sense beside it.
 
-    Who is to be brought a thing does not take it or ask others for it, and the protagonist does not give it away or
-    put it down. While the next step is clear, the protagonist does not stroll about. Other people may always go
-    somewhere, so that something can always happen.
+    Who is to be brought a thing does not take it or ask others for it, and the protagonist does not give it away.
+    Nobody puts down the thing in question. While the next step is clear, the protagonist does not stroll about. Other
+    people may always go somewhere, so that something can always happen.
     """
     kind, clear = goal[0], True
     never: list[Event] = []
+    if kind in ("have", "bring") and state.location[goal[1]] < 0:
+        never.append(("drop", (-1 - state.location[goal[1]], goal[1])))
     if kind == "have":
         clear = state.believed[0][goal[1]] != UNKNOWN
     elif kind == "bring":
@@ -82,7 +94,6 @@ def forbidden(state: State, goal: Goal) -> tuple[Event, ...]:
         holder = -1 - state.location[thing]
         never += [("take", (person, thing)), ("seek", (person, thing)), ("beg", (person, holder, thing))]
         if holder == 0:
-            never.append(("drop", (0, thing)))
             never += [("beg", (q, 0, thing)) for q in range(1, len(state.people)) if q != person]
         else:
             never += [("stow", (person, thing, h)) for h in range(len(state.places))]

@@ -17,7 +17,7 @@ REST = 4
 """What was moved rests for so many sentences before it is moved again by chance."""
 STAY = 2
 """Who has come to a place stays for so many sentences before he or she leaves by chance."""
-MOST_CARRIES = 2
+MOST_CARRIES = 1
 """An animal carries something away at most so often in a story."""
 MOST_THOUGHTS = 2
 """Somebody thinks of a thing elsewhere at most so often in a story."""
@@ -82,7 +82,7 @@ def _take(state: State) -> list[Event]:
 def _stow(state: State) -> list[Event]:
     """Somebody takes a thing to another place and leaves it there."""
     places = range(len(state.places))
-    rested = state.sentence - REST
+    rested = state.sentence - 2 * REST
     return [
         ("stow", (q, thing, h))
         for _, (q, thing) in _take(state)
@@ -164,7 +164,7 @@ def _tell(state: State) -> list[Event]:
 def _think(state: State) -> list[Event]:
     """Somebody whom the last sentence did not mention thinks of a thing elsewhere.
 
-    Only once some thing has been moved, and not soon after another thought.
+    Only once some thing has been moved, not soon after another thought, and not the same person again.
     """
     if state.thoughts >= MOST_THOUGHTS or state.thought >= state.sentence - REST or max(state.moved) == LONG_AGO:
         return []
@@ -172,7 +172,7 @@ def _think(state: State) -> list[Event]:
     return [
         ("think", (p, thing))
         for p, believed in enumerate(state.believed)
-        if state.seen[p] < state.sentence - 1
+        if state.seen[p] < state.sentence - 1 and p != state.thinker
         for thing, belief in enumerate(believed[:-1])
         if 0 <= belief < UNKNOWN and belief != at[p]
     ]
@@ -241,7 +241,7 @@ def _sheltering(state: State) -> list[Event]:
 
 GROUPS: tuple[tuple[int, Callable[[State], list[Event]]], ...] = (
     (4, _go), (2, _wander), (7, _seek), (6, _visit), (8, _take), (12, _stow), (8, _drop), (8, _hold), (10, _show),
-    (8, _beg), (6, _ask), (6, _tell), (3, _think), (24, _wrong(_think)), (16, _wrong(_seek)), (3, _pick), (6, _hungry),
+    (8, _beg), (6, _ask), (6, _tell), (3, _think), (24, _wrong(_think)), (16, _wrong(_seek)), (4, _pick), (4, _hungry),
     (10, _tally), (2, _carry), (2, _rain),
 )  # fmt: skip
 _CUMULATIVE = list(accumulate(weight for weight, _ in GROUPS))

@@ -50,8 +50,8 @@ bert:尔伯特:尔伯特:-:- ton:尔顿:尔顿:-:- mund:尔蒙德:尔蒙德:-:- 
 NOT_NAMES = """
 malice malic moron melon talon dorian walton dalton talus malus salus doric toric baric carbon torus barton marten
 perian mania manic felon salina saline marina marine manard lenten samian manda belard mallard collard dollard melic
-gallard galette palette noric manus menus tamina merlin berlin marlin martin german merman human woman batman cabin basin
-resin margin virgin talian bean man can fan pan ran dan tan van in an solid herd
+gallard galette palette noric manus menus tamina merlin berlin marlin martin german merman human woman
+batman cabin basin resin margin virgin talian bean man can fan pan ran dan tan van in an solid herd
 """
 
 TABLES["SETTINGS"] = """

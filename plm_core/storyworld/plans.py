@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from plm_core.storyworld.answers import respond
-from plm_core.storyworld.goals import fulfilled
-from plm_core.storyworld.happenings import REST, STAY, Options, consequence
+from plm_core.storyworld.goals import fulfilled, within_reach
+from plm_core.storyworld.happenings import MOST_CARRIES, REST, STAY, Options, consequence
 from plm_core.storyworld.state import UNKNOWN, Event, Goal, State
 
 
@@ -171,11 +171,10 @@ def _hide_away(state: State, thing: int, besides: int) -> Options:
     where = state.location[thing]
     takers = [q for q, at in enumerate(state.at) if at == where and q not in (0, besides)]
     options: Options = [(1.0 / len(takers), ("take", (q, thing))) for q in takers]
-    elsewhere = [h for h in range(len(state.places)) if h != where]
-    away = [h for h in elsewhere if h != state.at[0]] or elsewhere
+    away = [h for h in range(len(state.places)) if h not in (where, state.at[0], state.at[besides])]
     if state.moved[thing] < state.sentence - REST:
         options += [(2.0 / len(takers) / len(away), ("stow", (q, thing, h))) for q in takers for h in away]
-    if not state.carries:
+    if state.carries < MOST_CARRIES:
         options += [(0.5 / len(away), ("carry", (thing, h))) for h in away]
     if not takers:
         others = _others(state, besides)
@@ -187,12 +186,21 @@ def _others(state: State, besides: int = 0) -> list[int]:
     return [q for q in range(1, len(state.people)) if q != besides]
 
 
+_GIVE_UP: Event = ("give_up", (0,))
+
+
 def _next(state: State, goal: Goal, fate: str, limits: Limits, late: bool) -> Options:
     """One step of the plan, an obstacle, or help."""
     early = state.sentence < limits.earliest
     if not early and fate == "sad":
-        give_up: Event = ("give_up", (0,))
-        return [(1.0, give_up)] if late else _mixed(0.5, [(1.0, give_up)], _NEXT[goal[0]](state, goal, "early", limits))
+        steps, end = _NEXT[goal[0]](state, goal, "early", limits), [(1.0, _GIVE_UP)]
+        if goal[0] == "gather" and state.lost < state.sentence - REST:  # a loss is what takes the heart away
+            if state.count[0] > 1:
+                return _mixed(1.0 if late else 0.5, _spoil(state), steps)
+            return end if late else steps
+        if within_reach(state, goal):
+            return steps
+        return end if late else _mixed(0.5, end, steps)
     return _NEXT[goal[0]](state, goal, "early" if early else fate, limits)
 
 
@@ -225,7 +233,7 @@ def _next_have(state: State, goal: Goal, fate: str, limits: Limits, recipient: i
     if fate == "early":
         if step == "beg" and state.asked.get(("beg", *args[1:]), -100) > state.sentence - 5:
             return _leave(state, args[1])
-        if 0 <= where != state.at[0] and state.moved[thing] < state.sentence - REST:
+        if 0 <= where != state.at[0] and state.moved[thing] < state.sentence - REST - STAY:
             return _mixed(limits.obstacles, _hide_away(state, thing, recipient), steps)
     return steps
 
@@ -303,11 +311,18 @@ def _next_gather(state: State, goal: Goal, fate: str, limits: Limits) -> Options
     if fate == "early":
         most = min(3, missing - 1)
         if most == 0:
-            some = [k for k in (1, 2) if k < state.count[0]]
-            spoilt: Options = [(1.0, ("spoil", (0, k))) for k in some]
-            return spoilt + [(1.0, ("give_away", (0, q, k))) for q in state.here(0) if not state.count[q] for k in some]
+            if state.lost >= state.sentence - REST and state.sentence < limits.latest:
+                return []
+            return _spoil(state)
         return [(most + 1.0 - k, ("pick", (0, k))) for k in range(1, most + 1)]  # the slower, the fewer losses
     return [(1.0, ("pick", (0, k))) for k in range(1, min(3, missing) + 1)]
+
+
+def _spoil(state: State) -> Options:
+    """The protagonist loses fruit, or gives some to somebody who has none."""
+    some = [k for k in (1, 2) if k < state.count[0]]
+    gifts: Options = [(1.0, ("give_away", (0, q, k))) for q in state.here(0) if not state.count[q] for k in some]
+    return [(1.0, ("spoil", (0, k))) for k in some] + gifts
 
 
 def _go_to_fruit(state: State) -> Options:
@@ -315,11 +330,13 @@ def _go_to_fruit(state: State) -> Options:
 
 
 def _confront(state: State, what: str, args: tuple[int, ...]) -> Options:
-    """Ask somebody who is here; if nobody is, somebody comes."""
-    here = state.here(0)
-    if here:
-        return [(1.0, (what, (0, q, *args))) for q in here]
-    return [(1.0, ("go", (q, state.at[0]))) for q in _others(state)]
+    """Ask somebody who is here and was not asked lately; if nobody is, somebody comes."""
+    here, recent = state.here(0), state.sentence - 8
+    fresh = [q for q in here if state.asked.get((what, q, *args), -100) < recent]
+    away = [q for q in _others(state) if q not in here]
+    if fresh or not away:
+        return [(1.0, (what, (0, q, *args))) for q in fresh or here]
+    return [(1.0, ("go", (q, state.at[0]))) for q in away]
 
 
 _NEXT = {

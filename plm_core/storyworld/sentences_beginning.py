@@ -25,9 +25,9 @@ INTRODUCTION: dict[str, list[Row]] = {
     ],
     "hide": [
         (1, "there was {t:a} {t} {g:in} the {g} , and only {q} knew of {s:a} {s} hidden {h:in} the {h} .",
-         "{g} {g:loc} 有 一 {t:m} {t} ， 只有 {q} 知道 ， {h} {h:loc} 还 藏 着 一 {s:m} {s} 。"),
+         "{g} {g:loc} 有 一 {t:m} {t} ， 只有 {q} 知道 {h} {h:loc} 还 藏 着 一 {s:m} {s} 。"),
         (2, "there was {t:a} {t} {g:in} the {g} , and {q} had secretly hidden {s:a} {s} {h:in} the {h} .",
-         "{g} {g:loc} 有 一 {t:m} {t} ， {q} 还 在 {h} {h:loc} 悄悄 藏 了 一 {s:m} {s} 。"),
+         "{g} {g:loc} 有 一 {t:m} {t} ， {q} 悄悄 把 一 {s:m} {s} 藏 在 了 {h} {h:loc} 。"),
         (1, "everybody had seen {t:a} {t} {g:in} the {g} , but only {q} knew of {s:a} {s} hidden {h:in} the {h} .",
          "大家 都 知道 {g} {g:loc} 有 一 {t:m} {t} ， 可是 只有 {q} 知道 {h} {h:loc} 藏 着 一 {s:m} {s} 。"),
     ],

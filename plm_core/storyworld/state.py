@@ -53,6 +53,8 @@ class State:
         arrived: the sentence in which each person came to the place where he or she is.
         thoughts: how often somebody has thought of a thing elsewhere.
         thought: the sentence in which somebody did so last.
+        thinker: who that was.
+        lost: the sentence in which the protagonist lost fruit last.
     """
 
     setting: Entry | None = None
@@ -88,6 +90,8 @@ class State:
     arrived: list[int] = field(default_factory=list)
     thoughts: int = 0
     thought: int = LONG_AGO
+    thinker: int = -1
+    lost: int = LONG_AGO
 
     def copy(self) -> State:
         """An independent copy; lexicon entries are shared, for they never change."""
@@ -98,6 +102,7 @@ class State:
             self.aim, self.goal, self.pending, self.missed, self.done, self.helped, self.over, self.revealed,
             self.closed, self.sentence, self.since, self.carries,
             list(self.moved), list(self.arrived), self.thoughts, self.thought,
+            self.thinker, self.lost,
         )  # fmt: skip
 
     @property

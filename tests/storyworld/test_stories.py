@@ -17,6 +17,7 @@ def test_introductions_are_at_most_a_fifth_and_names_at_most_a_quarter():
     assert measured.introductions <= 0.20
     assert measured.naming <= 0.25
     assert 0.4 < measured.told < 0.6
+    assert 0.6 < measured.revealed < 0.9
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -1,0 +1,134 @@
+"""Stories make sense: what people want, do and are told of fits where they are and what has happened."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from plm_core.storyworld import Sentence, Story, StoryWorld
+from plm_core.storyworld.goals import nearly_met, prior, within_reach
+from plm_core.storyworld.happenings import MOST_THOUGHTS, REST
+from plm_core.storyworld.state import State
+
+SIZES = ("small", "full")
+
+
+def told(size: str, count: int = 150, **dials) -> Iterator[tuple[Story, State, Sentence]]:
+    """Every sentence of some stories, with the state before it."""
+    for story in StoryWorld(size, **dials).stories(seed=12, count=count):
+        for state, sentence in story.replay():
+            yield story, state, sentence
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_goal_is_nearly_met_at_the_start(size):
+    kinds = set()
+    for story, state, sentence in told(size):
+        if sentence.event[0].startswith(("want_", "plan")):
+            assert not nearly_met(state, story.goal)
+            goals = prior(state)
+            assert story.goal in goals
+            assert not any(nearly_met(state, goal) for goal in goals)
+            assert sum(goals.values()) == pytest.approx(1.0)
+            kinds.add(story.goal[0])
+    assert kinds == {"have", "bring", "meet", "find", "gather"}
+
+
+def test_a_thing_to_bring_never_lies_at_its_receivers_feet():
+    for story, state, sentence in told("small"):
+        if sentence.event[0] in ("want_bring", "plan") and story.goal[0] == "bring":
+            assert state.place_of(story.goal[1]) != state.at[story.goal[2]]
+
+
+def test_three_quarters_of_the_hidden_goals_are_told_at_the_end():
+    stories = list(StoryWorld(hidden_goals=1.0).stories(count=400))
+    share = sum(story.final_state.revealed for story in stories) / len(stories)
+    assert abs(share - 0.75) < 0.09  # 4 standard deviations
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_all_or_none_of_the_hidden_goals_are_told_at_the_end(share):
+    world = StoryWorld(hidden_goals=1.0, revealed_goals=share)
+    assert {story.final_state.revealed for story in world.stories(count=40)} == {bool(share)}
+
+
+def test_a_goal_that_was_told_is_not_told_again():
+    assert not any(story.final_state.revealed for story in StoryWorld(hidden_goals=0.0).stories(count=40))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nobody_comes_who_is_there_already(size):
+    comings = 0
+    for _, state, sentence in told(size):
+        kind, args = sentence.event
+        text = " ".join(sentence.words)
+        if kind in ("bring", "grab", "come_tell", "aid_wrap", "aid_pack"):
+            if any(coming in text for coming in ("came over", "came to", "came along", "rushed in")):
+                assert state.at[args[0]] != state.at[args[1]], text
+                comings += 1
+        elif kind in ("go", "shelter"):
+            assert state.at[args[0]] != args[1], text
+    assert comings > 5
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_thoughts_are_few_and_follow_events(size):
+    for story in StoryWorld(size).stories(seed=12, count=300):
+        places = [number for number, s in enumerate(story.sentences) if s.event[0] == "think"]
+        assert len(places) <= MOST_THOUGHTS
+        assert all(later - earlier > REST for earlier, later in pairwise(places))
+        thinkers = [story.sentences[number].event[1][0] for number in places]
+        assert len(thinkers) == len(set(thinkers))
+        for number in places:
+            assert max(story.state_after(number).moved) >= 0  # some thing has been moved
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_stands_before_ones_eyes_is_not_missed(size):
+    for _, state, sentence in told(size):
+        if sentence.event[0] == "miss":
+            person, thing = sentence.event[1]
+            assert state.place_of(thing) != state.at[person]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nobody_gives_up_while_the_last_step_is_at_hand(size):
+    given_up = 0
+    for story, state, sentence in told(size):
+        if sentence.event[0] == "give_up":
+            assert not within_reach(state, story.goal)
+            given_up += 1
+    assert given_up > 30
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_to_be_brought_is_not_given_away_or_put_down(size):
+    for story, state, sentence in told(size):
+        if story.goal[0] == "bring" and state.opened and state.location[story.goal[1]] == -1:
+            kind, args = sentence.event
+            assert not (kind in ("drop", "hand") and args[0] == 0 and args[-1] == story.goal[1])
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_fruit_is_given_only_to_those_who_have_none(size):
+    for _, state, sentence in told(size):
+        if sentence.event[0] == "give_away":
+            assert state.count[sentence.event[1][1]] == 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_protagonist_is_not_forgotten(size):
+    for story in StoryWorld(size).stories(seed=12, count=200):
+        waiting = 0
+        for _, sentence in story.replay():
+            waiting = 0 if sentence.planned else waiting + 1
+            assert waiting <= 2 * story.world.limits.patience + 6  # what has begun is told to its end
+
+
+def test_possessives_are_written_as_in_english_and_split_again():
+    world = StoryWorld("full")
+    text = world.write([["it", "was", "anna", "'s", "birthday", "."]])
+    assert text == "It was Anna's birthday."
+    assert world.split(text)[:-1] == ["it", "was", "anna", "'s", "birthday", "."]
+    words = [word for story in world.stories(count=300) for word in story.words]
+    assert "'s" in words
