@@ -2,11 +2,18 @@
 
 The texts are Python's documentation, whole pages. A seed stands for a split of the pages into training, validation and
 test texts. Every unit builds its vocabulary on the training texts. Its ids are then predicted by the same kind of
-model, an n-gram model with Kneser-Ney smoothing, of orders 1 to 8 (as far as its n-grams fit into 63 bits); the order
-to report is chosen on the validation texts.
+model, an n-gram model with Kneser-Ney smoothing. Its order is raised, along :data:`ORDERS`, until the bits on the
+validation texts fall by less than :data:`FLAT`; the order to report is the one with the fewest bits on those texts.
+
+What a unit cannot write is charged for. A word that occurs only once in the training texts, or never, is [UNK] and is
+spelled by a second n-gram model, of letters, that has learned from the [UNK] words of the training texts; its order is
+chosen in the same way. A character that occurs only once, or never, is written as one sign for all of them, at a price
+of 8 bits for each of its bytes. Spaces are charged for as well. In the unit "words" the space before a word belongs to
+the word, as in BPE; in "words, spaces apart" a single space between two words goes without saying, and a sign of its
+own stands where there is none. So nothing is lost.
 
 Criterion: a unit is better than another if its bits per byte on the test texts are lower for every seed, paired.
-Units that lose text (words and WordPiece drop spaces, words have unknowns) are reported and marked, but not ranked.
+WordPiece, which drops spaces and does not spell its unknown words, is reported and marked, but not ranked.
 """
 
 from __future__ import annotations
@@ -14,10 +21,11 @@ from __future__ import annotations
 import lzma
 import math
 import random
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from plm_core.data import bpe, unigram
@@ -26,16 +34,53 @@ from plm_core.data.tokenizer_training import train_bpe, train_characters, train_
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.models.ngram import KneserNey
 
-ORDERS = [1, 2, 3, 4, 5, 6, 7, 8]
+ORDERS = [1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32]
+FLAT = 0.001
+"""The order is not raised further where the last step saved less than this share of the bits."""
+UNSEEN = "\ufffd"
+"""Stands for each character that the training texts do not have twice."""
+JOINT = "\u2040"
+"""Stands between two words that no space separates."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A way to turn texts into ids: the size of its vocabulary, the id of unknowns, and a function of a text."""
+    """A way to turn texts into ids.
+
+    Attributes:
+        vocab_size: the number of ids.
+        unknown: the id of unknowns.
+        encode: gives the ids of a text.
+        alphabet: the characters that it can write; None for all.
+        num_letters: the number of ids that ``spell`` uses.
+        spell: gives the letters of those words of a text that ``encode`` calls unknown; None if it spells none.
+    """
 
     vocab_size: int
     unknown: int
     encode: Callable[[str], list[int]]
+    alphabet: frozenset[str] | None = None
+    num_letters: int = 0
+    spell: Callable[[str], list[int]] | None = None
+
+    def read(self, texts: Sequence[str]) -> list[str]:
+        """The texts with :data:`UNSEEN` for each character outside the alphabet."""
+        return [written(text, self.alphabet) for text in texts] if self.alphabet else list(texts)
+
+    def unseen_bits(self, texts: Sequence[str]) -> int:
+        """The price of the characters outside the alphabet."""
+        missing = [character for text in texts for character in text if character not in (self.alphabet or text)]
+        return 8 * num_bytes(missing)
+
+
+def alphabet_of(texts: Iterable[str]) -> frozenset[str]:
+    """The characters that occur at least twice."""
+    return frozenset(character for character, count in Counter("".join(texts)).items() if count > 1)
+
+
+def written(text: str, alphabet: frozenset[str]) -> str:
+    """A text with :data:`UNSEEN` for each character outside an alphabet."""
+    return "".join(character if character in alphabet else UNSEEN for character in text)
 
 
 def unit_of(tokenizer: Tokenizer) -> Unit:
@@ -43,12 +88,21 @@ def unit_of(tokenizer: Tokenizer) -> Unit:
     return Unit(len(tokenizer), tokenizer.unk_id, tokenizer.encode)
 
 
+def character_unit(texts: Sequence[str]) -> Unit:
+    """Single characters."""
+    alphabet = alphabet_of(texts)
+    tokenizer = train_characters(written(text, alphabet) for text in texts)
+    unknown = tokenizer.backend.token_to_id(UNSEEN) or tokenizer.unk_id
+    return Unit(len(tokenizer), unknown, tokenizer.encode, alphabet)
+
+
 def unigram_unit(texts: Sequence[str], vocab_size: int) -> Unit:
-    """Pieces of the unigram model, learned on texts that are split into words as for BPE; id 0 is an unknown character.
+    """Pieces of the unigram model, learned on texts that are split into words as for BPE.
 
     The candidates are twice as many as the pieces that remain, to save time; Kudo starts from more.
     """
-    counts = Counter(word for text in texts for word in bpe.split_words(text))
+    alphabet = alphabet_of(texts)
+    counts = Counter(word for text in texts for word in bpe.split_words(written(text, alphabet)))
     model = unigram.train_pieces(counts, vocab_size, num_candidates=2 * vocab_size)
     ids = {piece: number for number, piece in enumerate(model, start=1)}
     longest = max(map(len, model))
@@ -59,11 +113,62 @@ def unigram_unit(texts: Sequence[str], vocab_size: int) -> Unit:
             known[word] = [ids.get(piece, 0) for piece in unigram.best_split(word, model, longest=longest)]
         return [piece for word in bpe.split_words(text) for piece in known[word]]
 
-    return Unit(len(ids) + 1, 0, encode)
+    return Unit(len(ids) + 1, ids.get(UNSEEN, 0), encode, alphabet)
+
+
+def words_apart(text: str) -> list[str]:
+    """Words and single signs; :data:`JOINT` stands between two of them that have no space between them.
+
+    A single space between two words is left out; all other white space is kept, character by character.
+    """
+    pieces = re.findall(r"\w+|\W", text)
+    solid = [False, *(not piece.isspace() for piece in pieces), False]
+    words = []
+    for place, piece in enumerate(pieces, start=1):
+        if piece == " " and solid[place - 1] and solid[place + 1]:
+            continue
+        words += [JOINT, piece] if solid[place] and solid[place - 1] else [piece]
+    return words
+
+
+def joined(words: Sequence[str]) -> str:
+    """The text that :func:`words_apart` has cut."""
+    text = ""
+    last = JOINT
+    for word in words:
+        text += " " if JOINT not in (last, word) and not (last.isspace() or word.isspace()) else ""
+        text += "" if word == JOINT else word
+        last = word
+    return text
+
+
+def word_unit(
+    texts: Sequence[str], split: Callable[[frozenset[str]], Callable[[str], list[str]]] = lambda _: bpe.split_words
+) -> Unit:
+    """Words that occur at least twice; the others are [UNK], which is id 0, and are spelled.
+
+    Args:
+        texts: the training texts.
+        split: makes, for an alphabet, a function that cuts a text into words and loses nothing.
+    """
+    alphabet = alphabet_of(texts)
+    words_of = cache(split(alphabet))
+    counts = Counter(word for text in texts for word in words_of(written(text, alphabet)))
+    ids = {word: number for number, word in enumerate(sorted(w for w, n in counts.items() if n > 1), start=1)}
+    letters = {letter: number for number, letter in enumerate(sorted(alphabet | {UNSEEN}), start=1)}
+
+    def encode(text: str) -> list[int]:
+        return [ids.get(word, 0) for word in words_of(text)]
+
+    def spell(text: str) -> list[int]:  # 0 ends a word
+        missing = [word for word in words_of(text) if word not in ids]
+        return [letter for word in missing for letter in (*(letters[each] for each in word), 0)]
+
+    return Unit(len(ids) + 1, 0, encode, alphabet, len(letters) + 1, spell)
 
 
 UNITS: dict[str, Callable[[Sequence[str]], Unit]] = {
-    "characters": lambda texts: unit_of(train_characters(texts)),
+    "characters": character_unit,
     "BPE 300": lambda texts: unit_of(train_bpe(texts, vocab_size=300)),
     "BPE 500": lambda texts: unit_of(train_bpe(texts, vocab_size=500)),
     "BPE 1000": lambda texts: unit_of(train_bpe(texts, vocab_size=1000)),
@@ -71,9 +176,10 @@ UNITS: dict[str, Callable[[Sequence[str]], Unit]] = {
     "BPE 4000": lambda texts: unit_of(train_bpe(texts, vocab_size=4000)),
     "unigram 1000": partial(unigram_unit, vocab_size=1000),
     "WordPiece 4000": lambda texts: unit_of(train_wordpiece(texts, vocab_size=4000, lowercase=False)),
-    "words": lambda texts: unit_of(train_words(texts)),
+    "words": word_unit,
+    "words, spaces apart": partial(word_unit, split=lambda _: words_apart),
 }
-LOSSLESS = [name for name in UNITS if name not in ("WordPiece 4000", "words")]
+LOSSLESS = [name for name in UNITS if name != "WordPiece 4000"]
 HONEST, LEAKY = "vocabulary from the training texts", "vocabulary from training and test texts"
 VARIANTS = [*UNITS, "xz", HONEST, LEAKY]
 SEEDS = [0, 1, 2, 3, 4]
@@ -91,48 +197,52 @@ def num_bytes(texts: Sequence[str]) -> int:
     return sum(len(text.encode()) for text in texts)
 
 
+def sweep(vocab_size: int, parts: Sequence[Sequence[Sequence[int]]]) -> list[tuple[int, float, float]]:
+    """Orders of n-gram models with their bits on the validation and the test documents.
+
+    Args:
+        vocab_size: the number of ids.
+        parts: the ids of the training, the validation and the test documents.
+    """
+    rows: list[tuple[int, float, float]] = []
+    for order in ORDERS:
+        model = KneserNey(vocab_size, order=order).fit(parts[0])
+        low, test = (float(sum(model.nats(ids).sum() for ids in part)) / math.log(2) for part in parts[1:])
+        rows.append((order, low, test))
+        if len(rows) > 1 and low > (1 - FLAT) * rows[-2][1]:
+            break
+    return rows
+
+
 def measure(unit: Unit, training: Sequence[str], validation: Sequence[str], test: Sequence[str]) -> dict[str, Any]:
     """Length, unknowns, and the loss of n-gram models over a unit's ids, per token and per byte."""
-    parts = [[unit.encode(text) for text in texts] for texts in (training, validation, test)]
+    texts = [unit.read(part) for part in (training, validation, test)]
+    parts = [[unit.encode(text) for text in part] for part in texts]
     tokens = sum(map(len, parts[2]))
-    bits: list[list[float]] = [[], []]
-    for order in ORDERS:
-        if (unit.vocab_size + 1) ** order < 2**63:
-            model = KneserNey(unit.vocab_size, order=order).fit(parts[0])
-            for row, ids in zip(bits, parts[1:], strict=True):
-                row.append(float(sum(model.nats(document).sum() for document in ids)) / math.log(2))
-    best = min(range(len(bits[0])), key=lambda place: bits[0][place])
-    unknown = sum(ids.count(unit.unknown) for ids in parts[2])
+    rows = sweep(unit.vocab_size, parts)
+    order, _, bits = min(rows, key=lambda row: row[1])
+    spelling: dict[str, Any] = {}
+    extra = float(unit.unseen_bits(test))
+    if unit.spell:
+        letters = [[unit.spell(text) for text in part] for part in texts]
+        spelling_order, _, spelled = min(sweep(unit.num_letters, letters), key=lambda row: row[1])
+        extra += spelled
+        spelling = {"spelling_order": spelling_order}
     return {
         "vocab_size": unit.vocab_size,
         "tokens": tokens,
         "characters_per_token": sum(map(len, test)) / tokens,
-        "unknown": unknown / tokens,
-        "order": ORDERS[best],
-        "bits": bits[1][best],
-        "perplexity": 2 ** (bits[1][best] / tokens),
-        "bits_per_byte": bits[1][best] / num_bytes(test),
-        "bits_per_byte_by_order": [value / num_bytes(test) for value in bits[1]],
+        "unknown": sum(ids.count(unit.unknown) for ids in parts[2]) / tokens,
+        "unknown_training": sum(ids.count(unit.unknown) for ids in parts[0]) / sum(map(len, parts[0])),
+        "order": order,
+        "bits": bits + extra,
+        "perplexity": 2 ** (bits / tokens),
+        "bits_per_byte": (bits + extra) / num_bytes(test),
+        "bits_per_byte_of_unknowns": extra / num_bytes(test),
+        "orders": [row[0] for row in rows],
+        "bits_per_byte_by_order": [(row[2] + extra) / num_bytes(test) for row in rows],
+        **spelling,
     }
-
-
-def spelled_bits(unit: Unit, tokenizer: Tokenizer, training: Sequence[str], test: Sequence[str]) -> float:
-    """Bits that it takes to spell the unknown words of the test texts, by a model of the letters of training words."""
-    splitter = tokenizer.backend.pre_tokenizer
-    normalise = tokenizer.backend.normalizer.normalize_str
-
-    def words_of(texts: Sequence[str]) -> list[str]:
-        return [word for text in texts for word, _ in splitter.pre_tokenize_str(normalise(text))]
-
-    known = set(words_of(training))
-    letters = {letter: number for number, letter in enumerate(sorted(set("".join(known))), start=2)}
-
-    def spelled(word: str) -> list[int]:
-        return [*(letters.get(letter, 1) for letter in word), 0]
-
-    model = KneserNey(len(letters) + 2, order=5).fit([spelled(word) for word in sorted(known)])
-    missing = [word for word in words_of(test) if word not in known]
-    return float(sum(model.nats(spelled(word)).sum() for word in missing)) / math.log(2)
 
 
 def compressed_bits(training: Sequence[str], test: Sequence[str]) -> int:
@@ -185,9 +295,4 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
         return leak(variant, training, validation, test)
     if variant == "xz":
         return {"bits_per_byte": compressed_bits(training, test) / num_bytes(test)}
-    unit = UNITS[variant](training)
-    result = measure(unit, training, validation, test)
-    if variant == "words":
-        spelled = spelled_bits(unit, train_words(training), training, test)
-        result["bits_per_byte_spelled"] = (result["bits"] + spelled) / num_bytes(test)
-    return result
+    return measure(UNITS[variant](training), training, validation, test)

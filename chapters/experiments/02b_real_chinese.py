@@ -1,17 +1,22 @@
 """Real Chinese: the same manual in two languages, cut into units, and sentences cut into words by hand.
 
-Two corpora are fetched once: Python's tutorial and language reference in English and Chinese, paragraph by paragraph,
-and 1,000 sentences of Chinese Wikipedia with the words that linguists see in them.
+Two corpora and a dictionary are fetched once: Python's tutorial and language reference in English and Chinese,
+paragraph by paragraph; 1,000 sentences of Chinese Wikipedia with the words that linguists see in them; and the small
+dictionary of jieba, 109,749 words with their frequencies.
 
 1. ``en: UNIT`` and ``zh: UNIT``: a vocabulary learned on the training pages of one language; how many tokens, and how
    many bits under an n-gram model, the test pages take. A seed splits the pages, the same way for both languages, so
-   the two say the same thing.
-2. ``zh by FROM``: the Chinese test pages in the tokens of a byte-level BPE that was learned on English, on Chinese or
-   on both, always with 4,000 tokens.
+   the two say the same thing. Everything that is lost by a unit is charged for, as in experiment 02. Chinese words are
+   those that the large dictionary gives, by longest match or by the unigram model; words that the training pages do
+   not have twice are [UNK] and spelled in characters.
+2. ``zh by FROM``: the Chinese test pages in the tokens of a byte-level BPE that was learned on English or on both,
+   always with 4,000 tokens.
 3. ``words by METHOD``: a seed draws 800 sentences, whose words are the dictionary; F1 of the words found in the other
    200. With the complete dictionary, the test sentences' words are known too: what is then still wrong is ambiguous.
+   The same with the large dictionary, alone and completed by the test sentences' words.
 
-Criterion for 3, fixed before the run: one method is better than another if its F1 is higher for all five seeds.
+Criteria, fixed before the run: of two units, the better one has fewer bits on the test pages for all five seeds; of two
+methods, the better one has a higher F1 for all five seeds.
 """
 
 from __future__ import annotations
@@ -19,32 +24,36 @@ from __future__ import annotations
 import importlib
 import math
 import random
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
-from plm_core.data import unigram
-from plm_core.data.chinese import parallel_documentation, segmented_sentences
+from plm_core.data import bpe, unigram
+from plm_core.data.chinese import dictionary, parallel_documentation, segmented_sentences
 from plm_core.data.tokenizer_training import train_bpe
 
 units = importlib.import_module("plm_chapters.experiments.02_text_to_tensors")
 
 LANGUAGES = {"en": "English", "zh": "Chinese"}
-UNITS = ["characters", "BPE 300", "BPE 1000", "BPE 4000", "WordPiece 4000", "words"]
-FROM = ["English", "Chinese", "both"]
+UNITS = ["characters", "BPE 300", "BPE 1000", "BPE 4000", "words"]
+LONGEST_MATCH, PIECES = "words by longest match", "unigram 4000"
+"""Units of the Chinese pages alone."""
+FROM = ["English", "both"]
 METHODS = ["characters", "longest match", "unigram", "unigram pieces"]
-COMPLETE = " with the complete dictionary"
+COMPLETE, LARGE, BOTH = " with the complete dictionary", " with the large dictionary", " with the large one, completed"
 VARIANTS = [
     *(f"{language}: {unit}" for unit in UNITS for language in LANGUAGES),
+    *(f"zh: {unit}" for unit in (LONGEST_MATCH, PIECES)),
     *(f"zh by {source}" for source in FROM),
     *(f"words by {method}" for method in METHODS),
-    *(f"words by {method}{COMPLETE}" for method in ("longest match", "unigram")),
+    *(f"words by {method}{which}" for which in (COMPLETE, LARGE, BOTH) for method in ("longest match", "unigram")),
 ]
 SEEDS = [0, 1, 2, 3, 4]
 LONGEST = 8
-"""No word of the dictionary is longer, in characters."""
+"""The longest word that is looked up, in characters."""
 
 
 @cache
@@ -76,6 +85,40 @@ def log_probabilities(words: Mapping[str, int]) -> dict[str, float]:
     return {word: math.log(max(count, 0.5) / total) for word, count in words.items() if len(word) <= LONGEST}
 
 
+def chinese_words(method: str, alphabet: frozenset[str]) -> Callable[[str], list[str]]:
+    """A function that cuts a text into words: Chinese runs by the large dictionary, all else as for BPE.
+
+    Args:
+        method: ``"longest match"`` or ``"unigram"``.
+        alphabet: the characters of the texts; those that are not in the dictionary stand alone.
+    """
+    words = dictionary() | dict.fromkeys(alphabet - set(dictionary()), 0)
+    model = log_probabilities(words)
+
+    def cut(run: str) -> list[str]:
+        if not re.match("[\u4e00-\u9fff]", run):
+            return [run]
+        return (
+            longest_match(run, words) if method == "longest match" else unigram.best_split(run, model, longest=LONGEST)
+        )
+
+    def words_of(text: str) -> list[str]:
+        runs = [
+            run for piece in bpe.split_words(text) for run in re.findall("[\u4e00-\u9fff]+|[^\u4e00-\u9fff]+", piece)
+        ]
+        return [word for run in runs for word in cut(run)]
+
+    return words_of
+
+
+def unit_of(language: str, unit: str, training: Sequence[str]) -> Any:
+    """The unit of one language, learned on its training pages."""
+    if language == "zh" and unit in ("words", LONGEST_MATCH):
+        method = "unigram" if unit == "words" else "longest match"
+        return units.word_unit(training, partial(chinese_words, method))
+    return units.unigram_unit(training, 4000) if unit == PIECES else units.UNITS[unit](training)
+
+
 def spans(words: Sequence[str]) -> set[tuple[int, int]]:
     """From which character to which each word goes."""
     ends = [0]
@@ -96,9 +139,11 @@ def segmentation(method: str, seed: int) -> dict[str, float]:
     sentences = random.Random(seed).sample(sentences, len(sentences))
     training, test = sentences[:800], sentences[800:]
     words = Counter(word for sentence in training for word in sentence)
-    if method.endswith(COMPLETE):
+    if method.endswith((LARGE, BOTH)):
+        words = Counter(dictionary())
+    if method.endswith((COMPLETE, BOTH)):
         words.update({word: 0 for sentence in test for word in sentence})
-    match method.removesuffix(COMPLETE):
+    match method.split(" with ")[0]:
         case "characters":
             found = [list("".join(sentence)) for sentence in test]
         case "longest match":
@@ -121,15 +166,11 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
         return segmentation(variant.removeprefix("words by "), seed)
     pages = pages_of(seed)
     if variant.startswith("zh by "):
-        training = {
-            "English": pages["en"][0],
-            "Chinese": pages["zh"][0],
-            "both": pages["en"][0] + pages["zh"][0],
-        }[variant.removeprefix("zh by ")]
-        tokenizer = train_bpe(training, vocab_size=4000)
+        both = pages["en"][0] + pages["zh"][0]
+        tokenizer = train_bpe(both if variant == "zh by both" else pages["en"][0], vocab_size=4000)
         tokens = {language: sum(map(len, tokenizer.encode_all(pages[language][2]))) for language in LANGUAGES}
         return {"zh_tokens": tokens["zh"], "en_tokens": tokens["en"], "ratio": tokens["zh"] / tokens["en"]}
     language, unit = variant.split(": ")
     training, validation, test = pages[language]
-    result = units.measure(units.UNITS[unit](training), training, validation, test)
+    result = units.measure(unit_of(language, unit, training), training, validation, test)
     return {**result, "characters": sum(map(len, test)), "bytes": units.num_bytes(test)}

@@ -1,6 +1,6 @@
-"""Chinese corpora from the network: Python's manual beside its English original, and sentences cut into words by hand.
+"""Chinese data from the network: Python's manual beside its English original, sentences cut into words, a dictionary.
 
-Both are small, free to use, and fetched once through :mod:`plm_core.data.registry`.
+All are small, free to use, and fetched once through :mod:`plm_core.data.registry`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 from plm_core.data.download import data_folder, fetch
 from plm_core.data.examples import Translation
-from plm_core.data.registry import PYTHON_DOCS_ZH, UD_CHINESE_GSD, Corpus
+from plm_core.data.registry import JIEBA_DICTIONARY, PYTHON_DOCS_ZH, UD_CHINESE_GSD, Corpus
 
 VALIDATION_PAGES = ("reference-import", "reference-simple_stmts", "tutorial-errors", "tutorial-stdlib")
 """The pages that are kept from training; the owners define no split."""
@@ -66,6 +66,16 @@ def segmented_sentences(part: Literal["train", "validation"]) -> list[list[str]]
     section = {"train": "dev", "validation": "test"}[part]
     file = _fetched(UD_CHINESE_GSD, f"zh_gsdsimp-ud-{section}.conllu")
     return read_words(file.read_text(encoding="utf-8"))
+
+
+def dictionary() -> dict[str, int]:
+    """The words of jieba's small dictionary, each with its frequency in the texts from which it was made.
+
+    Raises:
+        ConnectionError: the file is not on this machine and cannot be fetched.
+    """
+    lines = _fetched(JIEBA_DICTIONARY, "dict.txt.small").read_text(encoding="utf-8").split("\n")
+    return {word: int(count) for word, count, *_ in (line.split(" ") for line in lines if line)}
 
 
 def read_words(conllu: str) -> list[list[str]]:

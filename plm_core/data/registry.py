@@ -8,6 +8,7 @@ _GITHUB = "https://raw.githubusercontent.com/"
 _NLTK = _GITHUB + "nltk/nltk_data/5db857e6f7df11eabb5e5665836db9ec8df07e28/packages/corpora/"
 _MULTI30K = _GITHUB + "multi30k/dataset/a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/raw/"
 _PYTHON_ZH = _GITHUB + "python/python-docs-zh-cn/693cf6be2bc17f3d50ee21fe207c6964f3fab130/"
+_JIEBA = _GITHUB + "fxsjy/jieba/67fa2e36e72f69d9134b8a1037b83fbb070b9775/"
 _UD_GSD = _GITHUB + "UniversalDependencies/UD_Chinese-GSDSimp/eb3aed31ebb170897405ee5cd1db83a1a0b11864/"
 
 
@@ -232,6 +233,22 @@ UD_CHINESE_GSD = Corpus(
         ),
     ),
 )
+
+JIEBA_DICTIONARY = Corpus(
+    name="jieba-dictionary",
+    description="109,749 Chinese words with their frequencies",
+    licence="MIT",
+    citation="Sun (2012), jieba, Chinese text segmentation",
+    files=(
+        RemoteFile(
+            "dict.txt.small",
+            _JIEBA + "extra_dict/dict.txt.small",
+            "479cf8cc37e78bc908ae330d9153375547d4ff7f7d03a1ac4d4908d3677ff664",
+            1_552_161,
+        ),
+    ),
+)
+"""The small dictionary of jieba, a program that cuts Chinese into words; not a text, so not among the corpora."""
 
 CORPORA: dict[str, Corpus] = {
     corpus.name: corpus

@@ -1,11 +1,13 @@
-"""The Chinese corpora: their formats in small made files."""
+"""The Chinese corpora and the dictionary: their formats in small made files, from the cache and from a server."""
 
 import hashlib
 from dataclasses import replace
 
 import pytest
 
-from plm_core.data import chinese
+from plm_core.data import chinese, registry
+from plm_core.data.corpus_text import corpus_blocks
+from plm_core.data.download import fetch_corpus
 from plm_core.data.examples import Translation
 
 CATALOGUE = r"""# A comment
@@ -94,3 +96,55 @@ def test_marks_of_restructuredtext_go_and_their_text_stays():
 def test_a_treebank_gives_the_words_that_are_written(put):
     put("UD_CHINESE_GSD", "zh_gsdsimp-ud-dev.conllu", TREEBANK)
     assert chinese.segmented_sentences("train") == [["小猫", "坐着", "。"], ["好", "的"]]
+
+
+def test_a_dictionary_gives_the_frequency_of_each_word(put):
+    put("JIEBA_DICTIONARY", "dict.txt.small", "\u7684 3188252 uj\n\u7814\u7a76 35029 vn\n")
+    assert chinese.dictionary() == {"\u7684": 3188252, "\u7814\u7a76": 35029}
+
+
+@pytest.fixture
+def serve(server, monkeypatch):
+    """Put one small file of a corpus on a server, at the end of the path that the registry pins."""
+
+    def serving(variable, name, text):
+        entry = getattr(registry, variable)
+        file = next(file for file in entry.files if file.name == name)
+        content = text.encode()
+        path = file.url.removeprefix("https://raw.githubusercontent.com/")
+        server.files[path] = content
+        file = replace(file, url=server.address + path, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+        entry = replace(entry, files=(file,))
+        monkeypatch.setattr(chinese, variable, entry)
+        return entry, path
+
+    return serving
+
+
+@pytest.mark.parametrize(
+    ("variable", "file", "content", "part", "text"),
+    [
+        ("PYTHON_DOCS_ZH", "tutorial-errors.po", CATALOGUE, "validation", "try \u8bed\u53e5"),
+        ("UD_CHINESE_GSD", "zh_gsdsimp-ud-dev.conllu", TREEBANK, "train", "\u5c0f\u732b\u5750\u7740\u3002\n"),
+    ],
+)
+def test_a_corpus_is_fetched_from_its_address_once(serve, server, cache, variable, file, content, part, text):
+    entry, _ = serve(variable, file, content)
+    for _ in range(2):
+        assert "".join(corpus_blocks(entry.name, part)).startswith(text)
+    assert fetch_corpus(entry, progress=False) == [cache / entry.name / file]
+    assert server.requested_ranges == [None]
+
+
+def test_a_page_that_has_changed_at_its_address_is_refused(serve, server):
+    _, path = serve("PYTHON_DOCS_ZH", "tutorial-errors.po", CATALOGUE)
+    server.files[path] = CATALOGUE.replace("sys", "abc").encode()
+    with pytest.raises(ValueError, match="checksum mismatch"):
+        chinese.documentation_text("validation")
+
+
+def test_the_dictionary_is_pinned_like_a_corpus():
+    [file] = registry.JIEBA_DICTIONARY.files
+    assert len(file.sha256) == 64
+    assert any(len(part) == 40 for part in file.url.split("/"))
+    assert registry.JIEBA_DICTIONARY.licence == "MIT"

@@ -2,12 +2,16 @@
 
 import gzip
 import hashlib
+import random
 import zipfile
 from dataclasses import replace
+from itertools import islice
+from string import ascii_lowercase
 
 import pytest
 
 from plm_core.data import datasets
+from plm_core.data.corpus_text import corpus_blocks
 from plm_core.data.datasets import (
     conll2002,
     multi30k,
@@ -19,6 +23,8 @@ from plm_core.data.datasets import (
 )
 from plm_core.data.examples import TaggedSentence, Translation
 from plm_core.data.registry import CORPORA
+from plm_core.data.token_files import write_tokens
+from plm_core.data.tokenizer_training import train_characters
 
 
 @pytest.fixture
@@ -57,6 +63,28 @@ def test_text8_is_cut_at_90_and_95_million(put, tmp_path):
     train = text8("train")
     assert len(train) == 90_000_000
     assert set(train[-1000:]) == {"a"}
+
+
+def test_a_file_like_text8_goes_from_its_address_to_a_token_file(server, cache, monkeypatch, tmp_path):
+    """The real format: one line of a hundred million characters, words of a to z with one space before each."""
+    rng = random.Random(0)
+    words = ["".join(rng.choices(ascii_lowercase, k=rng.randint(1, 9))) for _ in range(2000)]
+    million = (" " + " ".join(rng.choices(words, k=180_000)))[: 10**6 - 8]
+    text = "".join(f" part {chr(97 + part // 26)}{chr(97 + part % 26)}{million}" for part in range(100))
+    content = server.files["text8.zip"] = zipped(tmp_path, text8=text)
+    file = replace(
+        CORPORA["text8"].files[0], url=server.address + "text8.zip",
+        sha256=hashlib.sha256(content).hexdigest(), bytes=len(content),
+    )  # fmt: skip
+    monkeypatch.setattr(datasets, "TEXT8", replace(datasets.TEXT8, files=(file,)))
+    assert "".join(corpus_blocks("text8", "validation")) == text[90_000_000:95_000_000] == text8("validation")
+    alphabet = train_characters([ascii_lowercase + " "])
+    stream = (alphabet.encode(block) for block in islice(corpus_blocks("text8", "validation"), 1))
+    tokens = write_tokens(tmp_path / "text8", stream, vocab_size=len(alphabet), tokenizer=alphabet.fingerprint)
+    assert len(tokens.tokens) == 2**20
+    assert alphabet.decode(tokens.span(0, 8)) == " part dm"
+    assert alphabet.unk_id not in tokens.tokens
+    assert len(server.requested_ranges) == 1
 
 
 def test_tinyshakespeare_is_cut_in_order(put):

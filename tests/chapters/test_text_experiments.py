@@ -1,0 +1,56 @@
+"""The experiments on units of text: nothing is lost, and what a unit cannot write is charged for."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plm_chapters.notebook import load_experiment
+from plm_core.data.corpora import python_documentation
+
+units = load_experiment("02_text_to_tensors")
+
+
+@given(st.text(alphabet="ab.,_1\u00e9\u732b \n\t", max_size=30))
+def test_words_apart_give_the_text_back(text: str) -> None:
+    assert units.joined(units.words_apart(text)) == text
+
+
+@pytest.mark.parametrize("name", ["words", "words, spaces apart"])
+def test_known_words_and_spelled_ones_make_the_text(name: str) -> None:
+    """Ids and letters alone, without the text, give the text back, up to characters that are charged for."""
+    pages = [page.text for page in python_documentation()]
+    training, test = pages[:20], pages[20:24]
+    unit = units.UNITS[name](training)
+    words_of = units.words_apart if "apart" in name else units.bpe.split_words
+    alphabet = units.alphabet_of(training)
+    letters = dict(enumerate(sorted(alphabet | {units.UNSEEN}), start=1))
+    known = {}
+    for text in unit.read(training):
+        known |= {number: word for number, word in zip(unit.encode(text), words_of(text), strict=True) if number}
+    for text in unit.read(test):
+        spelled = "".join(letters.get(letter, "\0") for letter in unit.spell(text)).split("\0")[:-1]
+        found = [known[number] if number else spelled.pop(0) for number in unit.encode(text)]
+        assert not spelled
+        assert (units.joined(found) if "apart" in name else "".join(found)) == text
+
+
+def test_a_character_that_is_not_in_the_alphabet_costs_eight_bits_a_byte() -> None:
+    unit = units.character_unit(["aabb c"])
+    assert unit.read(["abc\u732b"]) == ["ab" + 2 * units.UNSEEN]
+    assert unit.unseen_bits(["abc\u732b"]) == 8 + 24
+    assert units.unit_of(units.train_characters(["ab"])).unseen_bits(["\u732b"]) == 0
+
+
+def test_the_sweep_ends_where_a_higher_order_saves_less_than_a_thousandth() -> None:
+    texts = [[0, 1] * 40, [0, 1, 1] * 30]
+    rows = units.sweep(2, [texts, texts, texts])
+    assert [order for order, *_ in rows] == units.ORDERS[: len(rows)]
+    falls = [1 - after[1] / before[1] for before, after in pairwise(rows)]
+    assert all(fall >= units.FLAT for fall in falls[:-1])
+    assert falls[-1] < units.FLAT
+    assert all(math.isfinite(bits) and bits > 0 for _, *both in rows for bits in both)
