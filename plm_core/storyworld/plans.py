@@ -166,6 +166,11 @@ def _leave(state: State, person: int) -> Options:
     return [(1.0, ("go", (person, h))) for h in range(len(state.places)) if h != state.at[person]]
 
 
+def _part(state: State, person: int, limits: Limits) -> Options:
+    """Who has put the protagonist off leaves, but something else happens first, unless nothing else ever does."""
+    return [] if state.since < STAY and limits.happenings else _leave(state, person)
+
+
 def _hide_away(state: State, thing: int, besides: int) -> Options:
     """Somebody takes a lying thing, or an animal carries it off, or at least somebody comes near it."""
     where = state.location[thing]
@@ -194,7 +199,7 @@ def _next(state: State, goal: Goal, fate: str, limits: Limits, late: bool) -> Op
     early = state.sentence < limits.earliest
     if not early and fate == "sad":
         steps, end = _NEXT[goal[0]](state, goal, "early", limits), [(1.0, _GIVE_UP)]
-        if goal[0] == "gather" and state.lost < state.sentence - REST:  # a loss is what takes the heart away
+        if goal[0] == "gather" and state.lost != state.sentence - 1 - state.since:  # only a loss takes the heart away
             if state.count[0] > 1:
                 return _mixed(1.0 if late else 0.5, _spoil(state), steps)
             return end if late else steps
@@ -232,7 +237,7 @@ def _next_have(state: State, goal: Goal, fate: str, limits: Limits, recipient: i
         return _mixed(0.6, [(1.0, ("bring", (q, 0, thing))) for q in bringers], rest)
     if fate == "early":
         if step == "beg" and state.asked.get(("beg", *args[1:]), -100) > state.sentence - 5:
-            return _leave(state, args[1])
+            return _part(state, args[1], limits)
         if 0 <= where != state.at[0] and state.moved[thing] < state.sentence - REST - STAY:
             return _mixed(limits.obstacles, _hide_away(state, thing, recipient), steps)
     return steps
@@ -266,7 +271,7 @@ def _next_person(
     if here:
         name, args = request
         if fate == "early" and state.asked.get((name, *args[1:]), -100) > state.sentence - 5:
-            return _leave(state, person)
+            return _part(state, person, limits)
         return [(1.0, request)]
     if state.sentence >= limits.latest:
         return [(1.0, ("go", (person, state.at[0])))]
