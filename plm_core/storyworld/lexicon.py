@@ -90,18 +90,18 @@ class Lexicon:
 EXPONENTS = {
     "small": {
         "SETTINGS": 0.9,
-        "PEOPLE": 2.25,
+        "PEOPLE": 2.35,
         "PLACES": 1.3,
-        "THINGS": 1.85,
+        "THINGS": 1.95,
         "SECRETS": 1.2,
         "FRUITS": 1.2,
         "MOODS": 1.0,
     },
     "full": {
         "SETTINGS": 0.7,
-        "PEOPLE": 2.5,
+        "PEOPLE": 2.65,
         "PLACES": 1.2,
-        "THINGS": 2.0,
+        "THINGS": 2.15,
         "SECRETS": 1.5,
         "FRUITS": 1.3,
         "MOODS": 1.3,
