@@ -38,11 +38,11 @@ WIDTH = 32
 
 MEMORIES = ["bag of words", "digest 128", "recurrent 64", "outer product 8", "outer product 32"]
 MEMORIES += ["hard attention", "attention"]
-SIZES = ["softmax, 32 cards", "softmax, 16 cards", "no softmax", "elu table 64", "sharp table 32"]
+SIZES = ["softmax", "no softmax", "elu table 64"]
 SCALES = [f"{name}, K = {width}" for width in (64, 512) for name in ("scaled", "plain")]
 HEADS = ["1 head", "2 heads"]
 VARIANTS = MEMORIES + SIZES + SCALES + HEADS
-STEPS = dict.fromkeys(MEMORIES, 500) | dict.fromkeys(SIZES, 500) | dict.fromkeys(SCALES, 200)
+STEPS = dict.fromkeys(MEMORIES, 500) | dict.fromkeys(SIZES, 800) | dict.fromkeys(SCALES, 200)
 STEPS |= dict.fromkeys(HEADS, 1600)
 """Training steps of 64 pages."""
 EVERY = 25
@@ -171,25 +171,24 @@ class SizedMemory(Reader):
         width: width K of queries and keys.
         kind: ``"softmax"`` over the cards; ``"linear"``: the scores themselves, which need only the table of K x D
             numbers; ``"elu"``: linear attention with features elu + 1 and a normalisation
-            (Katharopoulos et al. 2020, equations 5 and 7); ``"sharp"``: the same with a softmax over the K features.
-        cards: how many of the latest cards are kept; the others are forgotten.
+            (Katharopoulos et al. 2020, equations 5 and 7).
     """
 
-    def __init__(self, width: int, kind: Literal["softmax", "linear", "elu", "sharp"], *, cards: int = 32) -> None:
+    def __init__(self, width: int, kind: Literal["softmax", "linear", "elu"]) -> None:
         super().__init__(pairs=PAIRS_OF_SIZE)
-        self.kind, self.cards = kind, cards
+        self.kind = kind
         self.query, self.key = nn.Linear(WIDTH, width, bias=False), nn.Linear(WIDTH, width, bias=False)
         self.value = nn.Linear(WIDTH, WIDTH, bias=False)
 
     def read(self, cards_BSD: Tensor, question_BD: Tensor) -> tuple[Tensor, None]:
-        kept_BSD = cards_BSD[:, -self.cards :]
-        q_B1K, k_BSK, v_BSD = self.query(question_BD)[:, None], self.key(kept_BSD), self.value(kept_BSD)
-        if self.kind in ("softmax", "linear"):
+        q_B1K, k_BSK, v_BSD = self.query(question_BD)[:, None], self.key(cards_BSD), self.value(cards_BSD)
+        if self.kind == "elu":  # (q k^T) v is q (k^T v): the table of K x D numbers is enough
+            weights_B1S = (F.elu(q_B1K) + 1) @ (F.elu(k_BSK) + 1).mT
+            weights_B1S = weights_B1S / weights_B1S.sum(-1, keepdim=True)
+        else:
             weights_B1S = q_B1K @ k_BSK.mT / math.sqrt(q_B1K.shape[-1])
-            return ((weights_B1S.softmax(-1) if self.kind == "softmax" else weights_B1S) @ v_BSD)[:, 0], None
-        features = (lambda x: F.elu(x) + 1) if self.kind == "elu" else (lambda x: x.softmax(-1))
-        weights_B1S = features(q_B1K) @ features(k_BSK).mT  # (q k^T) v is q (k^T v): the K x D table is enough
-        return (weights_B1S @ v_BSD / weights_B1S.sum(-1, keepdim=True))[:, 0], None
+            weights_B1S = weights_B1S.softmax(-1) if self.kind == "softmax" else weights_B1S
+        return (weights_B1S @ v_BSD)[:, 0], None
 
 
 class WideAttention(Reader):
@@ -229,11 +228,9 @@ def build(variant: str) -> Reader:
         "outer product 32": partial(OuterProduct, 32),
         "hard attention": HardAttention,
         "attention": Attention,
-        "softmax, 32 cards": partial(SizedMemory, 32, "softmax"),
-        "softmax, 16 cards": partial(SizedMemory, 32, "softmax", cards=16),
+        "softmax": partial(SizedMemory, 32, "softmax"),
         "no softmax": partial(SizedMemory, 32, "linear"),
         "elu table 64": partial(SizedMemory, 64, "elu"),
-        "sharp table 32": partial(SizedMemory, 32, "sharp"),
         "1 head": partial(Attention, num_heads=1, asked=2),
         "2 heads": partial(Attention, num_heads=2, asked=2),
     }
