@@ -127,6 +127,7 @@ def _body(
     sys.path.insert(0, cwd)
     sys.argv = [kind, *rest[1:]]
     if kind == "-m":
+        sys.modules.pop(rest[0], None)  # it may be among the preloaded ones, and runs anew
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     else:
         exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})

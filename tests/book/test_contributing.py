@@ -6,13 +6,14 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 import tomllib
 
 import pytest
 import yaml
 
+from tests import forked
+
+pytestmark = pytest.mark.xdist_group("processes")  # one worker loads the server that they are forked from
 CONTENTS = """\
 # A comment that stays.
 format: jb-book
@@ -45,9 +46,7 @@ def test_a_chapter_made_by_the_steps_runs_passes_the_check_and_stands_on_the_sit
     said = []
     for command in steps:
         assert command[:3] == ["python", "-m", "book"]
-        done = subprocess.run(
-            [sys.executable, *command[1:]], cwd=tiny.root, env=environment, capture_output=True, text=True, check=False
-        )
+        done = forked.run(*command[1:], cwd=tiny.root, env=environment, own_library=True)
         assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
         said.append(done.stdout)
     assert [command[3] for command in steps] == ["new", "execute", "classroom", "check", "html"]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
+from collections.abc import Callable
 
 import pytest
 
 from book.__main__ import main
 from book.tool.experiment import load_saved, load_stored, saved_path
 from book.tool.modules import module_hash
+from tests import forked
 
+pytestmark = pytest.mark.xdist_group("processes")  # one worker loads the server that they are forked from
 SCRIPT = '''\
 """A tiny experiment: one variant works only once it is allowed to."""
 
@@ -31,20 +33,29 @@ def run(variant, seed, preset):
 STORED = "chapters/experiments/results/03_tiny.laptop.json"
 
 
+FORKING = """
+import multiprocessing, runpy
+get_context = multiprocessing.get_context
+multiprocessing.get_context = lambda method: get_context("fork" if method == "spawn" else method)
+runpy.run_module("book", run_name="__main__", alter_sys=True)
+"""
+"""The build tool, whose runs are forked from it and need not import torch; ``spawned`` runs it as it is."""
+
+
 @pytest.fixture
-def experiment(tiny):
+def experiment(tiny) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``python -m book experiment`` on a copy that holds one."""
     tiny.path("chapters/experiments/03_tiny.py").write_text(SCRIPT)
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "book", "experiment", *arguments]
-        return subprocess.run(command, cwd=tiny.root, capture_output=True, text=True, check=False)
+    def run(*arguments: str, spawned: bool = False) -> subprocess.CompletedProcess[str]:
+        program = ["-m", "book"] if spawned else ["-c", FORKING]
+        return forked.run(*program, "experiment", *arguments, cwd=tiny.root, own_library=True)
 
     return run
 
 
 def test_failed_runs_are_named_and_the_others_are_kept_for_the_next_time(tiny, experiment) -> None:
-    failed = experiment("03")
+    failed = experiment("03", spawned=True)
     assert failed.returncode == 1
     assert "2 of 4 runs failed (the others are kept)" in failed.stderr
     assert "picky / variant, seed 1: ValueError: not allowed yet (03_tiny.py, line 13)" in failed.stderr

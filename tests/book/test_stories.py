@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
 from pathlib import Path
 
 import pytest
-import yaml
 
 from plm_core.cli import main
 from plm_core.runs.stories import StoryConfig
 from plm_core.storyworld.files import TASKS
+from tests.book.pages import commands, run_snippet, write_tiny_configuration
 
 
 @pytest.fixture(scope="module")
@@ -25,25 +24,16 @@ def test_its_commands_run_in_order(page, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("TQDM_DISABLE", "1")
     monkeypatch.setattr("plm_core.runs.corpus.VALIDATION_STORIES", 12)
     monkeypatch.setattr("plm_core.runs.skills.BASELINE_STORIES", 12)
-    [(name, text)] = re.findall(r"```yaml\n# (\S+)\n(.*?)```", page, re.DOTALL)
-    config = yaml.safe_load(text)
-    config["model"] |= {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    config |= {"batch_size": 2, "max_documents": 20}
-    config["train"] |= {"steps": 2, "warmup_steps": 1, "eval_every": 2, "save_every": 2}
-    Path(name).write_text(yaml.safe_dump(config), encoding="utf-8")
-    for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL):
-        for line in block.splitlines():
-            program, *arguments = shlex.split(line)
-            assert program == "plm"
-            if "--skills" in arguments:
-                arguments += ["--stories", "8"]
-            few = [re.sub(r"^100+$", "6", argument) for argument in arguments]
-            assert main(few) == 0, capsys.readouterr().err
+    write_tiny_configuration(page, steps=2, max_documents=20)
+    for arguments in commands(page):
+        if "--skills" in arguments:
+            arguments += ["--stories", "8"]
+        few = [re.sub(r"^100+$", "6", argument) for argument in arguments]
+        assert main(few) == 0, capsys.readouterr().err
     assert {path.name for path in Path("runs/my_stories").glob("skills.*")} == {"skills.json", "skills.png"}
     assert Path("by_distance.json").is_file()
-    [snippet] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     capsys.readouterr()
-    exec(compile(snippet, "stories.md", "exec"), {})
+    run_snippet(page, "stories.md")
     assert " -> " in capsys.readouterr().out
 
 

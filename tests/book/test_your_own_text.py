@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib
 import re
-import shlex
 from pathlib import Path
 
 import pytest
-import yaml
 
 from plm_core.cli import main
+from tests.book.pages import commands, run_snippet, write_tiny_configuration
 
 TEXT = "The river runs past the old mill , and the miller takes his boat to sell bread in the town ."
 
@@ -30,21 +29,14 @@ def desk(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("my_text.txt").write_text("\n\n".join(documents) + "\n", encoding="utf-8")
     Path("held_out.txt").write_text("\n\n".join(documents[:3]) + "\n", encoding="utf-8")
     Path("prompts.txt").write_text("The river\nThe old mill\n", encoding="utf-8")
-    [(name, text)] = re.findall(r"```yaml\n# (\S+)\n(.*?)```", page, re.DOTALL)
-    config = yaml.safe_load(text)
-    config["model"] |= {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    config |= {"batch_size": 2, "vocab_size": 300}
-    config["train"] |= {"steps": 4, "warmup_steps": 1, "eval_every": 2, "save_every": 2}
-    Path(name).write_text(yaml.safe_dump(config), encoding="utf-8")
+    write_tiny_configuration(page, steps=4, vocab_size=300)
     return tmp_path
 
 
 def test_its_commands_run_in_order_and_transformers_continues_as_plm_generate_does(desk, page, capsys) -> None:
-    blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
-    commands = [shlex.split(line) for block in blocks for line in block.splitlines()]
-    assert {command[1] for command in commands} >= {"train", "evaluate", "generate", "data", "export", "import"}
-    for program, *arguments in commands:
-        assert program == "plm"
+    written = commands(page)
+    assert {command[0] for command in written} >= {"train", "evaluate", "generate", "data", "export", "import"}
+    for arguments in written:
         # The tiny run has fewer steps, and goes on to fewer.
         tiny = [re.sub(r"^train\.steps=\d+$", "train.steps=6", argument) for argument in arguments]
         assert main(tiny) == 0, capsys.readouterr().err
@@ -52,8 +44,7 @@ def test_its_commands_run_in_order_and_transformers_continues_as_plm_generate_do
     assert "bits per byte" in said
     assert list(Path("runs/my_gpt").glob("**/events.out.tfevents*")), "TensorBoard has something to show"
 
-    [snippet] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    exec(compile(snippet, "your_own_text.md", "exec"), {})
+    run_snippet(page, "your_own_text.md")
     theirs = capsys.readouterr().out
     command = ["generate", "runs/my_gpt", "--prompt", "The river", "--max-new-tokens", "20", "--temperature", "0"]
     assert main(command) == 0

@@ -5,8 +5,6 @@ import gzip
 import hashlib
 import json
 import random
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from plm_core.data.tokenizer_training import train_bpe
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.runs.config import RunConfig
 from plm_core.runs.corpus import load_texts, train_tokenizer
+from tests import forked
 
 TEXT = python_documentation()[0].text
 BODY = random.Random(1).randbytes(100_000)
@@ -263,9 +262,9 @@ def test_an_output_that_exists(fails, run, text_file, tmp_path):
     assert (tmp_path / "out" / "precious").exists()
 
 
+@pytest.mark.xdist_group("processes")
 def test_the_installed_command_exits_with_2(tmp_path):
-    command = [sys.executable, "-m", "plm_core.cli", "data", "tokenize", "text.txt", "--output", "out"]
-    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    finished = forked.run("-m", "plm_core.cli", "data", "tokenize", "text.txt", "--output", "out", cwd=tmp_path)
     assert finished.returncode == 2
     assert finished.stderr.startswith("plm: choose a tokenizer: ")
     assert finished.stderr.count("\n") == 1

@@ -3,8 +3,6 @@
 import math
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from plm_core.runs.open import Run, build_model
 from plm_core.runs.pretrain import pretrain
 from plm_core.training.checkpoints.directory import LAST, complete
 from plm_core.training.trainer import Trainer
+from tests import forked
 from tests.tiny_text import TINY_TEXT
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -196,20 +195,17 @@ sys.exit(main())
 """
 
 
+@pytest.mark.xdist_group("processes")
 def test_ctrl_c_saves_and_resumes(write, tmp_path):
     path = write(train={**TINY["train"], "steps": 400, "eval_every": 400, "save_every": 400})
     environment = {**os.environ, "PLM_DEVICE": "cpu"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", ANNOUNCING, "train", str(path)],
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert any(line == "recorded\n" for line in process.stdout), "training is under way"
-    process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=120)
-    assert process.returncode == 130, error
-    assert "state saved" in out
-    assert "--resume" in out
+    program = forked.start("-c", ANNOUNCING, "train", path, env=environment)
+    assert any(line == "recorded\n" for line in program.stdout), "training is under way"
+    program.send_signal(signal.SIGINT)
+    done = program.finish()
+    assert done.returncode == 130, done.stderr
+    assert "state saved" in done.stdout
+    assert "--resume" in done.stdout
     stopped = int(complete(tmp_path / "run", LAST)[-1].name.removeprefix(LAST))
     assert 0 < stopped < 400
     config = read_run_config(path, [f"train.steps={stopped + 2}"])

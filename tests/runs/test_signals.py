@@ -3,8 +3,6 @@
 import os
 import shlex
 import signal
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -13,6 +11,7 @@ from plm_core.cli import main
 from plm_core.training.checkpoints.directory import LAST, WEIGHTS, complete
 from plm_core.training.logs import METRICS_FILE
 from plm_core.training.trainer import Trainer
+from tests import forked
 from tests.tiny_text import TINY_TEXT
 
 TINY = {
@@ -96,12 +95,11 @@ def whole(write, tmp_path, capsys):
     return remains(tmp_path / "whole")
 
 
+@pytest.mark.xdist_group("processes")
 def test_a_process_that_gets_sigterm_leaves_with_143(write, tmp_path):
     """The operating system's view, from outside."""
     environment = {**os.environ, "PLM_DEVICE": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, "train", write("run")], capture_output=True, text=True, env=environment
-    )
+    done = forked.run("-c", PROGRAM, "train", write("run"), env=environment)
     assert done.returncode == 128 + signal.SIGTERM == 143, done.stderr
     assert "Traceback" not in done.stderr
     assert f"state saved in {tmp_path / 'run'}; continue with: " in done.stdout

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -12,6 +10,7 @@ from plm_core.cli import main
 from plm_core.distributed import launcher
 from plm_core.training.checkpoints.directory import LAST, complete
 from plm_core.training.logs import read_metrics
+from tests import forked
 from tests.tiny_text import TINY_TEXT
 
 pytestmark = pytest.mark.xdist_group("processes")  # one worker loads the server that they are forked from
@@ -122,15 +121,10 @@ def test_fsdp_needs_torchrun(write, capsys):
 
 def test_torchrun_trains_a_split_model_that_opens_like_any_other(write, tmp_path, capsys):
     config = write("run", strategy="fsdp")
-    finished = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-            *("-m", "plm_core.cli", "train", config),
-        ],
+    finished = forked.run(
+        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+        *("-m", "plm_core.cli", "train", config),
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.count("learning curve:") == 1

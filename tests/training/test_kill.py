@@ -1,22 +1,20 @@
 """Killed at any instant, also during a save, and resumed: a run ends with the bits of the one that nobody killed."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forked
+
 DEATHS = 16
 
 
+@pytest.mark.xdist_group("processes")
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system cannot fork, and has no SIGKILL")
 def test_killed_and_resumed_to_the_same_bits(tmp_path):
     program = Path(__file__).with_name("mortal_runs.py")
-    root = program.parents[2]
-    done = subprocess.run(
-        [sys.executable, str(program), str(tmp_path), str(DEATHS)], capture_output=True, text=True, cwd=root
-    )
+    done = forked.run(program, tmp_path, str(DEATHS), cwd=program.parents[2])
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     whole = {line["mode"]: line["remains"] for line in lines if "killed" not in line}
