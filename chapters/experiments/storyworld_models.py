@@ -28,11 +28,11 @@ from plm_core.training.checkpoints import directory
 from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
 
-TRANSFORMERS = {"0.1 M": (64, 2), "0.8 M": (128, 4), "2.7 M": (192, 6)}
+TRANSFORMERS = {"0.1 M": (64, 2), "0.3 M": (96, 3), "0.8 M": (128, 4)}
 """Width and number of blocks of the Transformers, by their number of parameters."""
 LSTM_WIDTH = 320
-"""Width of an LSTM of one layer with about as many parameters as the middle Transformer."""
-BATCH_STORIES = 16
+"""Width of an LSTM of one layer with about as many parameters as the largest Transformer."""
+BATCH_STORIES = 8
 CURVE_POINTS = 24
 """Number of checkpoints, at equal distances, at which the skills are scored."""
 
@@ -95,6 +95,9 @@ def train(
 ) -> Trainer:
     """Train on one pass over the documents; with a folder, the run goes on where it was interrupted.
 
+    A Transformer's matrices are trained by Muon, with which it needs fewer words than with AdamW; an LSTM has no stack
+    of blocks for Muon to train, and AdamW trains all of it.
+
     Args:
         model: a causal language model.
         documents: token ids of each story.
@@ -107,6 +110,7 @@ def train(
     every = max(1, steps // points)
     config = TrainConfig(
         steps=steps,
+        optimizer="muon" if isinstance(model, Gpt) else "adamw",
         learning_rate=rate,
         schedule="linear",
         warmup_steps=min(200, steps // 10),
