@@ -39,6 +39,16 @@ def measure(variant: str, model: phone_book.Reader, rt: Runtime) -> dict[str, An
     return {
         "final_accuracy": accuracy(model, rt, examples=8192),
         "accuracy_by_pairs": {str(n): accuracy(model, rt, pairs=n, examples=2048) for n in (2, 4, 8, 16, 32)},
-        "numbers_kept": phone_book.numbers_kept(variant),
+        "numbers_kept": numbers_kept(variant),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
+
+
+def numbers_kept(variant: str) -> int:
+    """How many numbers a variant keeps of a page of 12 cards before it knows the question."""
+    kind, _, width = variant.rpartition(" ")
+    if variant.endswith("attention"):
+        return 2 * phone_book.WIDTH * phone_book.PAIRS  # a key and a value for each card
+    if kind == "outer product":
+        return int(width) * phone_book.WIDTH
+    return int(width) if width.isdigit() else phone_book.WIDTH
