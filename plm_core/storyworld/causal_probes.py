@@ -15,6 +15,9 @@ from plm_core.storyworld.world import StoryWorld
 MOST_BETWEEN = 6
 """At most so many sentences about others are put in before the person can act again."""
 
+MOST_TRIES = 1_000
+"""After so many stories in a row without a probe there is none in this world."""
+
 
 @dataclass(frozen=True)
 class CausalProbe:
@@ -45,20 +48,23 @@ def causal_probes(
         world: the world.
         count: number of probes.
         seed, split: of the stories.
-        about: ``"location"``: somebody goes to one place or another, something else happens, and then "then Ann left
-            the ...". ``"belief"``: somebody goes to one place or another, to which an animal carries a thing; then he
+        about: ``"location"``: somebody goes to one place or another, something else happens, and then "Ann left the
+            ...". ``"belief"``: somebody goes to one place or another, to which an animal carries a thing; then he
             or she goes to a third place and remembers the thing "in the ...": where it was, or where it is.
 
     Raises:
-        ValueError: an unknown ``about``.
+        ValueError: an unknown ``about``, or a world whose stories give no probe.
     """
     if about not in _BUILD:
         raise ValueError(f"about must be 'location' or 'belief', not {about!r}")
     reader = IdealReader(world)
-    found = 0
+    found = tried = 0
     for number, story in enumerate(world.stories(seed, split)):
         if found == count:
             return
+        tried += 1
+        if tried > MOST_TRIES:
+            raise ValueError(f"{MOST_TRIES:,} stories in a row give no probe about {about!r}: make the stories longer")
         random = Random(mix(seed, number, 19))
         for index in random.sample(range(4, len(story.sentences) - 2), len(story.sentences) - 6):
             state = story.state_after(index)
@@ -67,7 +73,7 @@ def causal_probes(
             cursor = reader.cursor(word for s in story.sentences[:index] for word in s.words)
             probe = _BUILD[about](cursor, random)
             if probe is not None:
-                found += 1
+                found, tried = found + 1, 0
                 yield probe
                 break
 
@@ -174,7 +180,7 @@ def _location(cursor: Cursor, random: Random) -> CausalProbe | None:
     shared: list[Event] = [("hungry", (random.choice(bystanders),))] if random.random() < 0.5 else []
     if shared:
         shared.append(_after_hunger(state, shared[0][1][0]))
-    stem = _named(cursor, person, ["then", "{name}", "left", "the"], ["接着", "{name}", "离开"])
+    stem = _named(cursor, person, ["{name}", "left", "the"], ["{name}", "离开"])
     return _build(cursor, (("go", (person, one)), ("go", (person, other))), shared, person, stem, "location")
 
 

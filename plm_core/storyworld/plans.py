@@ -260,9 +260,7 @@ def _next_meet(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
     return _next_person(state, person, invite, fate, limits, helps)
 
 
-def _next_person(
-    state: State, person: int, request: Event, fate: str, limits: Limits, helps: list[Event]
-) -> Options:  # fmt: skip
+def _next_person(state: State, person: int, request: Event, fate: str, limits: Limits, helps: list[Event]) -> Options:
     """Find a person and ask for the last thing that is needed."""
     here = state.at[person] == state.at[0]
     if fate == "grateful" and not state.helped:
@@ -307,7 +305,9 @@ def _next_gather(state: State, goal: Goal, fate: str, limits: Limits) -> Options
     if here != state.fruit_at:
         return _go_to_fruit(state)
     if fate == "angry":
-        return _confront(state, "ask_fruit", ())
+        if state.count[0] or state.sentence >= limits.latest:
+            return _confront(state, "ask_fruit", ())
+        return [(1.0, ("pick", (0, k))) for k in (1, 2)]  # who asks for help has done something first
     if fate == "grateful" and not state.helped:
         helpers = state.here(0)
         if helpers:

@@ -132,3 +132,12 @@ def test_possessives_are_written_as_in_english_and_split_again():
     assert world.split(text)[:-1] == ["it", "was", "anna", "'s", "birthday", "."]
     words = [word for story in world.stories(count=300) for word in story.words]
     assert "'s" in words
+
+
+def test_a_gatherer_who_is_refused_has_picked_some_fruit_first_unless_it_is_late():
+    refused = 0
+    for story, state, sentence in told("small", 500):
+        if story.fate == "angry" and sentence.event[0] == "ask_fruit" and sentence.event[1][0] == 0:
+            refused += 1
+            assert state.count[0] or state.sentence >= StoryWorld().limits.latest
+    assert refused > 10

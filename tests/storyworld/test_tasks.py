@@ -193,6 +193,12 @@ def test_a_cause_changes_the_word_that_must_follow(world, about):
         assert probe.words[-probe.distance :] == probe.other[-probe.distance :]
 
 
+def test_a_world_whose_stories_give_no_causal_probe_is_refused(monkeypatch):
+    monkeypatch.setattr("plm_core.storyworld.causal_probes.MOST_TRIES", 20)
+    with pytest.raises(ValueError, match="make the stories longer"):
+        next(causal_probes(StoryWorld(sentences=(5, 5)), 1, about="belief"))
+
+
 def test_an_unknown_kind_of_causal_probe_is_refused(world):
     with pytest.raises(ValueError, match="about must be"):
         next(causal_probes(world, 1, about="weather"))
