@@ -38,7 +38,7 @@ from plm_core.data.tokenizer_training import train_bpe
 units = importlib.import_module("plm_chapters.experiments.02_text_to_tensors")
 
 LANGUAGES = {"en": "English", "zh": "Chinese"}
-UNITS = ["characters", "BPE 300", "BPE 1000", "BPE 4000", "words"]
+UNITS = ["characters", "BPE 300", "BPE 4000", "words"]
 LONGEST_MATCH, PIECES = "words by longest match", "unigram 4000"
 """Units of the Chinese pages alone."""
 FROM = ["English", "both"]

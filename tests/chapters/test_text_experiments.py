@@ -33,7 +33,7 @@ def test_known_words_and_spelled_ones_make_the_text(name: str) -> None:
     for text in unit.read(training):
         known |= {number: word for number, word in zip(unit.encode(text), words_of(text), strict=True) if number}
     for text in unit.read(test):
-        spelled = "".join(letters.get(letter, "\0") for letter in unit.spell(text)).split("\0")[:-1]
+        spelled = ["".join(letters[letter] for letter in word[:-1]) for word in unit.spell(text)]
         found = [known[number] if number else spelled.pop(0) for number in unit.encode(text)]
         assert not spelled
         assert (units.joined(found) if "apart" in name else "".join(found)) == text
