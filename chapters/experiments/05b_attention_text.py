@@ -1,7 +1,7 @@
 """A character model of two layers of attention on real text: what its heads look at, and what bugs do to it.
 
 Two corpora: Python's documentation (*docs*; every tenth document is for testing, every tenth of the others for
-validation) and Shakespeare's plays (*plays*; tinyshakespeare with its usual split). Each arm is trained at five rates
+validation) and Shakespeare's plays (*plays*; tinyshakespeare with its usual split). Each arm is trained at six rates
 with a seed of its own; three more seeds are trained at the rate with the best validation loss and measured on test
 text.
 
@@ -31,7 +31,7 @@ from plm_core.models.multi_head import MultiHeadAttention
 from plm_core.models.positions import Rope
 from plm_core.runtime import Runtime, seed_everything, setup
 
-RATES = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
+RATES = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2)
 BUGS = ("none", "mask after softmax", "wrong axis", "wrong reshape", "no scale")
 BUG_RATES = (2e-3, 4e-3, 8e-3)
 TEXTS = ["docs", "plays"]
