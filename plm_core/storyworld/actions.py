@@ -262,6 +262,10 @@ add_kind("aid_pack", "p q", _aid)
 add_kind("come_tell", "p q t", _come_tell)
 
 
+def _miss(state: State, person: int, *sought: int) -> None:
+    state.failed |= person == 0
+
+
 def _luck(state: State, person: int, thing: int) -> None:
     state.travel(person, state.location[thing])
     state.missed = ()
@@ -271,8 +275,8 @@ def _luck(state: State, person: int, thing: int) -> None:
 add_kind("luck", "p t", _luck)
 add_kind("search", "p", _search)
 add_kind("find", "p t", _find)
-add_kind("miss", "p t", _nothing)
+add_kind("miss", "p t", _miss)
 add_kind("miss_held", "p q t", _nothing)
-add_kind("miss_person", "p q", _nothing)
-add_kind("miss_unnamed", "p", _nothing)
+add_kind("miss_person", "p q", _miss)
+add_kind("miss_unnamed", "p", _miss)
 add_kind("give_up", "p", _give_up)

@@ -75,17 +75,43 @@ def within_reach(state: State, goal: Goal) -> bool:
     return kind == "meet" and state.at[goal[1]] == here and state.asked.get(("invite", *goal[1:]), -100) < recent
 
 
+def at_hand(state: State, goal: Goal) -> bool:
+    """Whether the thing to have or to bring lies where the protagonist stands."""
+    return goal[0] in ("have", "bring") and state.location[goal[1]] == state.at[0]
+
+
+def beside_the_wanted(state: State, goal: Goal) -> bool:
+    """Whether the thing or the person that is wanted now is where the protagonist stands."""
+    hidden = goal[0] == "find" and state.location[-1] == state.at[0]
+    return hidden or at_hand(state, goal) or person_wanted_here(state, goal) > 0
+
+
+def person_wanted_here(state: State, goal: Goal) -> int:
+    """Who is with the protagonist and is to be met or given the thing, or holds the thing that is wanted; else 0."""
+    person = 0
+    if goal[0] == "meet":
+        person = goal[1]
+    elif goal[0] in ("have", "bring") and state.location[goal[1]] < 0:
+        holder = -1 - state.location[goal[1]]
+        person = goal[2] if holder == 0 and goal[0] == "bring" else holder
+    return person if state.at[person] == state.at[0] else 0
+
+
 def forbidden(state: State, goal: Goal) -> tuple[Event, ...]:
     """What cannot happen by chance while the protagonist has a goal: what would fulfil it or make no sense beside it.
 
     Who is to be brought a thing does not take it or ask others for it, and the protagonist does not give it away.
-    Nobody puts down the thing in question. While the next step is clear, the protagonist does not stroll about. Other
-    people may always go somewhere, so that something can always happen.
+    Nobody puts down the thing in question, and nobody brings it to where the protagonist is. While the next step is
+    clear, the protagonist does not stroll about. Other people may always go somewhere, so that something can always
+    happen.
     """
     kind, clear = goal[0], True
     never: list[Event] = []
     if kind in ("have", "bring") and state.location[goal[1]] < 0:
         never.append(("drop", (-1 - state.location[goal[1]], goal[1])))
+    elif kind in ("have", "bring"):
+        here = state.at[0]
+        never += [("carry", (goal[1], here)), *(("stow", (q, goal[1], here)) for q in range(1, len(state.people)))]
     if kind == "have":
         clear = state.believed[0][goal[1]] != UNKNOWN
     elif kind == "bring":
@@ -96,7 +122,7 @@ def forbidden(state: State, goal: Goal) -> tuple[Event, ...]:
         if holder == 0:
             never += [("beg", (q, 0, thing)) for q in range(1, len(state.people)) if q != person]
         else:
-            never += [("stow", (person, thing, h)) for h in range(len(state.places))]
+            never += [("stow", (person, thing, h)) for h in range(len(state.places)) if h != state.at[0]]
     elif kind == "meet":
         clear = state.believed_at[0][goal[1]] != UNKNOWN
     elif kind == "find":

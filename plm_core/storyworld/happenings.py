@@ -223,7 +223,7 @@ def _carry(state: State) -> list[Event]:
     return [
         ("carry", (thing, h))
         for thing, where in enumerate(state.location[:-1])
-        if where >= 0 and state.moved[thing] < rested
+        if where >= 0 and state.moved[thing] < rested and "l" in state.things[thing].tags
         for h in places
         if h != where
     ]

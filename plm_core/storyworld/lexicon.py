@@ -26,7 +26,7 @@ class Entry:
         weight: the positive integer weight with which the entry is drawn.
         forms: for each language (``"en"``, ``"zh"``) its words by the name of the form.
         tags: ``"f"`` or ``"m"`` for people; ``"i"``, ``"o"`` and ``"g"`` for places indoors, outdoors and where
-            fruit grows; the setting's letter for settings.
+            fruit grows; ``"l"`` for things that a small animal can carry; the setting's letter for settings.
     """
 
     key: str
@@ -147,8 +147,14 @@ def _places(table: list[list[str]]) -> list[tuple[str, Entry]]:
 
 
 def _things(table: list[list[str]]) -> list[tuple[str, Entry]]:
+    def light(noun: str) -> str:
+        return "l" if noun in w.LIGHT.split() else ""
+
     return [
-        (settings, Entry(noun, 1, {"en": {"a": w.article(noun), "noun": noun}, "zh": {"m": m, "noun": zh}}))
+        (
+            settings,
+            Entry(noun, 1, {"en": {"a": w.article(noun), "noun": noun}, "zh": {"m": m, "noun": zh}}, light(noun)),
+        )
         for noun, zh, m, settings in table
     ]
 

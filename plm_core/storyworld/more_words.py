@@ -74,7 +74,7 @@ in:plot:菜园:里:y:og in:dovecote:鸽舍:里:dc:i in:smithy:铁匠铺:里:vt:i
 """
 
 TABLES["THINGS"] = """
-apron:围裙:条:* axe:斧子:把:* bag:袋子:个:* bell:铃铛:个:* belt:皮带:条:* blanket:毯子:条:* bonnet:软帽:顶:*
+apron:围裙:条:* axe:斧子:把:* bag:袋子:个:* bell:铃铛:个:* belt:皮带:条:* blanket:毯子:条:* beret:贝雷帽:顶:*
 boot:靴子:只:* bottle:瓶子:个:* bow:弓:张:* bowl:碗:个:* box:盒子:个:* bracelet:手镯:个:* brush:刷子:把:*
 candle:蜡烛:根:* cane:手杖:根:* cap:鸭舌帽:顶:* card:卡片:张:* chain:链子:条:* cloak:斗篷:件:* clock:小钟:座:*
 coat:外套:件:* comb:梳子:把:* compass:指南针:个:* cushion:垫子:个:* earring:耳环:只:* envelope:信封:个:* fan:扇子:把:*
@@ -99,7 +99,7 @@ TABLES["SECRETS"] = """
 jewel:宝石:颗:* crown:王冠:顶:* scroll:卷轴:个:* diamond:钻石:颗:* medal:奖章:枚:* statue:雕像:尊:*
 manuscript:手稿:份:* amulet:护身符:个:* emerald:祖母绿:颗:* idol:神像:尊:* dagger:匕首:把:* chalice:圣杯:只:*
 brooch:胸针:枚:* passport:护照:本:* contract:契约:份:* sapphire:蓝宝石:颗:* potion:药水:瓶:* casket:首饰盒:个:*
-pearl:珍珠:颗:* treasure:宝物:件:* testament:遗嘱:份:*
+pearl:珍珠:颗:* treasure:宝物:件:* will:遗嘱:份:*
 """
 
 TABLES["FRUITS"] = """
@@ -110,7 +110,7 @@ raspberry:树莓:颗 blackberry:黑莓:颗 blueberry:蓝莓:颗 gooseberry:醋�
 
 TABLES["MANNERS"] = """
 hurried:赶/到/了:1 strolled:慢慢/走/到/了:1 rushed:冲/到/了:1 wandered:溜达/到/了:1 dashed:飞奔/到/了:1
-crept:悄悄/走/到/了:1 trotted:小/跑/到/了:1
+crept:悄悄/走/到/了:1 trotted:一路/小跑/来到/了:1
 """
 
 TABLES["THIEVES"] = """
@@ -121,7 +121,7 @@ pig:头:猪 sheep:只:绵羊 goose:只:鹅 mouse:只:老鼠 rabbit:只:兔子 do
 crow:只:乌鸦 parrot:只:鹦鹉 hedgehog:只:刺猬
 """
 
-TABLES["PROUD"] = "satisfied:满意 triumphant:神气 elated:兴奋 jubilant:欢喜"
+TABLES["PROUD"] = "satisfied:满意 triumphant:得意 elated:兴奋 jubilant:快活"
 TABLES["GRATEFUL"] = ""
 TABLES["SAD"] = "gloomy:忧郁 unhappy:伤心 heartbroken:心碎 downcast:沮丧 miserable:痛苦 discouraged:气馁"
 TABLES["ANGRY"] = "furious:愤怒 annoyed:气恼 irritated:烦躁 indignant:气愤 resentful:不满 bitter:恼怒"

@@ -75,9 +75,14 @@ def _normalise(node: Node) -> None:
 
 
 def _apart(state: State, args: Args) -> bool:
-    """Whether somebody acts whom the last sentence does not mention, where the protagonist does not see it."""
+    """Whether somebody acts whom the last sentence does not mention, unseen, after something else has happened."""
     person = args[0]
-    return state.pending is None and state.at[person] != state.at[0] and state.seen[person] < state.sentence - 1
+    return (
+        state.pending is None
+        and state.at[person] != state.at[0]
+        and state.seen[person] < state.sentence - 1
+        and (max(state.arrived) >= 0 or max(state.moved) >= 0)
+    )
 
 
 def _begged(state: State, args: Args) -> bool:
@@ -111,6 +116,7 @@ CONDITIONS: dict[str, Callable[[State, Args], bool]] = {
         way: lambda state, args, way=way: _way_of_bringing(state, args) == way  # type: ignore[misc]
         for way in ("lying", "lying_there", "bringing", "giving", "fetching")
     },
+    "invitation": lambda state, args: state.pending is not None and state.pending[0] == "invite",
     "request": lambda state, args: state.pending is not None and state.pending[0] in ("beg", "offer", "invite"),
     "stayed": lambda state, args: args[0] > 0 and state.arrived[args[0]] < state.sentence - 3,
     "first": lambda state, args: state.count[args[0]] == 0,
@@ -220,9 +226,9 @@ def introductions(kind: Kind) -> list[Row]:
     told = " , ".join(english[:-1]) + " , and " + english[-1] + " ."
     told_zh = " ， ".join(chinese) + " 。"
     return [
-        (2, "one morning {x:in} the {x} , " + told, "{x} {x:loc} 天 刚 亮 ： " + told_zh),
-        (1, "it was a sunny morning {x:in} the {x} : " + told, "早上 ， {x} {x:loc} 阳光 明媚 ： " + told_zh),
-        (1, "the day began {x:in} the {x} : " + told, "新 的 一天 在 {x} {x:loc} 开始 了 ： " + told_zh),
+        (2, "one morning {x:in} the {x} , " + told, "{x} {x:loc} 天 刚 亮 ， " + told_zh),
+        (1, "it was a sunny morning {x:in} the {x} : " + told, "早上 ， {x} {x:loc} 阳光 明媚 ， " + told_zh),
+        (1, "the day began {x:in} the {x} : " + told, "新 的 一天 在 {x} {x:loc} 开始 了 ， " + told_zh),
     ]
 
 

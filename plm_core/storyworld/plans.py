@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from plm_core.storyworld.answers import respond
-from plm_core.storyworld.goals import fulfilled, within_reach
-from plm_core.storyworld.happenings import MOST_CARRIES, REST, STAY, Options, consequence
+from plm_core.storyworld.goals import at_hand, beside_the_wanted, fulfilled, person_wanted_here, within_reach
+from plm_core.storyworld.happenings import REST, STAY, Options, consequence
+from plm_core.storyworld.obstacles import hide_away, leave, mixed, others, spoil
 from plm_core.storyworld.state import UNKNOWN, Event, Goal, State
 
 
@@ -61,6 +62,9 @@ def policy(state: State, goal: Goal, fate: str, limits: Limits) -> Policy:
         return Policy(0.0, _closing(state, goal, limits))
     if state.missed and (missed := _missed(state, goal)):
         return Policy(0.0, missed)
+    near = at_hand(state, goal)
+    if near and (fate == "sad" or state.sentence < limits.earliest):
+        return Policy(0.0, hide_away(state, goal[1], goal[2] if goal[0] == "bring" else 0))
     late = state.sentence >= limits.latest
     if state.since < limits.delay and not late:
         return Policy(1.0, [])
@@ -71,7 +75,7 @@ def policy(state: State, goal: Goal, fate: str, limits: Limits) -> Policy:
     if goal[0] == "gather" and state.sentence < limits.earliest:
         share = (1 + 2 * share) / 3  # who gathers fruit has little else to do than to wait for obstacles
         patience = 2 * limits.patience
-    return Policy(0.0 if late or state.since >= patience else share, options)
+    return Policy(0.0 if late or near or state.since >= patience else share, options)
 
 
 def _closing(state: State, goal: Goal, limits: Limits) -> Options:
@@ -144,12 +148,18 @@ def _reach_person(state: State, person: int) -> Options:
 
 
 def _inquire(state: State, what: str, sought: int) -> Options:
-    """Ask those who are here and were not asked lately, or look at the places not seen for longest."""
-    recent = state.sentence - 8
+    """Ask those who are here and were not asked lately, or look at the places not seen for longest.
+
+    Nobody is asked who would name a place from which the protagonist has just come.
+    """
+    recent, just_left = state.sentence - 8, state.sentence - 6
+    believed = state.believed if what == "ask" else state.believed_at
     options: Options = [
         (2.0, (what, (0, q, sought)))
         for q in state.here(0)
-        if (what != "ask_person" or q != sought) and state.asked.get((what, q, sought), -100) < recent
+        if (what != "ask_person" or q != sought)
+        and state.asked.get((what, q, sought), -100) < recent
+        and not (0 <= believed[q][sought] < UNKNOWN and state.visited[believed[q][sought]] > just_left)
     ]
     return options + _explore(state)
 
@@ -162,33 +172,9 @@ def _explore(state: State, avoid: int = -1) -> Options:
     return [(1.0 / len(places), ("go", (0, h))) for h in places]
 
 
-def _leave(state: State, person: int) -> Options:
-    return [(1.0, ("go", (person, h))) for h in range(len(state.places)) if h != state.at[person]]
-
-
 def _part(state: State, person: int, limits: Limits) -> Options:
     """Who has put the protagonist off leaves, but something else happens first, unless nothing else ever does."""
-    return [] if state.since < STAY and limits.happenings else _leave(state, person)
-
-
-def _hide_away(state: State, thing: int, besides: int) -> Options:
-    """Somebody takes a lying thing, or an animal carries it off, or at least somebody comes near it."""
-    where = state.location[thing]
-    takers = [q for q, at in enumerate(state.at) if at == where and q not in (0, besides)]
-    options: Options = [(1.0 / len(takers), ("take", (q, thing))) for q in takers]
-    away = [h for h in range(len(state.places)) if h not in (where, state.at[0], state.at[besides])]
-    if state.moved[thing] < state.sentence - REST:
-        options += [(2.0 / len(takers) / len(away), ("stow", (q, thing, h))) for q in takers for h in away]
-    if state.carries < MOST_CARRIES:
-        options += [(0.5 / len(away), ("carry", (thing, h))) for h in away]
-    if not takers:
-        others = _others(state, besides)
-        options += [(1.5 / len(others), ("go", (q, where))) for q in others]
-    return options
-
-
-def _others(state: State, besides: int = 0) -> list[int]:
-    return [q for q in range(1, len(state.people)) if q != besides]
+    return [] if state.since < STAY and limits.happenings else leave(state, person)
 
 
 _GIVE_UP: Event = ("give_up", (0,))
@@ -201,20 +187,15 @@ def _next(state: State, goal: Goal, fate: str, limits: Limits, late: bool) -> Op
         steps, end = _NEXT[goal[0]](state, goal, "early", limits), [(1.0, _GIVE_UP)]
         if goal[0] == "gather" and state.lost != state.sentence - 1 - state.since:  # only a loss takes the heart away
             if state.count[0] > 1:
-                return _mixed(1.0 if late else 0.5, _spoil(state), steps)
+                return mixed(1.0 if late else 0.5, spoil(state), steps)
             return end if late else steps
         if within_reach(state, goal):
             return steps
-        return end if late else _mixed(0.5, end, steps)
+        if late:
+            return leave(state, wanted) if (wanted := person_wanted_here(state, goal)) else end
+        tried = state.failed or state.asked or state.searched
+        return mixed(0.5, end, steps) if tried and not beside_the_wanted(state, goal) else steps
     return _NEXT[goal[0]](state, goal, "early" if early else fate, limits)
-
-
-def _mixed(share: float, some: Options, rest: Options) -> Options:
-    """Two lists of options, of which the first has the given share."""
-    if not some or not rest or not share:
-        return rest or some
-    one, other = sum(w for w, _ in some), sum(w for w, _ in rest)
-    return [(share * w / one, e) for w, e in some] + [((1 - share) * w / other, e) for w, e in rest]
 
 
 def _next_have(state: State, goal: Goal, fate: str, limits: Limits, recipient: int = 0) -> Options:
@@ -228,18 +209,18 @@ def _next_have(state: State, goal: Goal, fate: str, limits: Limits, recipient: i
         steps = [(1.0, ("luck", (0, thing)) if where >= 0 else ("go", (-1 - where, state.at[0])))]
     if step == "take":
         if fate == "early":
-            return _hide_away(state, thing, recipient)
+            return hide_away(state, thing, recipient)
         if fate == "angry" and not recipient:
-            return [(1.0, ("grab", (q, 0, thing))) for q in _others(state)]
+            return [(1.0, ("grab", (q, 0, thing))) for q in others(state)]
     if fate == "grateful" and not state.helped:
-        bringers = [-1 - where] if where < -1 else _others(state, recipient)
+        bringers = [-1 - where] if where < -1 else others(state, recipient)
         rest = [] if step == "take" or state.sentence >= limits.latest else steps
-        return _mixed(0.6, [(1.0, ("bring", (q, 0, thing))) for q in bringers], rest)
+        return mixed(0.6, [(1.0, ("bring", (q, 0, thing))) for q in bringers], rest)
     if fate == "early":
         if step == "beg" and state.asked.get(("beg", *args[1:]), -100) > state.sentence - 5:
             return _part(state, args[1], limits)
         if 0 <= where != state.at[0] and state.moved[thing] < state.sentence - REST - STAY:
-            return _mixed(limits.obstacles, _hide_away(state, thing, recipient), steps)
+            return mixed(limits.obstacles, hide_away(state, thing, recipient), steps)
     return steps
 
 
@@ -249,13 +230,13 @@ def _next_bring(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
         return _next_have(state, goal, fate, limits, person)
     offer: Event = ("offer", (0, person, thing))
     return _next_person(
-        state, person, offer, fate, limits, [("aid_wrap", (q, 0, thing)) for q in _others(state, person)]
+        state, person, offer, fate, limits, [("aid_wrap", (q, 0, thing)) for q in others(state, person)]
     )
 
 
 def _next_meet(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
     _, person, place = goal
-    helps: list[Event] = [("aid_pack", (q, 0)) for q in _others(state, person)]
+    helps: list[Event] = [("aid_pack", (q, 0)) for q in others(state, person)]
     invite: Event = ("invite", (0, person, place))
     return _next_person(state, person, invite, fate, limits, helps)
 
@@ -265,7 +246,7 @@ def _next_person(state: State, person: int, request: Event, fate: str, limits: L
     here = state.at[person] == state.at[0]
     if fate == "grateful" and not state.helped:
         late = state.sentence >= limits.latest
-        return _mixed(0.6, [(1.0, help_) for help_ in helps], [] if here or late else _reach_person(state, person))
+        return mixed(0.6, [(1.0, help_) for help_ in helps], [] if here or late else _reach_person(state, person))
     if here:
         name, args = request
         if fate == "early" and state.asked.get((name, *args[1:]), -100) > state.sentence - 5:
@@ -275,7 +256,7 @@ def _next_person(state: State, person: int, request: Event, fate: str, limits: L
         return [(1.0, ("go", (person, state.at[0])))]
     steps = _reach_person(state, person)
     settled = state.arrived[person] < state.sentence - STAY
-    return _mixed(limits.obstacles / 2, _leave(state, person), steps) if fate == "early" and settled else steps
+    return mixed(limits.obstacles / 2, leave(state, person), steps) if fate == "early" and settled else steps
 
 
 def _next_find(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
@@ -283,7 +264,7 @@ def _next_find(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
     there = state.location[secret]
     if fate == "angry":
         return _confront(state, "ask", (secret,))
-    knowers = [q for q in _others(state) if state.believed[q][secret] == there]
+    knowers = [q for q in others(state) if state.believed[q][secret] == there]
     if fate == "grateful" and not state.helped:
         return [(1.0, ("come_tell", (q, 0, secret))) for q in knowers]
     recent = state.sentence - 8
@@ -312,22 +293,15 @@ def _next_gather(state: State, goal: Goal, fate: str, limits: Limits) -> Options
         helpers = state.here(0)
         if helpers:
             return [(1.0, ("ask_fruit", (0, q))) for q in helpers]
-        return [(1.0, ("go", (q, here))) for q in _others(state)]
+        return [(1.0, ("go", (q, here))) for q in others(state)]
     if fate == "early":
         most = min(3, missing - 1)
         if most == 0:
             if state.lost >= state.sentence - REST and state.sentence < limits.latest:
                 return []
-            return _spoil(state)
+            return spoil(state)
         return [(most + 1.0 - k, ("pick", (0, k))) for k in range(1, most + 1)]  # the slower, the fewer losses
     return [(1.0, ("pick", (0, k))) for k in range(1, min(3, missing) + 1)]
-
-
-def _spoil(state: State) -> Options:
-    """The protagonist loses fruit, or gives some to somebody who has none."""
-    some = [k for k in (1, 2) if k < state.count[0]]
-    gifts: Options = [(1.0, ("give_away", (0, q, k))) for q in state.here(0) if not state.count[q] for k in some]
-    return [(1.0, ("spoil", (0, k))) for k in some] + gifts
 
 
 def _go_to_fruit(state: State) -> Options:
@@ -338,7 +312,7 @@ def _confront(state: State, what: str, args: tuple[int, ...]) -> Options:
     """Ask somebody who is here and was not asked lately; if nobody is, somebody comes."""
     here, recent = state.here(0), state.sentence - 8
     fresh = [q for q in here if state.asked.get((what, q, *args), -100) < recent]
-    away = [q for q in _others(state) if q not in here]
+    away = [q for q in others(state) if q not in here]
     if fresh or not away:
         return [(1.0, (what, (0, q, *args))) for q in fresh or here]
     return [(1.0, ("go", (q, state.at[0]))) for q in away]

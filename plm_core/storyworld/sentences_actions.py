@@ -11,7 +11,7 @@ ACTIONS: dict[str, list[Row]] = {
         (1, "{p} was tired of the {at} and GO to the {h} .", "{p} 在 {at} {at:loc} 待 腻 了 ， 就 去 了 {h} 。",
          "stayed"),
         (3, "meanwhile {p} GO to the {h} .", "这时候 ， {p} GO {h} 。", "apart"),
-        (2, "{p} set off for the {h} .", "{p} 动身 去 了 {h} 。"),
+        (2, "{p} made {p:his} way to the {h} .", "{p} 来到 了 {h} 。"),
     ],
     "seek": [
         (2, "{p} GO to the {bel} to get the {t} .", "{p} 去 {bel} 拿 {t} 。"),
@@ -27,10 +27,10 @@ ACTIONS: dict[str, list[Row]] = {
     ],
     "take": [
         (3, "{p} picked up the {t} .", "{p} 拿起 了 {t} 。"),
-        (1, "{p} saw the {t} {at:in} the {at} and took it .", "{p} 看见 {at} {at:loc} 的 {t} ， 就 拿走 了 。"),
+        (1, "{p} saw the {t} {at:in} the {at} and took it .", "{p} 看见 {at} {at:loc} 的 {t} ， 就 拿 了 起来 。"),
         (2, "meanwhile {p} took the {t} that lay {at:in} the {at} .",
-         "这时候 ， {p} 拿走 了 {at} {at:loc} 的 {t} 。", "apart"),
-        (1, "{p} found the {t} and took it along .", "{p} 发现 了 {t} ， 就 带 在 了 身上 。"),
+         "这时候 ， {p} 拿起 了 {at} {at:loc} 的 {t} 。", "apart"),
+        (1, "{p} found the {t} and took it along .", "{p} 看见 了 {t} ， 就 拿 在 了 手里 。"),
     ],
     "drop": [
         (2, "{p} put the {t} down {at:in} the {at} .", "{p} 把 {t} 放 在 了 {at} {at:loc} 。"),
@@ -40,8 +40,8 @@ ACTIONS: dict[str, list[Row]] = {
     ],
     "stow": [
         (2, "{p} took the {t} to the {h} and left it there .", "{p} 把 {t} 拿到 {h} {h:loc} 放 下 了 。"),
-        (1, "{p} tidied up and put the {t} {h:in} the {h} .",
-         "{p} 收拾 东西 的 时候 ， 把 {t} 放 到 了 {h} {h:loc} 。"),
+        (1, "{p} carried the {t} to the {h} and put it down there .",
+         "{p} 把 {t} 带到 {h} {h:loc} ， 放 在 了 那里 。"),
         (1, "{p} found a better place for the {t} : the {h} .",
          "{p} 觉得 {t} 放 在 {h} {h:loc} 更 好 ， 就 拿 了 过去 。"),
         (2, "meanwhile {p} moved the {t} to the {h} .", "这时候 ， {p} 把 {t} 拿到 了 {h} {h:loc} 。", "apart"),
@@ -60,25 +60,25 @@ ACTIONS: dict[str, list[Row]] = {
     ],
     "carry": [
         (2, "a THIEF ran off with the {t} and dropped it {h:in} the {h} .",
-         "一 THIEF 抢走 了 {t} ， 丢 在 了 {h} {h:loc} 。"),
-        (1, "a THIEF stole the {t} and carried it to the {h} .", "一 THIEF 偷走 了 {t} ， 带 到 了 {h} {h:loc} 。"),
+         "一 THIEF 偷走 了 {t} ， 丢 在 了 {h} {h:loc} 。"),
+        (1, "a THIEF stole the {t} and carried it to the {h} .", "一 THIEF 偷走 了 {t} ， 带到 了 {h} {h:loc} 。"),
     ],
     "tell": [
         (2, "{p} told {q} that the {t} was {bel:in} the {bel} .", "{p} 告诉 {q} ， {t} 在 {bel} {bel:loc} 。"),
-        (1, "{p} and {q} talked about the {t} {bel:in} the {bel} .", "{p} 和 {q} 聊 起 了 {bel} {bel:loc} 的 {t} 。"),
+        (1, "{p} let {q} know that the {t} was {bel:in} the {bel} .", "{p} 对 {q} 说 ， {t} 在 {bel} {bel:loc} 。"),
     ],
     "tell_held": [
         (1, "{p} told {q} that {holder} had the {t} .", "{p} 告诉 {q} ， {t} 在 {holder} 手里 。"),
     ],
     "think": [
-        (1, "{p} was thinking of the {t} {bel:in} the {bel} .", "{p} 心里 想 着 {bel} {bel:loc} 的 {t} 。"),
-        (2, "{p} thought that the {t} was still {bel:in} the {bel} .", "{p} 觉得 {t} 还 在 {bel} {bel:loc} 。"),
+        (1, "{p} believed that the {t} was {bel:in} the {bel} .", "{p} 相信 {t} 在 {bel} {bel:loc} 。"),
+        (2, "{p} thought that the {t} was {bel:in} the {bel} .", "{p} 觉得 {t} 在 {bel} {bel:loc} 。"),
         (1, "{p} remembered the {t} {bel:in} the {bel} .", "{p} 想起 了 {bel} {bel:loc} 的 {t} 。"),
     ],
     "pick": [
         (3, "{p} picked {k} {k:fruit} .", "{p} 摘 了 {k} {f:m} {f:many} 。", "first"),
         (2, "{p} picked {k} more {k:fruit} and now had {left} .",
-         "{p} 摘 了 {k} {f:m} {f:many} ， 现在 有 {left} {f:m} 了 。", "more"),
+         "{p} 又 摘 了 {k} {f:m} {f:many} ， 现在 有 {left} {f:m} 了 。", "more"),
         (1, "{at:in} the {at} , {p} found {k} more {k:fruit} , which made {left} .",
          "{p} 在 {at} {at:loc} 又 找到 {k} {f:m} {f:many} ， 一共 有 {left} {f:m} 了 。", "more"),
         (1, "soon {p} had {k} more {k:fruit} , {left} in all .",
@@ -107,9 +107,9 @@ ACTIONS: dict[str, list[Row]] = {
         (1, "{p} told {q} a funny story .", "{p} 给 {q} 讲 了 一 个 笑话 。"),
     ],
     "hungry": [
-        (2, "{p} wanted some {f:many} .", "{p} 想要 一些 {f:many} 。"),
-        (1, "{p} could think of nothing but {f:many} .", "{p} 老 惦记 着 {f:many} 。"),
-        (1, "{p} did not have any {f:many} yet .", "{p} 还 没有 {f:many} 。", "first"),
+        (2, "{p} wanted to eat some {f:many} .", "{p} 想 吃 {f:many} 。"),
+        (1, "{p} could think of nothing but {f:many} .", "{p} 心里 老 惦记 着 {f:many} 。"),
+        (1, "{p} had not tasted any {f:many} yet .", "{p} 还 没 尝 过 {f:many} 。", "first"),
     ],
     "fetch": [
         (2, "so {p:he} GO to the {f_at} for some {f:many} .", "于是 {p:he} 去 {f_at} {f_at:loc} 摘 {f:many} 。"),
@@ -121,8 +121,10 @@ ACTIONS: dict[str, list[Row]] = {
         (1, "dark clouds came up , and it rained .", "天上 乌云 密布 ， 下 起 了 雨 。"),
     ],
     "shelter": [
-        (2, "{p} did not want to get wet and ran to the {h} .", "{p} 怕 被 淋湿 ， 跑 进 了 {h} 。"),
-        (1, "so {p} left the {at} and took shelter {h:in} the {h} .", "于是 {p} 离开 {at} ， 躲 到 了 {h} {h:loc} 。"),
+        (2, "{p} ran to the {h} and waited there until the rain stopped .",
+         "{p} 怕 被 淋湿 ， 跑 进 {h} {h:loc} ， 一直 待 到 雨 停 。"),
+        (1, "so {p} left the {at} and sat {h:in} the {h} until the rain stopped .",
+         "于是 {p} 离开 {at} ， 在 {h} {h:loc} 躲 到 雨 停 。"),
     ],
     "give_away": [
         (2, "{q} was hungry , so {p} gave {q:him} {k} {k:fruit} and kept {left} .",
@@ -165,7 +167,8 @@ TURNS: dict[str, list[Row]] = {
         (1, "{p} felt sorry for {q} and gave {q:him} the {t} .", "{p} 不 忍心 ， 就 把 {t} 给 了 {q} 。", "giving"),
         (1, "{p} had a change of heart and gave {q} the {t} .",
          "{p} 改变 了 主意 ， 把 {t} 给 了 {q} 。", "giving_begged"),
-        (1, "{p} went off and came back with the {t} for {q} .", "{p} 跑 去 找来 了 {t} ， 交 给 {q} 。", "fetching"),
+        (1, "{p} promised to look for the {t} and soon came back with it for {q} .",
+         "{p} 答应 帮忙 找 ， 不久 就 找来 {t} ， 交 给 了 {q} 。", "fetching"),
         (1, "{p} wanted to help , fetched the {t} and gave it to {q} .",
          "{p} 想 帮忙 ， 就 去 取来 {t} ， 交 给 了 {q} 。", "fetching"),
         (1, "{p} picked up the {t} and gave it to {q} .", "{p} 拿起 {t} ， 交 给 了 {q} 。", "lying"),
@@ -199,7 +202,7 @@ TURNS: dict[str, list[Row]] = {
     "luck": [
         (1, "at last {p} found the {t} {t:in} the {t:at} .", "{p} 终于 在 {t:at} {t:loc} 找到 了 {t} 。"),
         (1, "at last {p} came upon the {t} {t:in} the {t:at} .",
-         "最后 ， {p} 碰巧 在 {t:at} {t:loc} 看见 了 {t} ， 就 拿走 了 。"),
+         "最后 ， {p} 碰巧 在 {t:at} {t:loc} 看见 了 {t} ， 就 拿 了 起来 。"),
     ],
     "search": [
         (2, "{p} searched the {at} , but found nothing .", "{p} 找遍 了 {at} ， 什么 也 没 找到 。"),
@@ -226,8 +229,7 @@ TURNS: dict[str, list[Row]] = {
     "give_up": [
         (2, "it was getting late , and {p} gave up .", "时候 不 早 了 ， {p} 放弃 了 。"),
         (1, "{p} lost heart and stopped trying .", "{p} 灰心 了 ， 不 想 再 试 了 。"),
-        (1, "{p} had tried for so long , but now {p:he} went home .",
-         "{p} 忙 了 这么 久 ， 最后 还是 回 家 了 。"),
+        (1, "{p} shook {p:his} head and went home .", "{p} 摇 了 摇 头 ， 回 家 去 了 。"),
         (1, "{p} was tired and decided to let it be .", "{p} 累 了 ， 决定 算 了 。"),
     ],
 }  # fmt: skip

@@ -24,11 +24,12 @@ INTRODUCTION: dict[str, list[Row]] = {
          "有 人 在 {g} {g:loc} 见 过 一 {t:m} {t} ， 在 {h} {h:loc} 见 过 一 {u:m} {u} 。"),
     ],
     "hide": [
-        (1, "there was {t:a} {t} {g:in} the {g} , and only {q} knew of {s:a} {s} hidden {h:in} the {h} .",
-         "{g} {g:loc} 有 一 {t:m} {t} ， 只有 {q} 知道 {h} {h:loc} 还 藏 着 一 {s:m} {s} 。"),
+        (1, "there was {t:a} {t} {g:in} the {g} , and only {q} knew where {s:a} {s} was hidden : {h:in} the {h} .",
+         "{g} {g:loc} 有 一 {t:m} {t} ， 只有 {q} 知道 {h} {h:loc} 藏 着 一 {s:m} {s} 。"),
         (2, "there was {t:a} {t} {g:in} the {g} , and {q} had secretly hidden {s:a} {s} {h:in} the {h} .",
          "{g} {g:loc} 有 一 {t:m} {t} ， {q} 悄悄 把 一 {s:m} {s} 藏 在 了 {h} {h:loc} 。"),
-        (1, "everybody had seen {t:a} {t} {g:in} the {g} , but only {q} knew of {s:a} {s} hidden {h:in} the {h} .",
+        (1, "everybody had seen {t:a} {t} {g:in} the {g} , but only {q} knew where {s:a} {s} was hidden :"
+            " {h:in} the {h} .",
          "大家 都 知道 {g} {g:loc} 有 一 {t:m} {t} ， 可是 只有 {q} 知道 {h} {h:loc} 藏 着 一 {s:m} {s} 。"),
     ],
 }  # fmt: skip
@@ -54,7 +55,7 @@ GOALS: dict[str, list[Row]] = {
          "{p} 听说 了 那 {s:m} {s} 的 事 ， 很 想 知道 藏 在 哪里 。"),
     ],
     "want_gather": [
-        (2, "{p} wanted to collect {n} {f:many} .", "{p} 想 攒 {n} {f:m} {f:many} 。"),
+        (2, "{p} wanted to collect {n} {f:many} .", "{p} 想 摘 {n} {f:m} {f:many} 。"),
         (1, "{p} needed {n} {f:many} for a cake .", "{p} 要 做 蛋糕 ， 需要 {n} {f:m} {f:many} 。"),
         (1, "{p} had to get {n} {f:many} .", "{p} 得 弄到 {n} {f:m} {f:many} 。"),
     ],
@@ -79,11 +80,17 @@ GOALS: dict[str, list[Row]] = {
          "原来 ， {p} 一直 想 弄清楚 那 {s:m} {s} 藏 在 哪里 。"),
     ],
     "reveal_gather": [
-        (1, "all day long , {p} had wanted to collect {n} {f:many} .", "原来 ， {p} 一直 想 攒 {n} {f:m} {f:many} 。"),
+        (1, "all day long , {p} had wanted to collect {n} {f:many} .", "原来 ， {p} 一直 想 摘 {n} {f:m} {f:many} 。"),
     ],
     "end": [
         (3, "in the end , {p} was {m} .", "最后 ， {p} 很 {m} 。"),
         (1, "that evening , {p} felt {m} .", "那天 晚上 ， {p} 非常 {m} 。"),
         (1, "as the sun went down , {p} was {m} .", "太阳 下 山 的 时候 ， {p} 很 {m} 。"),
+    ],
+    "end_grateful": [
+        (3, "in the end , {p} was {m} for the help .", "最后 ， {p} 很 {m} ， 因为 有 人 帮 了 {p:him} 。"),
+        (1, "that evening , {p} felt {m} for the help .", "那天 晚上 ， {p} 非常 {m} ， 因为 有 人 帮 了 {p:him} 。"),
+        (1, "as the sun went down , {p} was {m} for the help .",
+         "太阳 下 山 的 时候 ， {p} 很 {m} ， 因为 有 人 帮 了 {p:him} 。"),
     ],
 }  # fmt: skip

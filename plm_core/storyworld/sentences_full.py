@@ -22,26 +22,26 @@ FULL: dict[str, list[Row]] = {
         (1, "after some thought {p} GO to the {h} .", "{p} 想 了 想 ， 去 了 {h} 。"),
     ],
     "take": [
-        (1, "{p} could not leave the {t} lying there and took it .", "{p} 舍不得 把 {t} 丢 在 那里 ， 就 拿走 了 。"),
-        (1, "{p} tucked the {t} under {p:his} arm .", "{p} 顺手 拿走 了 {t} 。"),
+        (1, "{p} could not leave the {t} lying there and took it .", "{p} 不 想 把 {t} 丢 在 那里 ， 就 带上 了 。"),
+        (1, "{p} reached for the {t} and took it .", "{p} 伸手 拿起 了 {t} 。"),
     ],
     "seek": [
         (1, "{p} needed the {t} and looked for it {bel:in} the {bel} .",
          "{p} 要 用 {t} ， 就 到 {bel} {bel:loc} 去 找 。"),
-        (1, "{p} was sure to find the {t} {bel:in} the {bel} and GO there .",
-         "{p} 相信 {t} 就 在 {bel} {bel:loc} ， 便 去 了 那里 。"),
+        (1, "{p} was sure that the {t} was {bel:in} the {bel} and GO there .",
+         "{p} 觉得 {t} 肯定 在 {bel} {bel:loc} ， 就 去 了 那里 。"),
     ],
     "visit": [
         (1, "{p} had something to say to {q} and GO to the {bel} .", "{p} 有 话 要 对 {q} 说 ， 就 去 了 {bel} 。"),
         (1, "{p} looked for {q} {bel:in} the {bel} .", "{p} 到 {bel} {bel:loc} 去 找 {q} 。"),
     ],
     "pick": [
-        (1, "{p} helped {p:self} to {k} {k:fruit} .", "{p} 自己 摘 了 {k} {f:m} {f:many} 。", "first"),
+        (1, "{p} helped {p:self} to {k} {k:fruit} .", "{p} 动手 摘 了 {k} {f:m} {f:many} 。", "first"),
         (1, "{p} put {k} more {k:fruit} into {p:his} bag , which now held {left} .",
          "{p} 又 往 包 里 装 了 {k} {f:m} {f:many} ， 现在 包 里 有 {left} {f:m} 了 。", "more"),
     ],
     "beg": [
-        (1, "{p} said to {q} : please let me have the {t} .", "{p} 对 {q} 说 ： 请 把 {t} 给 我 吧 。"),
+        (1, "{p} asked {q} to let {p:him} have the {t} .", "{p} 请 {q} 把 {t} 让 给 {p:him} 。"),
         (1, "{p} wanted to know whether {q} could spare the {t} .", "{p} 问 {q} 能 不 能 把 {t} 让 给 自己 。"),
     ],
     "ask": [
@@ -50,11 +50,11 @@ FULL: dict[str, list[Row]] = {
     "later": [
         (1, "{p} asked for a little patience .", "{p} 请 {q:him} 再 等 一 等 。"),
         (1, "{p} promised to think it over .", "{p} 答应 考虑 一下 。", "request"),
-        (1, "but {p} was not in the mood for it .", "可是 {p} 没 什么 心情 。", "request"),
+        (1, "but {p} was not in the mood for it .", "可是 {p} 没 什么 心情 。", "invitation"),
     ],
     "unknown": [
         (1, "{p} shook {p:his} head .", "{p} 摇 了 摇 头 。"),
-        (1, "{p} had not seen anything .", "{p} 什么 也 没 看见 。"),
+        (1, "{p} knew nothing about it .", "{p} 说 自己 不 知道 。"),
     ],
     "wont": [
         (1, "{p} put a finger to {p:his} lips .", "{p} 把 手指 放 在 嘴 边 。"),
@@ -75,10 +75,8 @@ FULL: dict[str, list[Row]] = {
         (1, "{p} found nothing of use {at:in} the {at} .", "{at} {at:loc} 没有 {p} 要 找 的 东西 。"),
     ],
     "think": [
-        (1, "{p} hoped that nobody had moved the {t} {bel:in} the {bel} .",
-         "{p} 希望 {bel} {bel:loc} 的 {t} 没 被 人 动 过 。"),
-        (1, "{p} wondered who would take the {t} from the {bel} .",
-         "{p} 担心 {bel} {bel:loc} 的 {t} 会 被 人 拿走 。"),
+        (1, "{p} was sure that the {t} was {bel:in} the {bel} .", "{p} 觉得 {t} 肯定 在 {bel} {bel:loc} 。"),
+        (1, "{p} expected the {t} to be {bel:in} the {bel} .", "{p} 觉得 {t} 应该 在 {bel} {bel:loc} 。"),
     ],
     "chat": [
         (1, "{p} and {q} laughed about old times .", "{p} 和 {q} 笑 着 聊 起 了 往事 。"),
@@ -87,17 +85,16 @@ FULL: dict[str, list[Row]] = {
     ],
     "carry": [
         (1, "quick as lightning , a THIEF carried the {t} off to the {h} .",
-         "转眼 间 ， 一 THIEF 就 把 {t} 带 到 了 {h} {h:loc} 。"),
+         "转眼 间 ， 一 THIEF 就 把 {t} 带到 了 {h} {h:loc} 。"),
     ],
     "spoil": [
     ],
     "hungry": [
-        (1, "{p} wished for some {f:many} .", "{p} 盼 着 能 有 一些 {f:many} 。"),
+        (1, "{p} wished for some {f:many} .", "{p} 馋 {f:many} 了 。"),
         (1, "{p} talked of nothing but {f:many} .", "{p} 张口 闭口 都 是 {f:many} 。"),
     ],
     "fetch": [
-        (1, "{p} did not wait long and GO to the {f_at} to pick some .",
-         "{p} 没 等 多久 ， 就 去 了 {f_at} 。"),
+        (1, "{p} GO to the {f_at} at once to pick some .", "{p} 马上 就 去 了 {f_at} 。"),
     ],
     "eat": [
         (1, "{p} could not resist {k} {k:fruit} and still had {left} .",
@@ -108,7 +105,7 @@ FULL: dict[str, list[Row]] = {
         (1, "there was thunder , and then rain .", "天上 响 起 了 雷声 ， 接着 下 起 了 雨 。"),
     ],
     "shelter": [
-        (1, "{p} found a dry spot {h:in} the {h} .", "{p} 在 {h} {h:loc} 找到 了 躲 雨 的 地方 。"),
+        (1, "{p} stayed dry {h:in} the {h} until the rain stopped .", "{p} 跑 进 {h} {h:loc} 躲 雨 ， 等到 雨 停 。"),
     ],
     "drop": [
         (1, "{p} forgot the {t} {at:in} the {at} .", "{p} 把 {t} 忘 在 了 {at} {at:loc} 。"),
@@ -145,7 +142,7 @@ FULL: dict[str, list[Row]] = {
         (1, "{q} and {p} threw dice for the {t} , and {p} won .", "{q} 和 {p} 掷 骰子 决定 {t} 归 谁 ， {p} 赢 了 。"),
     ],
     "offer": [
-        (1, "{p} said : the {t} is for you , {q} .", "{p} 说 ： {q} ， 这 {t:m} {t} 是 给 你 的 。"),
+        (1, "{p} said that the {t} was for {q} .", "{p} 说 这 {t:m} {t} 是 给 {q} 的 。"),
     ],
     "accept": [
         (1, "{p} pressed the {t} to {p:his} heart .", "{p} 接过 {t} ， 紧紧 抱 在 怀里 。"),
@@ -161,7 +158,7 @@ FULL: dict[str, list[Row]] = {
         (1, "{p} had no use for the {t} .", "{p} 用 不 着 {t} 。"),
     ],
     "deny": [
-        (1, "{p} turned away without a word .", "{p} 一 句 话 不 说 就 转 过 身 去 。"),
+        (1, "{p} turned away without a word .", "{p} 一 句 话 也 没 说 就 转身 走开 了 。"),
     ],
     "deny_fruit": [
         (1, "{p} said that work was not for {p:him} .", "{p} 说 自己 不 想 干活 。"),
@@ -185,10 +182,16 @@ FULL: dict[str, list[Row]] = {
     "want_find": [
     ],
     "want_gather": [
-        (1, "{n} {f:many} were what {p} needed .", "{p} 需要 的 是 {n} {f:m} {f:many} 。"),
+        (1, "{n} {f:many} were what {p} wanted to pick .", "{p} 想 摘 够 {n} {f:m} {f:many} 。"),
     ],
     "end": [
         (1, "when it grew dark , {p} was {m} .", "天 黑 的 时候 ， {p} 很 {m} 。"),
         (1, "at the end of the day , {p} was truly {m} .", "这 一天 结束 的 时候 ， {p} 十分 {m} 。"),
+    ],
+    "end_grateful": [
+        (1, "when it grew dark , {p} was {m} for the help .",
+         "天 黑 的 时候 ， {p} 很 {m} ， 因为 有 人 帮 了 {p:him} 。"),
+        (1, "at the end of the day , {p} was truly {m} for the help .",
+         "这 一天 结束 的 时候 ， {p} 十分 {m} ， 因为 有 人 帮 了 {p:him} 。"),
     ],
 }  # fmt: skip

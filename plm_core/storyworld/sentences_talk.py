@@ -55,21 +55,21 @@ TALK: dict[str, list[Row]] = {
         (1, "{p} knew it , but did not tell .", "{p} 知道 ， 却 不 肯 说 。"),
     ],
     "later": [
-        (1, "{p} said : not now .", "{p} 说 ： 现在 不行 。"),
-        (1, "{p} had no time just then .", "{p} 这会儿 没 空 。"),
+        (1, "{p} said that it was not a good time .", "{p} 说 现在 不行 。", "invitation"),
+        (1, "{p} had no time just then .", "{p} 说 这会儿 没 空 。", "invitation"),
         (1, "but {p} was busy .", "可是 {p} 正 忙 着 。"),
         (1, "{p} wanted to finish something first .", "{p} 说 手头 还 有 事 要 做 。"),
     ],
     "later_kind": [
         (2, "{p} was friendly and asked for a little time .", "{p} 很 客气 ， 请 {q:him} 稍 等 一会儿 。"),
         (1, "{p} was sorry and asked {q:him} to come back soon .", "{p} 抱歉 地 请 {q:him} 过 一会儿 再 来 。"),
-        (1, "{p} smiled and said : maybe later .", "{p} 笑 着 说 ： 等 会儿 吧 。", "request"),
+        (1, "{p} smiled and said that it would have to wait .", "{p} 笑 着 说 等 会儿 再 说 。", "request"),
         (1, "{p} nodded , but needed more time .", "{p} 点 了 点 头 ， 说 再 等 等 。", "request"),
     ],
     "later_rude": [
         (2, "{p} told {q:him} to go away .", "{p} 叫 {q:him} 走开 。"),
         (1, "{p} pretended not to hear .", "{p} 假装 没 听见 。"),
-        (1, "{p} turned away from {q:him} .", "{p} 背 过 身 去 ， 不 理 {q:him} 。"),
+        (1, "{p} took no notice of {q:him} .", "{p} 没有 理 {q:him} 。"),
         (1, "{p} only yawned .", "{p} 只 是 打 了 个 哈欠 。"),
     ],
     "win": [
@@ -98,7 +98,7 @@ TALK: dict[str, list[Row]] = {
         (1, "{p} did not want to go to the {h} .", "{p} 不 愿意 去 {h} 。", "elsewhere"),
         (1, "{p} did not want to stay .", "{p} 不 愿意 留下 来 。", "there"),
         (1, "but {p} turned around and left {q:him} standing there .",
-         "可是 {p} 转 过 身 ， 把 {q:him} 晾 在 了 那里 。"),
+         "可是 {p} 没有 理 {q:him} ， 转身 走开 了 。"),
     ],
     "deny": [
         (1, "{p} told {q:him} to mind {q:his} own business .", "{p} 叫 {q:him} 别 多 管 闲事 。"),

@@ -39,7 +39,7 @@ class State:
         believed_at: for each person the believed place of each person.
         count: how many fruit each person has.
         seen: the sentence that mentioned each person last.
-        visited: the sentence in which the protagonist saw each place last.
+        visited: the sentence in which the protagonist came to or left each place last.
         searched: the places that the protagonist has searched.
         asked: the sentence of the protagonist's last request, by what was asked of whom.
         goal: the goal of the protagonist where it was told.
@@ -55,6 +55,7 @@ class State:
         thought: the sentence in which somebody did so last.
         thinker: who that was.
         lost: the sentence in which the protagonist lost fruit last.
+        failed: whether the protagonist has looked for somebody or something in vain.
     """
 
     setting: Entry | None = None
@@ -92,6 +93,7 @@ class State:
     thought: int = LONG_AGO
     thinker: int = -1
     lost: int = LONG_AGO
+    failed: bool = False
 
     def copy(self) -> State:
         """An independent copy; lexicon entries are shared, for they never change."""
@@ -102,7 +104,7 @@ class State:
             self.aim, self.goal, self.pending, self.missed, self.done, self.helped, self.over, self.revealed,
             self.closed, self.sentence, self.since, self.carries,
             list(self.moved), list(self.arrived), self.thoughts, self.thought,
-            self.thinker, self.lost,
+            self.thinker, self.lost, self.failed,
         )  # fmt: skip
 
     @property
@@ -173,7 +175,7 @@ class State:
             ]  # fmt: skip
             missed += [("person", q) for q, belief in enumerate(believed_at[0]) if belief == place != self.at[q]]
             self.missed = tuple(missed)
-            self.visited[place] = self.sentence
+            self.visited[origin] = self.visited[place] = self.sentence
         self.at[person], self.arrived[person] = place, self.sentence
         for other, at in enumerate(self.at):
             if at == origin:

@@ -7,7 +7,7 @@ the order of their frequency. The lexicon ``full`` adds the rows of :mod:`plm_co
 from __future__ import annotations
 
 # letter : preposition : English : Chinese : Chinese word of place
-SETTINGS = "v:in:village:村子:里 f:on:farm:农场:里 h:at:harbour:港口:里 c:in:castle:城堡:里"
+SETTINGS = "v:in:village:村子:里 f:on:farm:农场:里 h:at:harbour:港湾:里 c:in:castle:城堡:里"
 
 # English name : Chinese name
 GIRLS = """
@@ -30,6 +30,13 @@ THINGS = """
 ball:球:个:vhcf book:书:本:vch basket:篮子:个:vfh lamp:灯:盏:fcv kite:风筝:只:vhf rope:绳子:根:fhc hat:帽子:顶:vfc
 drum:鼓:面:cv net:渔网:张:h spade:铲子:把:fv doll:洋娃娃:个:vc umbrella:雨伞:把:h flute:笛子:支:ch bucket:水桶:个:fh
 """
+LIGHT = """
+ball hat kite rope doll flute book basket apron bag bell belt beret bracelet brush candle cap card chain comb compass
+earring envelope fan feather flag fork glove handkerchief hook letter lock mask mitten nail napkin necklace needle
+notebook paintbrush pen pencil pipe pouch purse puzzle ruler sandal scarf shawl shell shoe slipper sock spoon sponge
+stamp stick thimble towel veil wallet wand watch whistle wig photograph cup toy magazine newspaper calendar
+"""
+"""The things that a small animal can carry off."""
 SECRETS = "ring:戒指:枚:vfhc map:地图:张:hc letter:信:封:vc coin:金币:枚:fh"
 
 # English : Chinese : Chinese measure word
@@ -43,8 +50,8 @@ THIEVES = "dog:只:狗 monkey:只:猴子"
 EATERS = "goat:只:山羊 bird:只:鸟"
 
 # English : Chinese
-PROUD = "proud:自豪 pleased:开心"
-GRATEFUL = "grateful:感激 thankful:感恩"
+PROUD = "proud:高兴 pleased:开心"
+GRATEFUL = "grateful:感激 thankful:感动"
 SAD = "sad:难过 disappointed:失望"
 ANGRY = "angry:生气 cross:恼火"
 

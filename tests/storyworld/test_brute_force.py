@@ -30,7 +30,7 @@ def continuations(world: StoryWorld, state: State, latents: dict, depth: int = 0
     return total, count
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
 @pytest.mark.parametrize("told", [True, False])
 def test_all_continuations_of_a_small_world_have_probability_one(seed, told):
     world = StoryWorld(**TINY, hidden_goals=0.0 if told else 1.0)

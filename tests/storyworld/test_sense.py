@@ -6,9 +6,10 @@ from itertools import pairwise
 import pytest
 
 from plm_core.storyworld import Sentence, Story, StoryWorld
-from plm_core.storyworld.goals import nearly_met, prior, within_reach
+from plm_core.storyworld.goals import at_hand, nearly_met, person_wanted_here, prior, within_reach
 from plm_core.storyworld.happenings import MOST_THOUGHTS, REST
 from plm_core.storyworld.state import State
+from plm_core.storyworld.words import LIGHT
 
 SIZES = ("small", "full")
 
@@ -141,3 +142,104 @@ def test_a_gatherer_who_is_refused_has_picked_some_fruit_first_unless_it_is_late
             refused += 1
             assert state.count[0] or state.sentence >= StoryWorld().limits.latest
     assert refused > 10
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_wanted_thing_does_not_lie_before_the_protagonist_for_long(size):
+    removed = 0
+    for story, state, sentence in told(size, 400):
+        if state.aim and not (state.over or state.pending) and at_hand(state, story.goal):
+            kind, args = sentence.event
+            thing = story.goal[1]
+            gone = kind in ("take", "grab", "bring", "luck", "stow", "carry") and thing in args
+            assert gone or kind.startswith("miss"), " ".join(sentence.words)
+            removed += gone
+    assert removed > 50
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_who_gives_up_has_tried_something_and_is_not_with_whom_he_wants(size):
+    latest = StoryWorld(size).limits.latest
+    given_up = 0
+    for story, state, sentence in told(size, 400):
+        if sentence.event[0] == "give_up":
+            tried = state.failed or state.asked or state.searched or story.goal[0] == "gather"
+            assert tried or state.sentence >= latest
+            assert not at_hand(state, story.goal)
+            assert not person_wanted_here(state, story.goal)
+            given_up += 1
+    assert given_up > 60
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("size", SIZES)
+def test_whoever_flees_the_rain_waits_until_it_has_stopped(size, language):
+    fled = 0
+    for _, _, sentence in told(size, 300, language=language):
+        if sentence.event[0] == "shelter":
+            text = " ".join(sentence.words)
+            assert "rain stopped" in text if language == "en" else "雨 停" in text
+            fled += 1
+    assert fled > 5
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_animals_carry_off_only_light_things(size):
+    carried = 0
+    for _, state, sentence in told(size, 300):
+        if sentence.event[0] == "carry":
+            assert state.things[sentence.event[1][0]].key in LIGHT.split()
+            carried += 1
+    assert carried > 20
+
+
+def test_every_light_thing_is_a_thing():
+    lexicons = StoryWorld("full").lexicons
+    assert set(LIGHT.split()) <= {entry.key for entry in lexicons.all_entries()["things"]}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nobody_who_is_asked_names_a_place_just_left(size):
+    answers = 0
+    for story, state, sentence in told(size, 600):
+        kind, args = sentence.event
+        if kind in ("answer", "answer_person") and args[1] == 0 and (kind, args[2]) != ("answer", state.secret):
+            place = state.believed[args[0]][args[2]] if kind == "answer" else state.believed_at[args[0]][args[2]]
+            late = state.sentence > story.world.limits.latest  # then the last question before a refusal
+            assert late or state.visited[place] <= state.sentence - 7 or place == state.at[0]
+            answers += 1
+    assert answers > 5
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_meanwhile_is_said_only_once_something_has_happened(size):
+    said = 0
+    for _, state, sentence in told(size, 300):
+        if sentence.words[0] == "meanwhile":
+            assert max(state.arrived) >= 0 or max(state.moved) >= 0
+            said += 1
+    assert said > 5
+
+
+def test_no_word_for_a_mood_serves_two_classes():
+    for size in SIZES:
+        for language in ("en", "zh"):
+            moods = StoryWorld(size, language).lexicons.moods
+            words = [entry.forms[language]["adj"] for lexicon in moods.values() for entry in lexicon.entries]
+            assert len(words) == len(set(words))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_gratitude_says_what_it_is_for(language):
+    for story in StoryWorld("full", language).stories(seed=3, count=60):
+        last = story.sentences[-1]
+        if last.event[0] == "end_grateful":
+            assert ("help" if language == "en" else "帮") in last.words
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_refused_request_for_a_thing_is_not_answered_like_an_invitation(size):
+    for _, state, sentence in told(size, 300):
+        if sentence.event[0] == "later" and state.pending[0] != "invite":
+            text = " ".join(sentence.words)
+            assert not any(word in text for word in ("mood", "good time", "no time"))
