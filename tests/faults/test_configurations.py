@@ -200,6 +200,7 @@ def test_every_key_may_be_given_once_and_must_exist(tmp_path: Path, home: Path) 
                 told.append((wrong, plm("train", file).complaint))
             told.append((f"override {key}", plm("train", file, f"{key}").complaint))
             told.append((f"override {key}.more", plm("train", file, f"{key}.more.of.this=1").complaint))
+    assert len(told) > 250
     assert not failures(told), failures(told)
 
 

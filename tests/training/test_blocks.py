@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+import torch._inductor.config
 from torch import nn
 
 from plm_core.models.bert import Bert, BertConfig
@@ -114,6 +115,34 @@ def test_compiled_blocks_give_an_equal_loss(ids, checkpointed):
     for (name, a), b in zip(model.named_parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5, msg=name)
     assert list(model.state_dict()) == list(other.state_dict())
+
+
+class SmallestBlock(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return x + self.up(x).tanh()
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile on a CPU needs a C++ compiler")
+def test_blocks_compiled_to_machine_code_have_equal_gradients(monkeypatch, tmp_path):
+    """By the default backend, on the smallest block that there is: each C++ file takes seconds to compile."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)  # a pool of processes would import torch again
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"layers": nn.ModuleList([SmallestBlock()])})
+    other = copy.deepcopy(model)
+    compile_blocks(other)
+    x = torch.randn(3, 4)
+    losses = [each["layers"][0](x).square().sum() for each in (model, other)]
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-6)
+    for loss in losses:
+        loss.backward()
+    for (name, a), b in zip(model.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-6, msg=name)
+    assert len(list(tmp_path.rglob("*.cpp"))) >= 2, "one pass forward and one backward"
 
 
 def test_a_missing_compiler_is_said_at_once(monkeypatch):
