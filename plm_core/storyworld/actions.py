@@ -45,6 +45,7 @@ def _take(state: State, person: int, thing: int) -> None:
 
 def _drop(state: State, person: int, thing: int) -> None:
     state.put(thing, state.at[person], state.at[person])
+    state.placed[thing] = person
 
 
 def _stow(state: State, person: int, thing: int, place: int) -> None:
@@ -61,7 +62,7 @@ def _hand(state: State, giver: int, receiver: int, thing: int) -> None:
 def _carry(state: State, thing: int, place: int) -> None:
     """An animal carries a thing away: those who see it go do not know where to."""
     state.carries += 1
-    state.moved[thing] = state.sentence
+    state.moved[thing], state.placed[thing] = state.sentence, -1
     origin, state.location[thing] = state.location[thing], place
     for person, at in enumerate(state.at):
         if at in (origin, place):

@@ -62,6 +62,7 @@ def _lay(state: State, thing: Entry, place: int, knower: int | None = None) -> N
     state.things.append(thing)
     state.location.append(place)
     state.moved.append(LONG_AGO)
+    state.placed.append(-1)
     for person, believed in enumerate(state.believed):
         believed.append(place if knower is None or person == knower else UNKNOWN)
 

@@ -119,6 +119,8 @@ CONDITIONS: dict[str, Callable[[State, Args], bool]] = {
     "invitation": lambda state, args: state.pending is not None and state.pending[0] == "invite",
     "request": lambda state, args: state.pending is not None and state.pending[0] in ("beg", "offer", "invite"),
     "stayed": lambda state, args: args[0] > 0 and state.arrived[args[0]] < state.sentence - 3,
+    "found": lambda state, args: state.placed[args[-1]] != args[0],
+    "again": lambda state, args: state.placed[args[-1]] == args[0],
     "first": lambda state, args: state.count[args[0]] == 0,
     "indoors": lambda state, args: "i" in state.places[state.at[args[0]]].tags,
     "there": lambda state, args: state.at[args[0]] == args[-1],

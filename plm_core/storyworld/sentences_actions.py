@@ -26,11 +26,13 @@ ACTIONS: dict[str, list[Row]] = {
         (1, "{p} wanted to see {q} and GO to the {bel} .", "{p} 想 见 {q} ， 就 去 了 {bel} 。"),
     ],
     "take": [
-        (3, "{p} picked up the {t} .", "{p} 拿起 了 {t} 。"),
-        (1, "{p} saw the {t} {at:in} the {at} and took it .", "{p} 看见 {at} {at:loc} 的 {t} ， 就 拿 了 起来 。"),
+        (3, "{p} picked up the {t} .", "{p} 拿起 了 {t} 。", "found"),
+        (3, "{p} picked up the {t} again .", "{p} 又 拿起 了 {t} 。", "again"),
+        (1, "{p} saw the {t} {at:in} the {at} and took it .",
+         "{p} 看见 {at} {at:loc} 的 {t} ， 就 拿 了 起来 。", "found"),
         (2, "meanwhile {p} took the {t} that lay {at:in} the {at} .",
          "这时候 ， {p} 拿起 了 {at} {at:loc} 的 {t} 。", "apart"),
-        (1, "{p} found the {t} and took it along .", "{p} 看见 了 {t} ， 就 拿 在 了 手里 。"),
+        (1, "{p} found the {t} and took it along .", "{p} 看见 了 {t} ， 就 拿 在 了 手里 。", "found"),
     ],
     "drop": [
         (2, "{p} put the {t} down {at:in} the {at} .", "{p} 把 {t} 放 在 了 {at} {at:loc} 。"),

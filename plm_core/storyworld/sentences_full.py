@@ -22,7 +22,8 @@ FULL: dict[str, list[Row]] = {
         (1, "after some thought {p} GO to the {h} .", "{p} 想 了 想 ， 去 了 {h} 。"),
     ],
     "take": [
-        (1, "{p} could not leave the {t} lying there and took it .", "{p} 不 想 把 {t} 丢 在 那里 ， 就 带上 了 。"),
+        (1, "{p} could not leave the {t} lying there and took it .",
+         "{p} 不 想 把 {t} 丢 在 那里 ， 就 带上 了 。", "found"),
         (1, "{p} reached for the {t} and took it .", "{p} 伸手 拿起 了 {t} 。"),
     ],
     "seek": [

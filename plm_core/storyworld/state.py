@@ -50,6 +50,7 @@ class State:
         since: number of sentences since the protagonist did something.
         carries: how often an animal has carried something away.
         moved: the sentence that changed the location of each thing last.
+        placed: who put each thing down where it lies; -1 where nobody did in the story.
         arrived: the sentence in which each person came to the place where he or she is.
         thoughts: how often somebody has thought of a thing elsewhere.
         thought: the sentence in which somebody did so last.
@@ -88,6 +89,7 @@ class State:
     since: int = 0
     carries: int = 0
     moved: list[int] = field(default_factory=list)
+    placed: list[int] = field(default_factory=list)
     arrived: list[int] = field(default_factory=list)
     thoughts: int = 0
     thought: int = LONG_AGO
@@ -103,7 +105,7 @@ class State:
             list(self.count), list(self.seen), list(self.visited), set(self.searched), dict(self.asked), self.opened,
             self.aim, self.goal, self.pending, self.missed, self.done, self.helped, self.over, self.revealed,
             self.closed, self.sentence, self.since, self.carries,
-            list(self.moved), list(self.arrived), self.thoughts, self.thought,
+            list(self.moved), list(self.placed), list(self.arrived), self.thoughts, self.thought,
             self.thinker, self.lost, self.failed,
         )  # fmt: skip
 

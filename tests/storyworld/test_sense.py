@@ -243,3 +243,17 @@ def test_a_refused_request_for_a_thing_is_not_answered_like_an_invitation(size):
         if sentence.event[0] == "later" and state.pending[0] != "invite":
             text = " ".join(sentence.words)
             assert not any(word in text for word in ("mood", "good time", "no time"))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nobody_finds_what_he_or_she_has_put_there(size):
+    again = 0
+    for _, state, sentence in told(size, 400):
+        if sentence.event[0] == "take":
+            person, thing = sentence.event[1]
+            text = " ".join(sentence.words)
+            own = state.placed[thing] == person
+            assert not (own and any(word in text for word in ("found", "saw", "could not leave"))), text
+            assert own or "again" not in text
+            again += own
+    assert again > 5
