@@ -79,7 +79,7 @@ TALK: dict[str, list[Row]] = {
     ],
     "accept": [
         (2, "{p} took the {t} and thanked {q:him} .", "{p} 收下 了 {t} ， 向 {q:him} 道 了 谢 。"),
-        (1, "{p} was happy to get the {t} .", "{p} 很 高兴 地 收下 了 {t} 。"),
+        (1, "{p} was happy to get the {t} .", "{p} 乐呵呵 地 收下 了 {t} 。"),
     ],
     "together": [
         (2, "{p} and {q} had supper together {h:in} the {h} .", "{p} 和 {q} 一起 在 {h} {h:loc} 吃 了 晚饭 。"),
