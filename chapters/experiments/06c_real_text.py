@@ -87,7 +87,7 @@ def bits(gpt: Gpt, documents: list[Tensor], context: int, repair: str = "as trai
     """Bits per character on the last characters of windows of ``LONG``, of which ``context`` characters are read."""
     scheme = ScaledRope(HIDDEN // HEADS, repair, factor, trained_length=LENGTH)
     for layer in gpt.decoder.layers:
-        layer.attention.position = scheme
+        layer.attention.position = scheme  # type: ignore[union-attr]
     windows_NT = torch.cat([ids_T.unfold(0, LONG + 1, 100) for ids_T in documents if len(ids_T) > LONG])
     nats = 0.0
     for part in windows_NT.split(100):
