@@ -47,10 +47,10 @@ def refused(capsys, *arguments):
 
 def test_the_table_is_printed_and_the_scores_are_in_the_folder(trained, tmp_path, capsys):
     run = shutil.copytree(trained, tmp_path / "run")
-    assert main(["evaluate", str(run), "--skills", "--stories", "6"]) == 0
+    assert main(["evaluate", str(run), "--skills", "--stories", "12"]) == 0
     out = capsys.readouterr().out
     written = json.loads((run / "skills.json").read_text(encoding="utf-8"))
-    assert written["stories"] == 6
+    assert written["stories"] == 12
     assert written["split"] == "test"
     assert written["dials"] == {"names": "held_out"}
     assert {score["skill"] for score in written["scores"]} == {*SKILLS, "all"}
@@ -59,7 +59,7 @@ def test_the_table_is_printed_and_the_scores_are_in_the_folder(trained, tmp_path
         assert set(score["baselines"]) == set(BASELINES)
     assert written["scores"][-1]["excess"] > 0.5, "four steps teach little"
     assert (run / "skills.png").is_file()
-    assert main(["evaluate", str(run), "--skills", "--stories", "6"]) == 0, "it can be written again"
+    assert main(["evaluate", str(run), "--skills", "--stories", "12"]) == 0, "it can be written again"
     Run.open(run)
 
 
