@@ -278,8 +278,9 @@ def _next_find(state: State, goal: Goal, fate: str, limits: Limits) -> Options:
         unsearched.append(there)
     if unsearched:
         return options + [(1.0 / len(unsearched), ("go", (0, h))) for h in unsearched]
-    # whoever may not find it yet does not come to where it is, if there is any other place
-    return options or _explore(state, there if fate == "early" and len(state.places) > 2 else -1)
+    if options or (limits.happenings and state.since < limits.patience):
+        return options  # who has searched everywhere else waits for a while for what happens
+    return _explore(state, there if fate == "early" and len(state.places) > 2 else -1)
 
 
 def _next_gather(state: State, goal: Goal, fate: str, limits: Limits) -> Options:

@@ -14,7 +14,7 @@ from plm_core.storyworld.tasks import MoodExample, before_the_last, moods, relat
 HIDDEN = StoryWorld(hidden_goals=1.0, revealed_goals=0.0)
 
 
-MANY = 1000
+MANY = 2000
 """So many examples show that a cut at a share of the story betrays its mood."""
 
 
