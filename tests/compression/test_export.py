@@ -10,30 +10,18 @@ from plm_core.compression.low_rank import factorise_model
 from plm_core.compression.onnx_model import OnnxModel
 from plm_core.compression.quantize import QuantizeConfig, quantize_model
 from plm_core.compression.structured import attentions, remove_heads
-from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.classifier import BertClassifier, ClassifierConfig
 from plm_core.models.gpt import Gpt, GptConfig
+from tests.compression import conftest
 
 pytestmark = pytest.mark.xdist_group("onnx")  # one worker loads the exporter, which takes seconds
-SHAPE = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "initializer_range": 0.2}
-
-
-@pytest.fixture(scope="module")
-def bert_files(tmp_path_factory):
-    """A BERT with its ONNX file."""
-    torch.manual_seed(0)
-    model, path = Bert(BertConfig(**SHAPE)).eval(), tmp_path_factory.mktemp("onnx") / "bert.onnx"
-    export_onnx(model, path)
-    return model, path
+SHAPE = {**conftest.SHAPE, "initializer_range": 0.2}
 
 
 @pytest.fixture(scope="module", params=["learned", "rope"])
-def gpt_files(request, tmp_path_factory):
+def gpt_files(request, exported):
     """The name of a position scheme, a GPT that has it, and the model's ONNX file."""
-    torch.manual_seed(0)
-    model, path = Gpt(GptConfig(**SHAPE, position=request.param)).eval(), tmp_path_factory.mktemp("onnx") / "gpt.onnx"
-    export_onnx(model, path)
-    return request.param, model, path
+    return request.param, *exported(Gpt, GptConfig(**SHAPE, position=request.param))
 
 
 def bert_inputs(batch: int, tokens: int) -> dict[str, torch.Tensor]:
@@ -64,12 +52,10 @@ def test_bert_agrees_at_every_batch_and_length(bert_files):
 
 
 @pytest.mark.parametrize(("position", "norm_position"), [("learned", "post"), ("rope", "pre")])
-def test_a_classifier_agrees_at_every_batch_and_length(position, norm_position, tmp_path):
-    torch.manual_seed(0)
+def test_a_classifier_agrees_at_every_batch_and_length(position, norm_position, exported):
     config = ClassifierConfig(**SHAPE, num_labels=3, position=position, norm_position=norm_position)
-    model = BertClassifier(config).eval()
-    export_onnx(model, tmp_path / "classifier.onnx")
-    run = runner(open_onnx(tmp_path / "classifier.onnx"))
+    model, path = exported(BertClassifier, config)
+    run = runner(open_onnx(path))
     for batch in (1, 2, 7):
         for tokens in (2, 17, 128):
             inputs = bert_inputs(batch, tokens)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import onnx
 import pytest
 import torch
 
-from plm_core.compression.export import export_onnx, quantize_onnx
+from plm_core.compression.export import quantize_onnx
 from plm_core.compression.onnx_model import OnnxModel, file_numbers
 from plm_core.compression.structure import stored_bytes
 from plm_core.data.batches import PackedBatches, PaddedBatches
 from plm_core.data.labels import IGNORE
 from plm_core.evaluation.validation import validate
-from plm_core.models.bert import Bert
-from plm_core.models.classifier import BertClassifier
-from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.objectives.base import Joint
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.objectives.classification import Classification
@@ -24,30 +23,20 @@ from plm_core.objectives.sentence_pair import NextSentence
 pytestmark = pytest.mark.xdist_group("onnx")  # one worker loads the exporter, which takes seconds
 
 
-@pytest.fixture(scope="module")
-def causal(tmp_path_factory) -> tuple[Gpt, OnnxModel]:
-    """A GPT and its file."""
-    torch.manual_seed(0)
-    shape = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
-    model = Gpt(GptConfig(**shape, position="rope", initializer_range=0.2)).eval()
-    return model, exported(model, tmp_path_factory.mktemp("onnx"))
-
-
-def exported(model, folder) -> OnnxModel:
-    export_onnx(model, folder / "m.onnx")
-    return OnnxModel(folder / "m.onnx", threads=1)
+def opened(path: Path) -> OnnxModel:
+    return OnnxModel(path, threads=1)
 
 
 def close(first: dict[str, float], second: dict[str, float]) -> bool:
     return first == pytest.approx(second, abs=1e-4)
 
 
-def test_a_masked_model_and_its_file_agree_in_both_tasks(bert: Bert, ids, tmp_path):
+def test_a_masked_model_and_its_file_agree_in_both_tasks(bert_files, ids):
     mask = torch.arange(9) < torch.tensor([[9], [4], [7]])
     labels = ids.masked_fill(torch.arange(9) % 3 != 1, IGNORE).masked_fill(~mask, IGNORE)
     batch = {"input_ids": ids, "attention_mask": mask, "labels": labels, "pair_labels": torch.tensor([0, 1, 0])}
-    model, task = bert.eval(), Joint([MaskedLM(), NextSentence()])
-    file = exported(model, tmp_path)
+    (model, path), task = bert_files, Joint([MaskedLM(), NextSentence()])
+    file = opened(path)
     assert close(validate(file, task, [batch]), validate(model, task, [batch]))
     with torch.no_grad():
         for places in (None, mask, torch.tensor([3, 0])):
@@ -63,16 +52,15 @@ def test_a_masked_model_and_its_file_agree_in_both_tasks(bert: Bert, ids, tmp_pa
         file(ids, position_ids=torch.zeros_like(ids))
 
 
-def test_a_classifier_and_its_file_have_equal_logits(bert: Bert, ids, tmp_path):
-    model = BertClassifier.from_pretrained(bert, 3).eval()
+def test_a_classifier_and_its_file_have_equal_logits(classifier_files, ids):
+    model, path = classifier_files
     batch = {"input_ids": ids, "labels": torch.tensor([0, 2, 1])}
-    assert close(
-        validate(exported(model, tmp_path), Classification(), [batch]), validate(model, Classification(), [batch])
-    )
+    assert close(validate(opened(path), Classification(), [batch]), validate(model, Classification(), [batch]))
 
 
-def test_a_causal_model_and_its_file_agree_on_padded_and_on_packed_rows(causal):
-    (model, file), generator = causal, torch.Generator().manual_seed(0)
+def test_a_causal_model_and_its_file_agree_on_padded_and_on_packed_rows(rope_files):
+    model, file = rope_files[0], opened(rope_files[1])
+    generator = torch.Generator().manual_seed(0)
     documents = [torch.randint(0, 40, (length,), generator=generator) for length in (9, 4, 12, 3, 5, 2, 7)]
     padded = PaddedBatches([d.tolist() for d in documents], batch_size=3, pad_id=0, seed=0).in_order()
     packed = PackedBatches(documents, row_length=16, batch_size=2, pad_id=0, seed=0).in_order()
@@ -84,8 +72,8 @@ def test_a_causal_model_and_its_file_agree_on_padded_and_on_packed_rows(causal):
         file(packed[0]["input_ids"], attention_mask=packed[0]["attention_mask"])
 
 
-def test_the_integer_form_is_the_same_kind_of_file(causal, ids, tmp_path):
-    model, file = causal
+def test_the_integer_form_is_the_same_kind_of_file(rope_files, ids, tmp_path):
+    model, file = rope_files[0], opened(rope_files[1])
     quantize_onnx(file.path, tmp_path / "int8.onnx")
     small = OnnxModel(tmp_path / "int8.onnx")
     exact = file(ids)

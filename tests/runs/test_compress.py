@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from plm_core.runs.compare import characters
 from plm_core.runs.compression_steps import Prune, Quantize, parse_method
 from plm_core.runs.corpus import Texts
 from plm_core.runs.open import Run
+from tests import forked
 from tests.tiny_text import TINY_TEXT
 
 pytestmark = pytest.mark.xdist_group("onnx")  # one worker loads the exporter, which takes seconds
@@ -96,13 +98,24 @@ def test_zeros_stay_zeros_while_the_model_recovers(causal, tmp_path):
     assert sparsity(Run.open(tmp_path / "sparse").model) == pytest.approx(0.8, abs=1e-3)
 
 
-def test_a_compressed_run_is_exported(causal, tmp_path, capsys):
-    small = tmp_path / "small"
-    assert main(["compress", str(causal), "--output", str(small), "--method", "quantize:bits=4"]) == 0
-    assert main(["export", str(small), "--format", "onnx", "--output", str(tmp_path / "m.onnx")]) == 0
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["m.onnx", "small"]  # and nothing that was in between
+@pytest.fixture(scope="module")
+def exported(joint, tmp_path_factory) -> tuple[Path, Path]:
+    """A compressed run of two tasks and the file that it was exported to; neither is to be changed."""
+    folder = tmp_path_factory.mktemp("exported")
+    small, file = folder / "small", folder / "masked.onnx"
+    assert main(["compress", str(joint), "--output", str(small), "--method", "quantize:bits=4"]) == 0
+    assert main(["export", str(small), "--format", "onnx", "--output", str(file)]) == 0
+    return small, file
+
+
+def test_a_compressed_run_is_exported(exported):
+    small, file = exported
+    assert [path.name for path in sorted(small.parent.iterdir())] == ["masked.onnx", "small"]  # and nothing in between
     model, ids = Run.open(small).model, torch.randint(0, 50, (2, 7))
-    torch.testing.assert_close(OnnxModel(tmp_path / "m.onnx")(ids), model(ids).detach(), rtol=0, atol=1e-4)
+    with torch.no_grad():
+        ours, theirs = (each(ids, masked_positions=ids >= 0) for each in (model, OnnxModel(file)))
+    torch.testing.assert_close(theirs.prediction_logits, ours.prediction_logits, rtol=0, atol=1e-4)
+    torch.testing.assert_close(theirs.seq_relationship_logits, ours.seq_relationship_logits, rtol=0, atol=1e-4)
 
 
 @pytest.fixture
@@ -119,7 +132,13 @@ def converted_once(monkeypatch) -> None:
     monkeypatch.setattr("plm_core.runs.export.export_onnx", convert)
 
 
-def test_runs_and_files_are_compared_on_the_same_text(causal, converted_once, tmp_path, capsys):
+@pytest.fixture
+def forked_measurement(monkeypatch) -> None:
+    """Fork the processes in which memory is measured; the measurement has tests that start them afresh."""
+    monkeypatch.setattr("plm_core.evaluation.memory.subprocess", SimpleNamespace(run=forked.instead_of_subprocess))
+
+
+def test_runs_and_files_are_compared_on_the_same_text(causal, converted_once, forked_measurement, tmp_path, capsys):
     files = {"floats.onnx": [], "dynamic.onnx": ["--int8"], "static.onnx": ["--int8", "--calibrate", "2"]}
     for name, options in files.items():
         assert main(["export", str(causal), "--output", str(tmp_path / name), *options]) == 0
@@ -195,8 +214,8 @@ def test_what_cannot_be_exported_is_answered_in_one_line(causal, tmp_path, capsy
     assert output.read_text() == "keep"
 
 
-def test_what_cannot_be_compared_is_answered_in_one_line(causal, joint, tmp_path, capsys):
-    assert main(["export", str(joint), "--output", str(tmp_path / "masked.onnx")]) == 0
+def test_what_cannot_be_compared_is_answered_in_one_line(causal, joint, exported, tmp_path, capsys):
+    masked = exported[1]
     (tmp_path / "text.onnx").write_text("no model")
     (tmp_path / "there.png").write_text("keep")
     for options, message in (
@@ -204,8 +223,8 @@ def test_what_cannot_be_compared_is_answered_in_one_line(causal, joint, tmp_path
         ([causal, tmp_path], "is not the output folder"),
         ([causal, tmp_path / "none.onnx"], "no ONNX file"),
         ([causal, tmp_path / "text.onnx"], "is damaged or no ONNX model"),
-        ([causal, tmp_path / "masked.onnx"], "compare a file with the run it was exported from"),
-        ([tmp_path / "masked.onnx"], "name at least one run"),
+        ([causal, masked], "compare a file with the run it was exported from"),
+        ([masked], "name at least one run"),
         ([causal, joint], "these need different ones"),
         ([causal, "--plot", tmp_path / "there.png"], "exists already"),
         ([causal, "--plot", tmp_path / "nowhere" / "p.png"], "no folder"),
