@@ -212,4 +212,20 @@ def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far
 separating = "B"
 """,
     },
+    {
+        "question": "q7_diagnose",
+        "mistake": "a margin above chance instead of the rule without order",
+        "score": 2,
+        "message": "you say 'order not learnt'",
+        "code": """
+def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far):
+    if home <= chance + 0.6:
+        return "order not learnt"
+    if whole_near < home - 0.1:
+        return "distances or number of keys" if window_near > home - 0.1 else "positions"
+    return "carries over" if whole_far > bag_far + 0.1 else "no order far back"
+
+separating = "C"
+""",
+    },
 ]

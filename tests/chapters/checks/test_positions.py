@@ -26,6 +26,12 @@ def bucket(relative, num_buckets, max_distance, bidirectional=True):
     return T5Bias(1, num_buckets=num_buckets, max_distance=max_distance, bidirectional=bidirectional).bucket(relative)
 
 
+def one_too_far(relative, num_buckets, max_distance):
+    """log((d + 1) / exact) for far distances: wrong next to the edges of the buckets only."""
+    moved = bucket(relative + relative.sign(), num_buckets, max_distance)
+    return torch.where(relative.abs() < num_buckets // 4, bucket(relative, num_buckets, max_distance), moved)
+
+
 def by_key(x_TL, keys):
     length = x_TL.shape[0]
     return torch.stack([x_TL[t, length - 1 - t : length - 1 - t + keys] for t in range(length)])
@@ -78,6 +84,7 @@ MISTAKES = [
     (check.buckets, "integers", (lambda r, n, m: bucket(r, n, m).float(),)),
     (check.buckets, "for decoders", (lambda r, n, m: bucket(r, n, m, bidirectional=False),)),
     (check.buckets, "logarithmic scale", (lambda r, n, m: bucket(r, n, 2 * m),)),
+    (check.buckets, "Far distances share", (one_too_far,)),
     (check.diagonals, "the diagonals are the keys", (lambda x, keys: torch.zeros(len(x), keys),)),
     (check.diagonals, "no row moves", (lambda x, keys: x[:, len(x) - 1 :],)),
 ]  # fmt: skip
