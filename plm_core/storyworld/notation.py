@@ -5,7 +5,7 @@ A word in braces, ``{slot}`` or ``{slot:form}``, depends on the event or the sta
 a pronoun. ``GO`` stands for a verb of motion, ``THIEF`` and ``EATER`` for animals. Beside the event's slots there are
 ``at``, the place of the first person; ``bel``, the place where the first person believes the thing or person to be;
 ``holder``, who holds it by that belief; ``owner``, who holds it; ``left``, the count after the event; ``sum``, the
-counts of two people together; ``f``, the fruit of the story.
+counts of two people together; ``f``, the fruit of the story; ``secret``, the hidden thing.
 """
 
 from __future__ import annotations

@@ -105,6 +105,11 @@ def _way_of_bringing(state: State, args: Args) -> str:
     return "giving" if where < 0 else "fetching"
 
 
+def _furnished(state: State, args: Args) -> bool:
+    """Whether the introduction has named something that lies or grows at a place."""
+    return args[1] in state.location or args[1] == state.fruit_at
+
+
 CONDITIONS: dict[str, Callable[[State, Args], bool]] = {
     "apart": _apart,
     "begged": _begged,
@@ -116,8 +121,21 @@ CONDITIONS: dict[str, Callable[[State, Args], bool]] = {
         way: lambda state, args, way=way: _way_of_bringing(state, args) == way  # type: ignore[misc]
         for way in ("lying", "lying_there", "bringing", "giving", "fetching")
     },
-    "invitation": lambda state, args: state.pending is not None and state.pending[0] == "invite",
-    "request": lambda state, args: state.pending is not None and state.pending[0] in ("beg", "offer", "invite"),
+    **{
+        name: lambda state, args, whats=whats: state.pending is not None and state.pending[0] in whats  # type: ignore[misc]
+        for name, whats in (
+            ("invitation", ("invite",)),
+            ("wanted", ("beg",)),
+            ("offered", ("offer",)),
+            ("question", ("ask", "ask_person")),
+            ("request", ("beg", "offer", "invite")),
+        )
+    },
+    "told": lambda state, args: state.goal is not None,
+    "untold": lambda state, args: state.goal is None,
+    "another": lambda state, args: args[0] > 0,
+    "bare": lambda state, args: not _furnished(state, args),
+    "furnished": lambda state, args: _furnished(state, args),
     "stayed": lambda state, args: args[0] > 0 and state.arrived[args[0]] < state.sentence - 3,
     "found": lambda state, args: state.placed[args[-1]] != args[0],
     "again": lambda state, args: state.placed[args[-1]] == args[0],

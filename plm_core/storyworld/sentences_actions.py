@@ -16,13 +16,13 @@ ACTIONS: dict[str, list[Row]] = {
     "seek": [
         (2, "{p} GO to the {bel} to get the {t} .", "{p} 去 {bel} 拿 {t} 。"),
         (1, "{p} thought that the {t} was {bel:in} the {bel} and GO there .",
-         "{p} 觉得 {t} 应该 在 {bel} {bel:loc} ， 就 去 了 那里 。"),
+         "{p} 心想 ， {t} 应该 在 {bel} {bel:loc} ， 就 去 了 那里 。"),
         (1, "because {p} wanted the {t} , {p:he} GO to the {bel} .", "{p} 想 拿到 {t} ， 就 去 了 {bel} 。"),
     ],
     "visit": [
         (2, "{p} GO to the {bel} to see {q} .", "{p} 去 {bel} 找 {q} 。"),
         (1, "{p} thought that {q} was {bel:in} the {bel} and GO there .",
-         "{p} 觉得 {q} 应该 在 {bel} {bel:loc} ， 就 去 了 那里 。"),
+         "{p} 心想 ， {q} 应该 在 {bel} {bel:loc} ， 就 去 了 那里 。"),
         (1, "{p} wanted to see {q} and GO to the {bel} .", "{p} 想 见 {q} ， 就 去 了 {bel} 。"),
     ],
     "take": [
@@ -32,7 +32,7 @@ ACTIONS: dict[str, list[Row]] = {
          "{p} 看见 {at} {at:loc} 的 {t} ， 就 拿 了 起来 。", "found"),
         (2, "meanwhile {p} took the {t} that lay {at:in} the {at} .",
          "这时候 ， {p} 拿起 了 {at} {at:loc} 的 {t} 。", "apart"),
-        (1, "{p} found the {t} and took it along .", "{p} 看见 了 {t} ， 就 拿 在 了 手里 。", "found"),
+        (1, "{p} found the {t} and picked it up .", "{p} 看见 {t} ， 就 把 它 拿 了 起来 。", "found"),
     ],
     "drop": [
         (2, "{p} put the {t} down {at:in} the {at} .", "{p} 把 {t} 放 在 了 {at} {at:loc} 。"),
@@ -61,7 +61,7 @@ ACTIONS: dict[str, list[Row]] = {
         (1, "{p} let {q} look at the {t} .", "{p} 让 {q} 看 了 看 {t} 。"),
     ],
     "carry": [
-        (2, "a THIEF ran off with the {t} and dropped it {h:in} the {h} .",
+        (2, "a THIEF made off with the {t} and dropped it {h:in} the {h} .",
          "一 THIEF 偷走 了 {t} ， 丢 在 了 {h} {h:loc} 。"),
         (1, "a THIEF stole the {t} and carried it to the {h} .", "一 THIEF 偷走 了 {t} ， 带到 了 {h} {h:loc} 。"),
     ],
@@ -73,8 +73,8 @@ ACTIONS: dict[str, list[Row]] = {
         (1, "{p} told {q} that {holder} had the {t} .", "{p} 告诉 {q} ， {t} 在 {holder} 手里 。"),
     ],
     "think": [
-        (1, "{p} believed that the {t} was {bel:in} the {bel} .", "{p} 相信 {t} 在 {bel} {bel:loc} 。"),
-        (2, "{p} thought that the {t} was {bel:in} the {bel} .", "{p} 觉得 {t} 在 {bel} {bel:loc} 。"),
+        (2, "{p} thought that the {t} was {bel:in} the {bel} .", "{p} 心想 ， {t} 大概 还 在 {bel} {bel:loc} 。"),
+        (1, "as far as {p} knew , the {t} was {bel:in} the {bel} .", "据 {p} 所知 ， {t} 在 {bel} {bel:loc} 。"),
         (1, "{p} remembered the {t} {bel:in} the {bel} .", "{p} 想起 了 {bel} {bel:loc} 的 {t} 。"),
     ],
     "pick": [
@@ -150,12 +150,10 @@ ACTIONS: dict[str, list[Row]] = {
 
 TURNS: dict[str, list[Row]] = {
     "grab": [
-        (1, "just then {p} came along and took the {t} before {q:his} eyes .",
-         "就 在 这时 ， {p} 走 过来 ， 当 着 {q:him} 的 面 拿走 了 {t} 。", "arriving"),
+        (1, "but {p} came along and took the {t} .", "可是 {p} 走 过来 ， 拿走 了 {t} 。", "arriving"),
         (1, "before {q:name} could take the {t} , {p} rushed in and took it .",
          "{q:name} 还 没 拿到 {t} ， {p} 就 冲 过来 抢先 拿走 了 。", "arriving"),
-        (1, "{p} was quicker and took the {t} before {q:his} eyes .",
-         "{p} 手 更 快 ， 当 着 {q:him} 的 面 拿走 了 {t} 。", "beside"),
+        (1, "but {p} was quicker and took the {t} .", "可是 {p} 手 更 快 ， 拿走 了 {t} 。", "beside"),
         (1, "before {q:name} could take the {t} , {p} snatched it away .",
          "{q:name} 还 没 拿到 {t} ， {p} 就 抢先 拿走 了 。", "beside"),
     ],
@@ -166,7 +164,9 @@ TURNS: dict[str, list[Row]] = {
          "{p} 听说 {q} 需要 帮忙 ， 就 把 {t} 送 了 过来 。", "bringing"),
         (1, "{p} had a change of heart and brought {q} the {t} .",
          "{p} 改变 了 主意 ， 把 {t} 拿来 给 了 {q} 。", "bringing_begged"),
-        (1, "{p} felt sorry for {q} and gave {q:him} the {t} .", "{p} 不 忍心 ， 就 把 {t} 给 了 {q} 。", "giving"),
+        (1, "{p} wanted to help and gave {q} the {t} .", "{p} 想 帮忙 ， 就 把 {t} 给 了 {q} 。", "giving"),
+        (1, "{p} felt sorry for {q} and gave {q:him} the {t} .",
+         "{p} 不 忍心 再 拒绝 ， 就 把 {t} 给 了 {q} 。", "giving_begged"),
         (1, "{p} had a change of heart and gave {q} the {t} .",
          "{p} 改变 了 主意 ， 把 {t} 给 了 {q} 。", "giving_begged"),
         (1, "{p} promised to look for the {t} and soon came back with it for {q} .",
@@ -185,11 +185,11 @@ TURNS: dict[str, list[Row]] = {
     ],
     "aid_pack": [
         (1, "{p} came over and gave {q} a cake for supper .",
-         "{p} 过来 给 {q} 送 了 一 个 蛋糕 ， 晚饭 时 吃 。", "arriving"),
-        (1, "{p} gave {q} a cake for supper .", "{p} 送 给 {q} 一 个 蛋糕 ， 晚饭 时 吃 。", "beside"),
+         "{p} 过来 给 {q} 送 了 一 个 蛋糕 ， 让 {q:him} 晚饭 时 吃 。", "arriving"),
+        (1, "{p} gave {q} a cake for supper .", "{p} 送 给 {q} 一 个 蛋糕 ， 让 {q:him} 晚饭 时 吃 。", "beside"),
         (1, "{p} came over and lent {q} a tablecloth for supper .",
-         "{p} 过来 借 给 {q} 一 块 桌布 ， 晚饭 时 用 。", "arriving"),
-        (1, "{p} lent {q} a tablecloth for supper .", "{p} 借 给 {q} 一 块 桌布 ， 晚饭 时 用 。", "beside"),
+         "{p} 过来 借 给 {q} 一 块 桌布 ， 让 {q:him} 晚饭 时 用 。", "arriving"),
+        (1, "{p} lent {q} a tablecloth for supper .", "{p} 借 给 {q} 一 块 桌布 ， 让 {q:him} 晚饭 时 用 。", "beside"),
     ],
     "come_tell": [
         (1, "{p} came to help and told {q} that the {t} was {bel:in} the {bel} .",
@@ -207,7 +207,9 @@ TURNS: dict[str, list[Row]] = {
          "最后 ， {p} 碰巧 在 {t:at} {t:loc} 看见 了 {t} ， 就 拿 了 起来 。"),
     ],
     "search": [
-        (2, "{p} searched the {at} , but found nothing .", "{p} 找遍 了 {at} ， 什么 也 没 找到 。"),
+        (2, "{p} searched the {at} , but found nothing .", "{p} 找遍 了 {at} ， 什么 也 没 找到 。", "untold"),
+        (2, "{p} searched the {at} , but did not find the {secret} .",
+         "{p} 找遍 了 {at} ， 还 没 找到 {secret} 。", "told"),
         (1, "{p} looked everywhere {at:in} the {at} without any luck .", "{p} 在 {at} {at:loc} 到处 找 ， 一无所获 。"),
         (1, "{p} turned the {at} upside down in vain .", "{p} 把 {at} 翻 了 个 遍 ， 还是 没 找到 。", "indoors"),
     ],
@@ -225,7 +227,7 @@ TURNS: dict[str, list[Row]] = {
         (1, "{p} looked for {q} , but in vain .", "{p} 到处 找 {q} ， 却 没 找到 。"),
     ],
     "miss_unnamed": [
-        (2, "{p} looked around , but in vain .", "{p} 四处 看 了 看 ， 白 跑 了 一 趟 。"),
+        (2, "{p} had come there in vain .", "{p} 扑 了 个 空 。"),
         (1, "{p} shook {p:his} head in surprise .", "{p} 吃惊 地 摇 了 摇 头 。"),
     ],
     "give_up": [

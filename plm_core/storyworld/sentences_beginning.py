@@ -14,7 +14,8 @@ INTRODUCTION: dict[str, list[Row]] = {
          "{h} {h:loc} 的 {f:many} 都 熟透 了 ， {g} {g:loc} 有 人 落下 了 一 {t:m} {t} 。"),
     ],
     "lie": [
-        (3, "there was also {t:a} {t} {g:in} the {g} .", "{g} {g:loc} 还 有 一 {t:m} {t} 。"),
+        (3, "there was {t:a} {t} {g:in} the {g} .", "{g} {g:loc} 有 一 {t:m} {t} 。", "bare"),
+        (3, "there was also {t:a} {t} {g:in} the {g} .", "{g} {g:loc} 还 有 一 {t:m} {t} 。", "furnished"),
         (1, "somebody had put {t:a} {t} {g:in} the {g} .", "有 人 在 {g} {g:loc} 放 了 一 {t:m} {t} 。"),
     ],
     "lie_two": [
@@ -25,9 +26,9 @@ INTRODUCTION: dict[str, list[Row]] = {
     ],
     "hide": [
         (1, "there was {t:a} {t} {g:in} the {g} , and only {q} knew where {s:a} {s} was hidden : {h:in} the {h} .",
-         "{g} {g:loc} 有 一 {t:m} {t} ， 只有 {q} 知道 {h} {h:loc} 藏 着 一 {s:m} {s} 。"),
+         "{g} {g:loc} 有 一 {t:m} {t} ， 另外 ， 只有 {q} 知道 {h} {h:loc} 藏 着 一 {s:m} {s} 。"),
         (2, "there was {t:a} {t} {g:in} the {g} , and {q} had secretly hidden {s:a} {s} {h:in} the {h} .",
-         "{g} {g:loc} 有 一 {t:m} {t} ， {q} 悄悄 把 一 {s:m} {s} 藏 在 了 {h} {h:loc} 。"),
+         "{g} {g:loc} 有 一 {t:m} {t} ， 另外 ， {q} 悄悄 把 一 {s:m} {s} 藏 在 了 {h} {h:loc} 。"),
         (1, "everybody had seen {t:a} {t} {g:in} the {g} , but only {q} knew where {s:a} {s} was hidden :"
             " {h:in} the {h} .",
          "大家 都 知道 {g} {g:loc} 有 一 {t:m} {t} ， 可是 只有 {q} 知道 {h} {h:loc} 藏 着 一 {s:m} {s} 。"),
@@ -88,9 +89,9 @@ GOALS: dict[str, list[Row]] = {
         (1, "as the sun went down , {p} was {m} .", "太阳 下 山 的 时候 ， {p} 很 {m} 。"),
     ],
     "end_grateful": [
-        (3, "in the end , {p} was {m} for the help .", "最后 ， {p} 很 {m} ， 因为 有 人 帮 了 {p:him} 。"),
-        (1, "that evening , {p} felt {m} for the help .", "那天 晚上 ， {p} 非常 {m} ， 因为 有 人 帮 了 {p:him} 。"),
-        (1, "as the sun went down , {p} was {m} for the help .",
-         "太阳 下 山 的 时候 ， {p} 很 {m} ， 因为 有 人 帮 了 {p:him} 。"),
+        (3, "in the end , {p} was {m} and felt warm inside .", "最后 ， {p} 很 {m} ， 心里 暖暖 的 。"),
+        (1, "that evening , {p} was {m} and felt warm inside .", "那天 晚上 ， {p} 非常 {m} ， 心里 暖暖 的 。"),
+        (1, "as the sun went down , {p} was {m} and felt warm inside .",
+         "太阳 下 山 的 时候 ， {p} 很 {m} ， 心里 暖暖 的 。"),
     ],
 }  # fmt: skip

@@ -16,9 +16,8 @@ FULL: dict[str, list[Row]] = {
          "{g} {g:loc} 有 一 {t:m} {t} ， 放 了 好 几 天 了 。"),
     ],
     "go": [
-        (1, "soon {p} was {h:in} the {h} .", "不久 ， {p} 就 到 了 {h} {h:loc} 。"),
-        (1, "{p} turned up {h:in} the {h} .", "{p} 来到 了 {h} {h:loc} 。"),
-        (1, "without a word {p} GO to the {h} .", "{p} 一 句 话 也 没 说 就 GO {h} 。"),
+        (1, "soon {p} was {h:in} the {h} .", "不久 ， {p} 就 到 了 {h} {h:loc} 。", "another"),
+        (1, "without a word {p} GO to the {h} .", "{p} 一声不响 地 GO {h} 。"),
         (1, "after some thought {p} GO to the {h} .", "{p} 想 了 想 ， 去 了 {h} 。"),
     ],
     "take": [
@@ -27,17 +26,17 @@ FULL: dict[str, list[Row]] = {
         (1, "{p} reached for the {t} and took it .", "{p} 伸手 拿起 了 {t} 。"),
     ],
     "seek": [
-        (1, "{p} needed the {t} and looked for it {bel:in} the {bel} .",
-         "{p} 要 用 {t} ， 就 到 {bel} {bel:loc} 去 找 。"),
+        (1, "{p} wished to have the {t} and looked for it {bel:in} the {bel} .",
+         "{p} 想要 {t} ， 就 到 {bel} {bel:loc} 去 找 。"),
         (1, "{p} was sure that the {t} was {bel:in} the {bel} and GO there .",
-         "{p} 觉得 {t} 肯定 在 {bel} {bel:loc} ， 就 去 了 那里 。"),
+         "{p} 心想 ， {t} 肯定 在 {bel} {bel:loc} ， 就 去 了 那里 。"),
     ],
     "visit": [
         (1, "{p} had something to say to {q} and GO to the {bel} .", "{p} 有 话 要 对 {q} 说 ， 就 去 了 {bel} 。"),
         (1, "{p} looked for {q} {bel:in} the {bel} .", "{p} 到 {bel} {bel:loc} 去 找 {q} 。"),
     ],
     "pick": [
-        (1, "{p} helped {p:self} to {k} {k:fruit} .", "{p} 动手 摘 了 {k} {f:m} {f:many} 。", "first"),
+        (1, "{p} helped {p:self} to {k} {k:fruit} .", "{p} 自己 摘 了 {k} {f:m} {f:many} 。", "first"),
         (1, "{p} put {k} more {k:fruit} into {p:his} bag , which now held {left} .",
          "{p} 又 往 包 里 装 了 {k} {f:m} {f:many} ， 现在 包 里 有 {left} {f:m} 了 。", "more"),
     ],
@@ -49,7 +48,7 @@ FULL: dict[str, list[Row]] = {
         (1, "{p} asked whether {q} had seen the {t} .", "{p} 想 ， {q} 也许 见 过 {t} ， 就 去 问 了 问 。"),
     ],
     "later": [
-        (1, "{p} asked for a little patience .", "{p} 请 {q:him} 再 等 一 等 。"),
+        (1, "{p} asked for a little patience .", "{p} 让 {q:him} 再 等 一会儿 。", "request"),
         (1, "{p} promised to think it over .", "{p} 答应 考虑 一下 。", "request"),
         (1, "but {p} was not in the mood for it .", "可是 {p} 没 什么 心情 。", "invitation"),
     ],
@@ -72,12 +71,8 @@ FULL: dict[str, list[Row]] = {
     ],
     "search": [
         (1, "{p} looked into every corner of the {at} , to no avail .",
-         "{p} 找 了 {at} {at:loc} 的 每 个 角落 ， 什么 也 没 发现 。"),
+         "{p} 找 了 {at} {at:loc} 的 每 个 角落 ， 还是 没有 。"),
         (1, "{p} found nothing of use {at:in} the {at} .", "{at} {at:loc} 没有 {p} 要 找 的 东西 。"),
-    ],
-    "think": [
-        (1, "{p} was sure that the {t} was {bel:in} the {bel} .", "{p} 觉得 {t} 肯定 在 {bel} {bel:loc} 。"),
-        (1, "{p} expected the {t} to be {bel:in} the {bel} .", "{p} 觉得 {t} 应该 在 {bel} {bel:loc} 。"),
     ],
     "chat": [
         (1, "{p} and {q} laughed about old times .", "{p} 和 {q} 笑 着 聊 起 了 往事 。"),
@@ -92,7 +87,7 @@ FULL: dict[str, list[Row]] = {
     ],
     "hungry": [
         (1, "{p} wished for some {f:many} .", "{p} 馋 {f:many} 了 。"),
-        (1, "{p} talked of nothing but {f:many} .", "{p} 张口 闭口 都 是 {f:many} 。"),
+        (1, "{p} had a craving for {f:many} .", "{p} 很 想 吃 {f:many} 。"),
     ],
     "fetch": [
         (1, "{p} GO to the {f_at} at once to pick some .", "{p} 马上 就 去 了 {f_at} 。"),
@@ -106,17 +101,18 @@ FULL: dict[str, list[Row]] = {
         (1, "there was thunder , and then rain .", "天上 响 起 了 雷声 ， 接着 下 起 了 雨 。"),
     ],
     "shelter": [
-        (1, "{p} stayed dry {h:in} the {h} until the rain stopped .", "{p} 跑 进 {h} {h:loc} 躲 雨 ， 等到 雨 停 。"),
+        (1, "{p} ran to the {h} and stayed dry there until the rain stopped .",
+         "{p} 跑 进 {h} {h:loc} 躲 雨 ， 等到 雨 停 。"),
     ],
     "drop": [
-        (1, "{p} forgot the {t} {at:in} the {at} .", "{p} 把 {t} 忘 在 了 {at} {at:loc} 。"),
+        (1, "{p} left the {t} lying {at:in} the {at} .", "{p} 把 {t} 留 在 了 {at} {at:loc} 。"),
     ],
     "hand": [
         (1, "{p} passed the {t} on to {q} .", "{p} 把 {t} 交 给 了 {q} 。"),
         (1, "with a smile {p} handed {q} the {t} .", "{p} 微笑 着 把 {t} 递 给 了 {q} 。"),
     ],
     "hold": [
-        (1, "nobody could get the {t} away from {owner} .", "{owner} 一直 把 {t} 带 在 身边 。", "begged"),
+        (1, "{owner} still kept the {t} .", "{owner} 一直 把 {t} 带 在 身边 。"),
     ],
     "show": [
         (1, "{p} held the {t} up for {q} to see .", "{p} 举起 {t} 给 {q} 看 。"),
@@ -146,7 +142,7 @@ FULL: dict[str, list[Row]] = {
         (1, "{p} said that the {t} was for {q} .", "{p} 说 这 {t:m} {t} 是 给 {q} 的 。"),
     ],
     "accept": [
-        (1, "{p} pressed the {t} to {p:his} heart .", "{p} 接过 {t} ， 紧紧 抱 在 怀里 。"),
+        (1, "{p} reached for the {t} and was glad to have it .", "{p} 接过 {t} ， 高兴 地 收下 了 。"),
     ],
     "together": [
         (1, "{p} and {q} laid the table {h:in} the {h} and had a feast .",
@@ -190,9 +186,9 @@ FULL: dict[str, list[Row]] = {
         (1, "at the end of the day , {p} was truly {m} .", "这 一天 结束 的 时候 ， {p} 十分 {m} 。"),
     ],
     "end_grateful": [
-        (1, "when it grew dark , {p} was {m} for the help .",
-         "天 黑 的 时候 ， {p} 很 {m} ， 因为 有 人 帮 了 {p:him} 。"),
-        (1, "at the end of the day , {p} was truly {m} for the help .",
-         "这 一天 结束 的 时候 ， {p} 十分 {m} ， 因为 有 人 帮 了 {p:him} 。"),
+        (1, "when it grew dark , {p} was {m} and felt warm inside .",
+         "天 黑 的 时候 ， {p} 很 {m} ， 心里 暖暖 的 。"),
+        (1, "at the end of the day , {p} was truly {m} and felt warm inside .",
+         "这 一天 结束 的 时候 ， {p} 十分 {m} ， 心里 暖暖 的 。"),
     ],
 }  # fmt: skip

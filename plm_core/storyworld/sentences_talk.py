@@ -17,7 +17,7 @@ TALK: dict[str, list[Row]] = {
     "beg": [
         (2, "{p} asked {q} for the {t} .", "{p} 向 {q} 要 {t} 。"),
         (1, "{p} begged {q} to give {p:him} the {t} .", "{p} 求 {q} 把 {t} 给 {p:him} 。"),
-        (1, "{p} asked whether {q} would part with the {t} .", "{p} 问 {q} 肯 不 肯 把 {t} 让 出来 。"),
+        (1, "{p} asked whether {q} would part with the {t} .", "{p} 问 {q} 肯 不 肯 把 {t} 让 给 {p:him} 。"),
     ],
     "offer": [
         (2, "{p} offered {q} the {t} .", "{p} 拿 出 {t} ， 要 送 给 {q} 。"),
@@ -29,7 +29,10 @@ TALK: dict[str, list[Row]] = {
         (1, "{p} asked {q} to stay for supper .", "{p} 请 {q} 留下 来 吃 晚饭 。", "there"),
     ],
     "ask_fruit": [
-        (1, "{p} asked {q} to help with the {f:many} .", "{p} 请 {q} 帮忙 摘 {f:many} 。"),
+        (1, "the rest hung too high , so {p} asked {q} to help with the {f:many} .",
+         "剩下 的 {f:many} 太 高 ， {p} 够 不 着 ， 就 请 {q} 帮忙 。", "more"),
+        (1, "the {f:many} hung too high , so {p} asked {q} for help .",
+         "{f:many} 长 得 太 高 ， {p} 够 不 着 ， 就 请 {q} 帮忙 。", "first"),
     ],
     "answer": [
         (2, "{p} said that it was {bel:in} the {bel} .", "{p} 说 就 在 {bel} {bel:loc} 。"),
@@ -57,14 +60,21 @@ TALK: dict[str, list[Row]] = {
     "later": [
         (1, "{p} said that it was not a good time .", "{p} 说 现在 不行 。", "invitation"),
         (1, "{p} had no time just then .", "{p} 说 这会儿 没 空 。", "invitation"),
-        (1, "but {p} was busy .", "可是 {p} 正 忙 着 。"),
-        (1, "{p} wanted to finish something first .", "{p} 说 手头 还 有 事 要 做 。"),
+        (1, "{p} wanted to finish something first .", "{p} 说 手头 还 有 事 要 做 。", "invitation"),
+        (1, "{p} did not want to give it away yet .", "{p} 还 不 肯 给 。", "wanted"),
+        (1, "{p} was still busy with it .", "{p} 说 自己 还 没 用 够 。", "wanted"),
+        (1, "but {p} still needed it .", "可是 {p} 自己 还 要 用 。", "wanted"),
+        (1, "{p} did not want it yet .", "{p} 说 现在 还 不 想 要 。", "offered"),
+        (1, "{p} did not want to say it yet .", "{p} 还 不 肯 说 。", "question"),
+        (1, "{p} wanted to keep it a secret .", "{p} 想 先 保密 。", "question"),
     ],
     "later_kind": [
-        (2, "{p} was friendly and asked for a little time .", "{p} 很 客气 ， 请 {q:him} 稍 等 一会儿 。"),
-        (1, "{p} was sorry and asked {q:him} to come back soon .", "{p} 抱歉 地 请 {q:him} 过 一会儿 再 来 。"),
-        (1, "{p} smiled and said that it would have to wait .", "{p} 笑 着 说 等 会儿 再 说 。", "request"),
-        (1, "{p} nodded , but needed more time .", "{p} 点 了 点 头 ， 说 再 等 等 。", "request"),
+        (2, "{p} was friendly and asked for a little time .", "{p} 很 客气 ， 请 {q:him} 稍 等 一会儿 。", "request"),
+        (1, "{p} was sorry and asked {q:him} to wait .", "{p} 抱歉 地 让 {q:him} 等 一 等 。", "request"),
+        (1, "{p} was sorry , but had no time yet .", "{p} 抱歉 地 说 现在 没 空 。", "invitation"),
+        (1, "{p} smiled and said that it would have to wait .", "{p} 笑 着 说 等 一会儿 再 说 。", "invitation"),
+        (2, "{p} was sorry , but still needed it .", "{p} 抱歉 地 说 自己 还 要 用 。", "wanted"),
+        (1, "{p} was friendly , but did not want to say it yet .", "{p} 很 客气 ， 不过 还 不 想 说 。", "question"),
     ],
     "later_rude": [
         (2, "{p} told {q:him} to go away .", "{p} 叫 {q:him} 走开 。"),
@@ -73,7 +83,8 @@ TALK: dict[str, list[Row]] = {
         (1, "{p} only yawned .", "{p} 只 是 打 了 个 哈欠 。"),
     ],
     "win": [
-        (1, "{q} wanted a race for it , and {p} won the {t} .", "{q} 说 谁 跑 得 快 {t} 就 归 谁 ， 结果 {p} 赢 了 。"),
+        (1, "{q} wanted a race for it , and {p} won the {t} .",
+         "{q} 说 ， 谁 跑 得 快 ， {t} 就 归 谁 ， 结果 {p} 赢 了 。"),
         (1, "{q} set a riddle , and {p} solved it and won the {t} .",
          "{q} 出 了 一 个 谜语 ， {p} 猜中 了 ， 得到 了 {t} 。"),
     ],
@@ -87,7 +98,7 @@ TALK: dict[str, list[Row]] = {
          "于是 {p} 和 {q} 在 {h} {h:loc} 一直 吃 到 很 晚 。"),
     ],
     "refuse": [
-        (1, "{p} did not want to give the {t} away .", "{p} 不 肯 把 {t} 让 出来 。"),
+        (1, "{p} did not want to give the {t} away .", "{p} 不 肯 把 {t} 给 {q:him} 。"),
         (1, "but {p} kept the {t} and laughed at {q:him} .", "可是 {p} 抓住 {t} 不 放 ， 还 笑话 {q:him} 。"),
     ],
     "decline": [

@@ -189,6 +189,11 @@ class Compiler:
                 lambda state, args: said[state.count[args[0]] + state.count[args[1]]], -1, "", "counting",
                 lambda state, args: [("count", args[0]), ("count", args[1])], "numbers",
             )  # fmt: skip
+        if slot == "secret":
+            return Step(
+                lambda state, args: state.things[state.secret].forms[language][field], -1, field,
+                "intention", _nothing, "things", "thing",
+            )  # fmt: skip
         assert slot == "left", slot
         sign, who = _LEFT.get(name, 0), 1 if name == "give_fruit" else 0
         return Step(
