@@ -40,11 +40,11 @@ def draw_arm(draw: Draw, common: Tensor, *, best: int, level: float) -> Arm:
     return {"validation": validation, "test": test}
 
 
-def draw_experiment(draw: Draw, *, gap: float, best: tuple[int, int] = (2, 1)) -> tuple[Arm, Arm]:
-    """Two arms with the same good and bad seeds, the first better by ``gap``; without a gap their seeds disagree."""
+def draw_experiment(draw: Draw, *, gap: float, best: tuple[int, int] = (2, 1), agree: bool = True) -> tuple[Arm, Arm]:
+    """Two arms, the first better by ``gap``, whose good and bad seeds are the same, or opposite without ``agree``."""
     common = torch.tensor([-0.05, 0.0, 0.05])[draw.normal(SEEDS).argsort()]
     one = draw_arm(draw, common, best=best[0], level=0.7)
-    return one, draw_arm(draw, common if gap else common.flip(0), best=best[1], level=0.7 - gap)
+    return one, draw_arm(draw, common if agree else common.flip(0), best=best[1], level=0.7 - gap)
 
 
 def reference(one: Arm, other: Arm) -> tuple[float, float, float, float, str]:
@@ -103,8 +103,9 @@ def _(judge: Callable[..., Any], draw: Draw) -> None:
 
 @judgement.stage("verdict")
 def _(judge: Callable[..., Any], draw: Draw) -> None:
-    for gap in (0.1, -0.1, 0.0):
-        arms = draw_experiment(draw, gap=gap)
+    cases = [(gap, True) for gap in (0.1, -0.1, 0.015, -0.015)]  # small gaps too, outside their narrow intervals
+    for gap, agree in [*cases, (0.0, False), (0.04, False), (-0.04, False)]:  # larger ones inside wide intervals
+        arms = draw_experiment(draw, gap=gap, agree=agree)
         *_, seen = _judged(judge, arms)
         *_, mean, half, right = reference(*arms)
         if seen != right:
@@ -115,7 +116,7 @@ def _(judge: Callable[..., Any], draw: Draw) -> None:
 
 @judgement.stage("a rate at the edge")
 def _(judge: Callable[..., Any], draw: Draw) -> None:
-    for best in ((4, 2), (2, 0)):
+    for best in ((4, 2), (0, 2), (2, 4), (2, 0)):
         *_, seen = _judged(judge, draw_experiment(draw, gap=0.1, best=best))
         if seen != "widen":
             raise CheckFailed(

@@ -461,6 +461,21 @@ def judge(first, second):
     },
     {
         "question": "q10_judge",
+        "mistake": "a threshold in place of the interval, and only some edges",
+        "score": 2,
+        "message": "is right",
+        "code": """
+def judge(first, second):
+    rates = [max(arm["validation"], key=arm["validation"].get) for arm in (first, second)]
+    differences = [a - b for a, b in zip(first["test"][rates[0]], second["test"][rates[1]])]
+    mean, half = statistics.mean(differences), 4.303 * statistics.stdev(differences) / math.sqrt(3)
+    if rates[0] == max(first["validation"]) or rates[1] == min(second["validation"]):
+        return rates[0], rates[1], mean, half, "widen"
+    return rates[0], rates[1], mean, half, "unclear" if abs(mean) < 0.02 else "first" if mean > 0 else "second"
+""",
+    },
+    {
+        "question": "q10_judge",
         "mistake": "seeds not paired",
         "score": 2,
         "message": "the seeds are not paired",
