@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from plm_chapters.checks.feedback import Check, CheckFailed, Draw
@@ -52,8 +52,10 @@ def _(bits_per_byte: BitsFunction, ranked: Any, excluded: Any, draw: Draw) -> No
 @fair.stage("the ranking")
 def _(bits_per_byte: BitsFunction, ranked: Any, excluded: Any, draw: Draw) -> None:
     mistakes = {
-        "this is the order of the loss per token, which depends on how long the tokens are.": ["B", "E", "A"],
-        "the best model has the fewest bits: put it first.": ["B", "E", "A"],
+        "this is the order of the loss per token; or is the best model, with the fewest bits, last?": ["B", "E", "A"],
+        "C and D cannot be ranked: leave them out.": ["D", "C", "A", "E", "B"],
+        "C cannot be ranked, since its unknown words are not charged for.": ["C", "A", "E", "B"],
+        "D cannot be ranked: it was measured on another text.": ["D", "A", "E", "B"],
     }
     expect_list(ranked, ["A", "E", "B"], what="ranked", mistakes=mistakes)
 
@@ -144,6 +146,20 @@ class _Watched(dict[str, float]):
     def get(self, piece: str, default: Any = None) -> Any:
         self._count()
         return super().get(piece, default)
+
+    def __iter__(self) -> Iterator[str]:
+        for piece in super().__iter__():
+            self._count()
+            yield piece
+
+    def keys(self) -> Any:
+        return list(self)
+
+    def values(self) -> Any:
+        return [super(_Watched, self).__getitem__(piece) for piece in self]
+
+    def items(self) -> Any:
+        return [(piece, super(_Watched, self).__getitem__(piece)) for piece in self]
 
 
 @cuts.stage("a long word")

@@ -181,4 +181,30 @@ def probability(word, p):
     return sum(p.get(word[:end], 0.0) * probability(word[end:], p) for end in range(1, len(word) + 1))
 """,
     },
+    {
+        "question": "q8_cuts",
+        "mistake": "all cuts are listed, piece by piece",
+        "score": 4,
+        "message": "do not list the cuts",
+        "code": """
+def probability(word, p):
+    if not word:
+        return 1.0
+    return sum(q * probability(word[len(piece):], p) for piece, q in p.items() if word.startswith(piece))
+""",
+    },
+    {
+        "question": "q7_fair",
+        "mistake": "all five are ranked",
+        "score": 3,
+        "message": "leave them out",
+        "code": """
+def bits_per_byte(nats_per_token, tokens, num_bytes):
+    return nats_per_token * tokens / math.log(2) / num_bytes
+
+
+excluded = {"C", "D"}
+ranked = ["D", "C", "A", "E", "B"]
+""",
+    },
 ]
