@@ -121,6 +121,10 @@ def _then(what: str) -> Callable[..., None]:
     return apply
 
 
+def _rain(state: State) -> None:
+    state.rained, state.pending = True, ("rain",)
+
+
 def _fetch(state: State, person: int) -> None:
     state.travel(person, state.fruit_at)
     state.pending = ("fetch", person)
@@ -142,7 +146,7 @@ add_kind("visit", "p q", _visit)
 add_kind("chat", "p q", _nothing)
 add_kind("hungry", "p", _then("hungry"))
 add_kind("fetch", "p", _fetch)
-add_kind("rain", "", _then("rain"))
+add_kind("rain", "", _rain)
 add_kind("shelter", "p h", lambda s, p, h: s.travel(p, h))
 add_kind("give_away", "p q k", _give_away)
 add_kind("take", "p t", _take)
@@ -168,7 +172,9 @@ add_kind("pool", "p q", _nothing)
 def _ask(what: str) -> Callable[..., None]:
     def apply(state: State, person: int, *args: int) -> None:
         if person == 0:
+            state.repeated = (what, *args) in state.asked
             state.asked[(what, *args)] = state.sentence
+            state.tries += 1
         state.pending = (what, person, *args)
 
     return apply
@@ -250,6 +256,7 @@ def _come_tell(state: State, person: int, other: int, thing: int) -> None:
 
 def _search(state: State, person: int) -> None:
     state.searched.add(state.at[person])
+    state.tries += 1
 
 
 def _find(state: State, person: int, thing: int) -> None:
@@ -264,7 +271,7 @@ add_kind("come_tell", "p q t", _come_tell)
 
 
 def _miss(state: State, person: int, *sought: int) -> None:
-    state.failed |= person == 0
+    state.tries += person == 0
 
 
 def _luck(state: State, person: int, thing: int) -> None:

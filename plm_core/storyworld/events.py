@@ -20,4 +20,4 @@ def advance(state: State, event: Event) -> None:
     for index in kind.people:
         state.seen[args[index]] = sentence
     state.since = 0 if kind.people and args[0] == 0 else state.since + 1
-    state.sentence = sentence + 1
+    state.sentence, state.last = sentence + 1, name

@@ -117,7 +117,7 @@ def _show(state: State) -> list[Event]:
         for thing, where in enumerate(state.location[:-1])
         if where < -1
         for r in state.here(-1 - where)
-        if _apart_lately(state, -1 - where, r)
+        if _apart_lately(state, -1 - where, r) and (r or ("beg", -1 - where, thing) not in state.asked)
     ]
 
 
@@ -145,6 +145,7 @@ def _ask(state: State) -> list[Event]:
 
 
 def _tell(state: State) -> list[Event]:
+    """Somebody tells another something new: nothing wrong to who knows it, no secret where the protagonist hears."""
     found: list[Event] = []
     at, believed = state.at, state.believed
     for q in range(1, len(at)):
@@ -153,6 +154,8 @@ def _tell(state: State) -> list[Event]:
                 continue
             for thing, belief in enumerate(believed[q]):
                 if belief in (UNKNOWN, believed[r][thing], -1 - r, -1 - q):
+                    continue
+                if believed[r][thing] == state.location[thing] or (thing == state.secret and at[q] == at[0]):
                     continue
                 if belief >= 0:
                     found.append(("tell", (q, r, thing)))
@@ -230,7 +233,7 @@ def _carry(state: State) -> list[Event]:
 
 
 def _rain(state: State) -> list[Event]:
-    return [("rain", ())] if _sheltering(state) else []
+    return [("rain", ())] if not state.rained and _sheltering(state) else []
 
 
 def _sheltering(state: State) -> list[Event]:

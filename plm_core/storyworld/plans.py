@@ -193,8 +193,7 @@ def _next(state: State, goal: Goal, fate: str, limits: Limits, late: bool) -> Op
             return steps
         if late:
             return leave(state, wanted) if (wanted := person_wanted_here(state, goal)) else end
-        tried = state.failed or state.asked or state.searched
-        return mixed(0.5, end, steps) if tried and not beside_the_wanted(state, goal) else steps
+        return mixed(0.5, end, steps) if state.tries >= 2 and not beside_the_wanted(state, goal) else steps
     return _NEXT[goal[0]](state, goal, "early" if early else fate, limits)
 
 
@@ -212,7 +211,8 @@ def _next_have(state: State, goal: Goal, fate: str, limits: Limits, recipient: i
             return hide_away(state, thing, recipient)
         if fate == "angry" and not recipient:
             return [(1.0, ("grab", (q, 0, thing))) for q in others(state)]
-    if fate == "grateful" and not state.helped:
+    asked = state.tries or step == "take" or state.sentence >= limits.latest
+    if fate == "grateful" and not state.helped and asked:
         bringers = [-1 - where] if where < -1 else others(state, recipient)
         rest = [] if step == "take" or state.sentence >= limits.latest else steps
         return mixed(0.6, [(1.0, ("bring", (q, 0, thing))) for q in bringers], rest)

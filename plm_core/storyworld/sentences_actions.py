@@ -7,6 +7,7 @@ from plm_core.storyworld.notation import Row
 ACTIONS: dict[str, list[Row]] = {
     "go": [
         (6, "{p} GO to the {h} .", "{p} GO {h} 。"),
+        (6, "{p} went back to the {h} .", "{p} 回 到 了 {h} 。", "back"),
         (2, "{p} left the {at} for the {h} .", "{p} 离开 {at} ， 去 了 {h} 。"),
         (1, "{p} was tired of the {at} and GO to the {h} .", "{p} 在 {at} {at:loc} 待 腻 了 ， 就 去 了 {h} 。",
          "stayed"),

@@ -66,7 +66,7 @@ TALK: dict[str, list[Row]] = {
         (1, "but {p} still needed it .", "可是 {p} 自己 还 要 用 。", "wanted"),
         (1, "{p} did not want it yet .", "{p} 说 现在 还 不 想 要 。", "offered"),
         (1, "{p} did not want to say it yet .", "{p} 还 不 肯 说 。", "question"),
-        (1, "{p} wanted to keep it a secret .", "{p} 想 先 保密 。", "question"),
+        (1, "{p} smiled , but did not say anything yet .", "{p} 笑 了 笑 ， 先 不 说 。", "question"),
     ],
     "later_kind": [
         (2, "{p} was friendly and asked for a little time .", "{p} 很 客气 ， 请 {q:him} 稍 等 一会儿 。", "request"),
@@ -80,7 +80,6 @@ TALK: dict[str, list[Row]] = {
         (2, "{p} told {q:him} to go away .", "{p} 叫 {q:him} 走开 。"),
         (1, "{p} pretended not to hear .", "{p} 假装 没 听见 。"),
         (1, "{p} took no notice of {q:him} .", "{p} 没有 理 {q:him} 。"),
-        (1, "{p} only yawned .", "{p} 只 是 打 了 个 哈欠 。"),
     ],
     "win": [
         (1, "{q} wanted a race for it , and {p} won the {t} .",
@@ -93,7 +92,10 @@ TALK: dict[str, list[Row]] = {
         (1, "{p} was happy to get the {t} .", "{p} 乐呵呵 地 收下 了 {t} 。"),
     ],
     "together": [
-        (2, "{p} and {q} had supper together {h:in} the {h} .", "{p} 和 {q} 一起 在 {h} {h:loc} 吃 了 晚饭 。"),
+        (2, "this time {q} said yes , and they had supper together {h:in} the {h} .",
+         "这回 {q} 答应 了 ， 两 个 人 一起 在 {h} {h:loc} 吃 了 晚饭 。", "repeated"),
+        (2, "{q} said yes , and they had supper together {h:in} the {h} .",
+         "{q} 答应 了 ， 两 个 人 一起 在 {h} {h:loc} 吃 了 晚饭 。", "at_once"),
         (1, "so {p} and {q} sat {h:in} the {h} and ate until late .",
          "于是 {p} 和 {q} 在 {h} {h:loc} 一直 吃 到 很 晚 。"),
     ],

@@ -56,7 +56,11 @@ class State:
         thought: the sentence in which somebody did so last.
         thinker: who that was.
         lost: the sentence in which the protagonist lost fruit last.
-        failed: whether the protagonist has looked for somebody or something in vain.
+        tries: how often the protagonist has asked, searched, or looked for somebody or something in vain.
+        rained: whether it has rained.
+        repeated: whether the protagonist's last request was made before.
+        been: the people with the places that they have left.
+        last: the kind of the last event.
     """
 
     setting: Entry | None = None
@@ -95,7 +99,11 @@ class State:
     thought: int = LONG_AGO
     thinker: int = -1
     lost: int = LONG_AGO
-    failed: bool = False
+    tries: int = 0
+    rained: bool = False
+    repeated: bool = False
+    been: set[tuple[int, int]] = field(default_factory=set)
+    last: str = ""
 
     def copy(self) -> State:
         """An independent copy; lexicon entries are shared, for they never change."""
@@ -106,7 +114,7 @@ class State:
             self.aim, self.goal, self.pending, self.missed, self.done, self.helped, self.over, self.revealed,
             self.closed, self.sentence, self.since, self.carries,
             list(self.moved), list(self.placed), list(self.arrived), self.thoughts, self.thought,
-            self.thinker, self.lost, self.failed,
+            self.thinker, self.lost, self.tries, self.rained, self.repeated, set(self.been), self.last,
         )  # fmt: skip
 
     @property
@@ -179,6 +187,7 @@ class State:
             self.missed = tuple(missed)
             self.visited[origin] = self.visited[place] = self.sentence
         self.at[person], self.arrived[person] = place, self.sentence
+        self.been.add((person, origin))
         for other, at in enumerate(self.at):
             if at == origin:
                 believed_at[other][person] = place
