@@ -61,10 +61,11 @@ def test_the_reference_judges_experiments_for_every_seed() -> None:
 
 
 def test_experiments_to_judge_are_decided_by_their_gap() -> None:
-    """Half-widths are near 0.007 with a gap, and above 0.1 without one."""
+    """Half-widths are near 0.007 where the seeds agree, and above 0.1 where they do not."""
     verdicts = [reference(*draw_experiment(Draw(seed), gap=gap))[-1] for gap in (0.1, -0.1) for seed in SEEDS]
     assert verdicts == ["first"] * len(SEEDS) + ["second"] * len(SEEDS)
-    assert {reference(*draw_experiment(Draw(seed), gap=0.0))[-1] for seed in SEEDS} == {"unclear"}
+    for gap in (0.0, 0.04, -0.04):
+        assert {reference(*draw_experiment(Draw(seed), gap=gap, agree=False))[-1] for seed in SEEDS} == {"unclear"}
 
 
 def test_the_library_passes_the_check_of_heads() -> None:
