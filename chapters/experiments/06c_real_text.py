@@ -36,7 +36,7 @@ MODEL_SEEDS = [0, 1, 2, 3, 4]
 RATES = [2.5e-3, 5e-3, 1e-2, 2e-2, 4e-2]
 LENGTH, LONG, SCORED = 64, 256, 16
 HIDDEN, HEADS = 64, 4
-CHARACTERS, STEPS, SWEEP_SEED = 24 * LENGTH, 300, 100
+CHARACTERS, STEPS, SWEEP_SEED = 24 * LENGTH, 2000, 100
 """Characters in a batch, and the number of batches."""
 
 
