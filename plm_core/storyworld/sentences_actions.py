@@ -151,7 +151,7 @@ ACTIONS: dict[str, list[Row]] = {
 
 TURNS: dict[str, list[Row]] = {
     "grab": [
-        (1, "but {p} came along and took the {t} .", "可是 {p} 走 过来 ， 拿走 了 {t} 。", "arriving"),
+        (1, "{p} came along and took the {t} .", "{p} 走 过来 ， 拿走 了 {t} 。", "arriving"),
         (1, "before {q:name} could take the {t} , {p} rushed in and took it .",
          "{q:name} 还 没 拿到 {t} ， {p} 就 冲 过来 抢先 拿走 了 。", "arriving"),
         (1, "but {p} was quicker and took the {t} .", "可是 {p} 手 更 快 ， 拿走 了 {t} 。", "beside"),

@@ -145,8 +145,8 @@ FULL: dict[str, list[Row]] = {
         (1, "{p} reached for the {t} and was glad to have it .", "{p} 接过 {t} ， 高兴 地 收下 了 。"),
     ],
     "together": [
-        (1, "{p} and {q} laid the table {h:in} the {h} and had a feast .",
-         "{p} 和 {q} 在 {h} {h:loc} 摆 好 桌子 ， 大 吃 了 一 顿 。"),
+        (1, "{q} agreed , and they laid the table {h:in} the {h} and had a feast .",
+         "{q} 答应 了 ， 两 个 人 在 {h} {h:loc} 摆 好 桌子 ， 大 吃 了 一 顿 。"),
     ],
     "refuse": [
         (1, "{p} would never part with the {t} .", "{p} 说 什么 也 舍不得 把 {t} 给 人 。"),
