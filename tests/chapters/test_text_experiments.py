@@ -19,15 +19,34 @@ units = load_experiment("02_text_to_tensors")
 @given(st.text(alphabet="ab.,_1\u00e9\u732b \n\t", max_size=30))
 def test_words_apart_give_the_text_back(text: str) -> None:
     assert units.joined(units.words_apart(text)) == text
+    assert units.joined(units.words_apart(text, units.GPT2)) == text
+    assert "".join(units.words_attached(text)) == text
 
 
-@pytest.mark.parametrize("name", ["words", "words, spaces apart"])
+def test_borders_of_gpt2_are_those_of_bpe() -> None:
+    """Without their spaces, the words are the same, and white space is kept character by character."""
+    for page in python_documentation()[:20]:
+        apart = [
+            word for word in units.words_apart(page.text, units.GPT2) if word != units.JOINT and not word.isspace()
+        ]
+        assert apart == [word.strip() for word in units.bpe.split_words(page.text) if word.strip()]
+
+
+CUTS = {
+    "words": units.bpe.split_words,
+    "words, spaces apart": units.words_apart,
+    "words, GPT-2 borders, spaces apart": lambda text: units.words_apart(text, units.GPT2),
+    "words, plain borders": units.words_attached,
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
 def test_known_words_and_spelled_ones_make_the_text(name: str) -> None:
     """Ids and letters alone, without the text, give the text back, up to characters that are charged for."""
     pages = [page.text for page in python_documentation()]
     training, test = pages[:20], pages[20:24]
     unit = units.UNITS[name](training)
-    words_of = units.words_apart if "apart" in name else units.bpe.split_words
+    words_of = CUTS[name]
     alphabet = units.alphabet_of(training)
     letters = dict(enumerate(sorted(alphabet | {units.UNSEEN}), start=1))
     known = {}
