@@ -281,11 +281,12 @@ def measure_stack(num_layers: int, *, norm_position: str, scaled: bool = False, 
                 torch.nn.init.xavier_uniform_(parameter)
                 if scaled and name.endswith(("output.weight", "down.weight")):
                     parameter.data /= math.sqrt(2 * num_layers)
+        stack.requires_grad_(False)  # one gradient is wanted, and no way back through the blocks before it
+        last = stack.get_parameter(f"layers.{num_layers - 1}.feed_forward.down.weight").requires_grad_()
         trace = Trace()
         out = stack(torch.randn(8, 16, 64), trace=trace)
-        F.cross_entropy((out @ read_out).flatten(0, 1), torch.randint(64, (128,))).backward()
-    gradient = stack.get_parameter(f"layers.{num_layers - 1}.feed_forward.down.weight").grad
-    assert gradient is not None
+        loss = F.cross_entropy((out @ read_out).flatten(0, 1), torch.randint(64, (128,)))
+        (gradient,) = torch.autograd.grad(loss, last)
     return {"size": trace.hidden_states[-1].detach().pow(2).mean().sqrt().item(), "gradient": gradient.norm().item()}
 
 

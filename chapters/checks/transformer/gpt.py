@@ -109,3 +109,31 @@ def _(logits: Logits, train: Any, draw: Draw) -> None:
             f"{math.log(VOCAB_SIZE):.2f}: AdamW at a rate of 0.01 reaches less than 0.1. Are the gradients set to zero "
             "at each step, and are the parameters in the dictionary the ones that are updated?"
         )
+    _expect_two_steps(train, draw)
+
+
+def _expect_two_steps(train: Any, draw: Draw) -> None:
+    """Compare two steps with those of the library's model, in float64, where rounding moves no weight."""
+    model = tiny_gpt(draw, initializer_range=0.15).double()
+    parameters, batches = parameters_of(model), [counting_up(16, draw.generator) for _ in range(2)]
+    returned = train(parameters, batches, HEADS)
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=0.01), []
+    for ids in batches:
+        predicted = model(ids[:, :-1])
+        assert isinstance(predicted, Tensor)
+        loss = F.cross_entropy(predicted.flatten(0, 1), ids[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    if any(abs(float(mine) - right) > 1e-4 for mine, right in zip(returned, losses, strict=True)):
+        raise CheckFailed(
+            f"the losses of two batches are {', '.join(f'{float(loss):.4f}' for loss in returned)}, and should be "
+            f"{', '.join(f'{loss:.4f}' for loss in losses)}: the mean over the next tokens, before the step"
+        )
+    for name, right in model.named_parameters():
+        if not torch.allclose(parameters[name], right, atol=1e-6):
+            raise CheckFailed(
+                f"after two batches {name} differs from AdamW's at a rate of 0.01: is there one step for each batch, "
+                "with gradients set to zero before, and are the settings those that torch.optim.AdamW has by itself?"
+            )

@@ -228,6 +228,20 @@ crossover = 2048
         "code": _gpt(inputs="", labels=""),
     },
     {
+        "question": "q6_gpt",
+        "mistake": "losses of zero returned",
+        "score": 3,
+        "message": "the losses of two batches are",
+        "code": _gpt().replace("losses.append(loss.item())", "losses.append(0.0)"),
+    },
+    {
+        "question": "q6_gpt",
+        "mistake": "Adam in place of AdamW",
+        "score": 3,
+        "message": "differs from AdamW's",
+        "code": _gpt().replace("AdamW", "Adam"),
+    },
+    {
         "question": "q7_memory",
         "mistake": "no threshold",
         "score": 1,
