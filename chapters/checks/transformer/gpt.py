@@ -126,10 +126,16 @@ def _expect_two_steps(train: Any, draw: Draw) -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    if any(abs(float(mine) - right) > 1e-4 for mine, right in zip(returned, losses, strict=True)):
+    off = [abs(float(mine) - right) > 1e-4 for mine, right in zip(returned, losses, strict=True)]
+    if any(off):
+        why = (
+            "the mean over the next tokens, before the step"
+            if off[0]
+            else "the first is right, so it is the step: AdamW's settings, one step for each batch, gradients set to zero"
+        )
+        seen = ", ".join(f"{float(loss):.4f}" for loss in returned)
         raise CheckFailed(
-            f"the losses of two batches are {', '.join(f'{float(loss):.4f}' for loss in returned)}, and should be "
-            f"{', '.join(f'{loss:.4f}' for loss in losses)}: the mean over the next tokens, before the step"
+            f"the losses of two batches are {seen}, and should be {', '.join(f'{loss:.4f}' for loss in losses)}: {why}"
         )
     for name, right in model.named_parameters():
         if not torch.allclose(parameters[name], right, atol=1e-6):

@@ -216,7 +216,7 @@ crossover = 2048
     {
         "question": "q6_gpt",
         "mistake": "no causal mask",
-        "score": 2,
+        "score": 1,
         "message": "is the causal mask there",
         "code": _gpt(tril=""),
     },
