@@ -2,12 +2,11 @@
 
 BERT reads English sentences, a quarter of whose words are hidden, and predicts those; T5 reads an English sentence and
 writes the Chinese one. Both have 2 blocks (T5: in each stack) of width 64. Training sentences come from 1,600 stories,
-test sentences from 60 others; a test sentence that occurs in training counts as seen, and scores on unseen ones stand
-apart. Seed 0 trains for all STEPS; the others stop after the first of STOPS and show how much a short run varies. So
-what is claimed of the long run is claimed of one model each. Rates are fixed, not swept. Criterion, set before the
-runs: after the last step BERT's loss on unseen sentences is lower than that of a table of frequencies by length and
-place, and T5 translates more of all test sentences exactly than a lookup of the training sentences does. If not, the
-text says so.
+test sentences from 60 others; a test sentence that occurs in training counts as seen. Nearly all unseen ones are known
+frames with other names, places and things, which a lookup of frames can fill in: it is the baseline that T5 has to
+beat. One model each is trained; rates are fixed, not swept. Criterion: after the last step BERT's loss on unseen
+sentences is lower than those of a table of frequencies by length and place and of counts between two neighbours, and T5
+translates more sentences exactly than a lookup of sentences and one of frames do. If not, the text says so.
 """
 
 from __future__ import annotations
@@ -26,11 +25,12 @@ from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from plm_core.runtime import setup
 from plm_core.storyworld import StoryWorld
+from plm_core.storyworld.lexicon import Lexicons
 from plm_core.storyworld.pairs import parallel
 
 VARIANTS = ["BERT", "T5"]
-SEEDS = [0, 1, 2]
-STEPS, STOPS, BATCH = 1000, [100, 500, 1000], 64
+SEEDS = [0]
+STEPS, STOPS, BATCH = 2000, [100, 2000], 64
 RATES = {"BERT": 3e-3, "T5": 4e-3}
 STORIES = {"train": 1600, "test": 60}
 
@@ -82,11 +82,11 @@ def translation_loss(predict: Predict, pairs: list[Pair], *, wrong_source: bool 
     return F.cross_entropy(logits_BTV.flatten(0, 1), target[:, 1:].flatten(), ignore_index=-1)
 
 
-def train(variant: str, model: nn.Module, predict: Predict, seed: int) -> Iterator[int]:
+def train(variant: str, model: nn.Module, predict: Predict, seed: int) -> Iterator[float]:
     """Train with AdamW, warm-up over 20 steps, linear decay to a tenth and gradients clipped to norm 1.
 
     Yields:
-        After each of STOPS, the number of steps done.
+        After each step, its loss in nats a word.
     """
     pairs, draw, generator = sentence_pairs("train"), random.Random(seed), torch.Generator().manual_seed(seed)
     lengths, counts = list(pairs), [len(some) for some in pairs.values()]
@@ -100,8 +100,7 @@ def train(variant: str, model: nn.Module, predict: Predict, seed: int) -> Iterat
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if step + 1 in STOPS:
-            yield step + 1
+        yield loss.item()
 
 
 def build(variant: str, seed: int) -> nn.Module:
@@ -174,6 +173,81 @@ def seen() -> dict[tuple[int, ...], list[int]]:
     return {tuple(s.tolist()): t.tolist() for some in sentence_pairs("train").values() for s, t in some}
 
 
+@cache
+def lexicon() -> dict[int, int]:
+    """English words with one Chinese word that nearly always occurs beside them in training, mostly names, places and
+    things: the pairs whose Dice coefficient, 2·both / (one + other) in sentences, is highest and above 0.8."""
+    ours, theirs, both = Counter[int](), Counter[int](), Counter[tuple[int, int]]()
+    for source, target in training_pairs():
+        words, translated = set(source), set(target[1:-1])
+        ours.update(words)
+        theirs.update(translated)
+        both.update((x, y) for x in words for y in translated)
+    best: dict[int, tuple[float, int]] = {}
+    for (x, y), count in both.items():
+        dice = 2 * count / (ours[x] + theirs[y])
+        if dice > best.get(x, (0.8, 0))[0]:
+            best[x] = dice, y
+    return {x: y for x, (_, y) in best.items()}
+
+
+@cache
+def training_pairs() -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Each training sentence with each of its translations, once."""
+    some = [pair for each in sentence_pairs("train").values() for pair in each]
+    return list(dict.fromkeys((tuple(source.tolist()), tuple(target.tolist())) for source, target in some))
+
+
+def frame(source: tuple[int, ...]) -> tuple[tuple[int, ...], dict[int, int]]:
+    """A sentence with numbered slots, -1, -2, ..., in the places of the words of the lexicon, and the slot of each."""
+    slots: dict[int, int] = {}
+    for word in source:
+        if word in lexicon():
+            slots.setdefault(word, -1 - len(slots))
+    return tuple(slots.get(word, word) for word in source), slots
+
+
+@cache
+def frames() -> dict[tuple[int, ...], Counter[tuple[int, ...]]]:
+    """Each frame of the training sentences, and how often each translated frame stood beside it."""
+    found: dict[tuple[int, ...], Counter[tuple[int, ...]]] = {}
+    for source, target in training_pairs():
+        key, slots = frame(source)
+        back = {lexicon()[word]: slot for word, slot in slots.items()}
+        found.setdefault(key, Counter())[tuple(back.get(word, word) for word in target)] += 1
+    return found
+
+
+def by_frame(source: tuple[int, ...]) -> list[int] | None:
+    """A baseline for T5: the most frequent translation of the sentence's frame, its slots filled by the lexicon."""
+    key, slots = frame(source)
+    if key not in frames():
+        return None
+    filling = {slot: lexicon()[word] for word, slot in slots.items()}
+    return [filling.get(word, word) for word in frames()[key].most_common(1)[0][0]]
+
+
+@cache
+def nouns() -> set[int]:
+    """Ids of the Chinese names, places and things of StoryWorld."""
+    english, chinese = vocabularies()
+    entries = Lexicons("small").all_entries()
+    forms = [entry.forms["zh"] for part in ("people", "places", "things") for entry in entries[part]]
+    words = {form[name] for form in forms for name in ("name", "noun") if name in form}
+    return {len(english) + i for i, word in enumerate(chinese) if word in words}
+
+
+def kind_of_mistake(answer: list[int], reference: list[int]) -> str:
+    """What is wrong with a translation: ``"exchanged"`` (the right words in another order), ``"wrong noun"`` (all is
+    right but some names, places or things), ``"missing noun"`` (some are missing or too many) or ``"other"``."""
+    if sorted(answer) == sorted(reference):
+        return "exchanged"
+    if [-1 if word in nouns() else word for word in answer] == [-1 if word in nouns() else word for word in reference]:
+        return "wrong noun"
+    bare = [[word for word in words if word not in nouns()] for words in (answer, reference)]
+    return "missing noun" if bare[0] == bare[1] else "other"
+
+
 @torch.no_grad()
 def translate(predict: Predict, sources: list[Tensor], most: int = 30) -> list[list[int]]:
     """Greedy translations of sentences of one length: at each place the most probable word."""
@@ -200,23 +274,32 @@ def evaluate_bert(predict: Predict) -> dict[str, float]:
     return {name: torch.cat(each).mean().item() for name, each in losses.items()}
 
 
+def exact(pairs: list[Pair], answers: list[list[int] | None]) -> dict[str, float]:
+    """Share of exact translations of all and of unseen sentences."""
+    right = [answer == target.tolist() for (_, target), answer in zip(pairs, answers, strict=True)]
+    unseen = [each for pair, each in zip(pairs, right, strict=True) if is_unseen(pair)]
+    return {"all": sum(right) / len(right), "unseen": sum(unseen) / len(unseen)}
+
+
 @torch.no_grad()
-def evaluate_t5(predict: Predict) -> dict[str, float]:
-    """Share of exact translations of unseen and all test sentences; loss with the right and with the wrong source."""
+def evaluate_t5(predict: Predict) -> dict[str, Any]:
+    """Loss with the right and the wrong source, exact translations, and how many mistakes are of which kind."""
     pairs = list(sentence_pairs("test").values())
-    scores = {}
+    scores: dict[str, Any] = {}
     for name in ("right source", "wrong source"):
         losses = [translation_loss(predict, some, wrong_source=name == "wrong source").item() for some in pairs]
         scores[name] = sum(loss * len(some) for loss, some in zip(losses, pairs, strict=True)) / sum(map(len, pairs))
-    right: dict[str, list[bool]] = {"unseen": [], "all": []}
-    for some in pairs:
-        for pair, answer in zip(some, translate(predict, [source for source, _ in some]), strict=True):
-            right["all"].append(answer == pair[1].tolist())
-            right["unseen"] += right["all"][-1:] if is_unseen(pair) else []
-    return scores | {name: sum(each) / len(each) for name, each in right.items()}
+    answers = [answer for some in pairs for answer in translate(predict, [source for source, _ in some])]
+    all_pairs = [pair for some in pairs for pair in some]
+    mistakes = Counter(
+        kind_of_mistake(answer, target.tolist())
+        for (_, target), answer in zip(all_pairs, answers, strict=True)
+        if answer != target.tolist()
+    )
+    return scores | exact(all_pairs, list(answers)) | {"mistakes": dict(mistakes)}
 
 
-def evaluate(variant: str, predict: Predict) -> dict[str, float]:
+def evaluate(variant: str, predict: Predict) -> dict[str, Any]:
     """The scores of a model: :func:`evaluate_bert` or :func:`evaluate_t5`."""
     return evaluate_bert(predict) if variant == "BERT" else evaluate_t5(predict)
 
@@ -226,31 +309,35 @@ def baselines(variant: str) -> dict[str, dict[str, float]]:
     if variant == "BERT":
         return {"by place": evaluate_bert(by_place), "by neighbours": evaluate_bert(by_neighbours)}
     pairs = [pair for some in sentence_pairs("test").values() for pair in some]
-    found = [seen().get(tuple(source.tolist())) == target.tolist() for source, target in pairs]
-    unseen = sum(map(is_unseen, pairs)) / len(pairs)
+    sources = [tuple(source.tolist()) for source, _ in pairs]
+    filled = [seen().get(source) or by_frame(source) for source in sources]
+    unseen = [source for source in sources if source not in seen()]
+    known = sum(frame(source)[0] in frames() for source in unseen) / len(unseen)
     return {
-        "lookup": {"all": sum(found) / len(found), "unseen": 0.0},
-        "data": {"unseen": unseen, "sentences": len(pairs)},
+        "lookup of sentences": exact(pairs, [seen().get(source) for source in sources]),
+        "lookup of frames": exact(pairs, filled),
+        "data": {"sentences": len(pairs), "unseen": len(unseen) / len(pairs), "in known frames": known},
     }
 
 
 def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
-    """Train one model; its scores after each of STOPS, and for seed 0 the baselines and a few answers."""
+    """Train one model; its losses at the first 100 steps, its scores after each of STOPS, the baselines, a few
+    answers."""
     setup(seed=seed, preset=preset)
     torch.set_num_threads(1)
     model = build(variant, seed)
-    predict, scores = of_library(model), {}
-    for steps in train(variant, model, predict, seed):
-        scores[str(steps)] = evaluate(variant, predict)
-        if seed > 0:
-            return {"scores": scores}
+    predict, scores, losses = of_library(model), {}, []
+    for step, loss in enumerate(train(variant, model, predict, seed), start=1):
+        losses.append(loss)
+        if step in STOPS:
+            scores[str(step)] = evaluate(variant, predict)
     shown = [list(filter(is_unseen, some))[:1] for some in sentence_pairs("test").values()] if variant == "T5" else []
     answers = [
         [in_words(source), in_words(torch.tensor(translate(predict, [source])[0])), in_words(target)]
         for some in shown
         for source, target in some
     ]
-    return {"scores": scores, "baselines": baselines(variant), "answers": answers}
+    return {"losses": losses[:100], "scores": scores, "baselines": baselines(variant), "answers": answers}
 
 
 def in_words(ids_T: Tensor) -> str:

@@ -131,7 +131,7 @@ def _expect_two_steps(train: Any, draw: Draw) -> None:
         why = (
             "the mean over the next tokens, before the step"
             if off[0]
-            else "the first is right, so it is the step: AdamW's settings, one step for each batch, gradients set to zero"
+            else "the first is right, so look at the step: AdamW, one for each batch, gradients set to zero"
         )
         seen = ", ".join(f"{float(loss):.4f}" for loss in returned)
         raise CheckFailed(
