@@ -75,3 +75,8 @@ def test_the_sweep_ends_where_a_higher_order_saves_less_than_a_thousandth() -> N
     assert all(fall >= units.FLAT for fall in falls[:-1])
     assert falls[-1] < units.FLAT
     assert all(math.isfinite(bits) and bits > 0 for _, *both in rows for bits in both)
+
+
+def test_xz_sees_no_other_test_text() -> None:
+    training, page = ["rain drains " * 20], "".join(map(chr, random.Random(0).choices(range(97, 123), k=500)))
+    assert units.compressed_bits(training, [page, page]) == 2 * units.compressed_bits(training, [page]) > 2 * 8 * 250
