@@ -228,4 +228,36 @@ def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far
 separating = "C"
 """,
     },
+    {
+        "question": "q7_diagnose",
+        "mistake": "any rise under the window taken for a repair",
+        "score": 3,
+        "message": "a rise that stays below `home`",
+        "code": """
+def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far):
+    if home <= bag_home + 0.1:
+        return "order not learnt"
+    if whole_near < home - 0.1:
+        return "distances or number of keys" if window_near > whole_near + 0.1 else "positions"
+    return "carries over" if whole_far > bag_far + 0.1 else "no order far back"
+
+separating = "C"
+""",
+    },
+    {
+        "question": "q7_diagnose",
+        "mistake": "far questions compared with the rule at the trained length",
+        "score": 3,
+        "message": "the rule on these questions",
+        "code": """
+def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far):
+    if home <= bag_home + 0.1:
+        return "order not learnt"
+    if whole_near < home - 0.1:
+        return "distances or number of keys" if window_near > home - 0.1 else "positions"
+    return "carries over" if whole_far > bag_home + 0.05 else "no order far back"
+
+separating = "C"
+""",
+    },
 ]
