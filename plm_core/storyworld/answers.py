@@ -7,11 +7,14 @@ from plm_core.storyworld.state import UNKNOWN, Event, Goal, State
 
 _PUTTING_OFF = {
     "proud": (("later", 2.0), ("later_kind", 1.0), ("later_rude", 1.0)),
-    "grateful": (("later", 1.0), ("later_kind", 3.0), ("later_rude", 0.2)),
+    "grateful": (("later", 1.0), ("later_kind", 3.0)),
     "sad": (("later", 3.0), ("later_kind", 1.0), ("later_rude", 0.5)),
     "angry": (("later", 1.0), ("later_kind", 0.2), ("later_rude", 3.0)),
 }
-"""How a request is put off: the friendlier, the more likely there will be help; this is the first sign of the fate."""
+"""How a request is put off: the friendlier, the more likely there will be help; this is the first sign of the fate.
+
+Nobody who will help is rude first.
+"""
 
 
 def respond(state: State, goal: Goal, fate: str, early: bool, late: bool) -> Options:

@@ -85,24 +85,37 @@ def _apart(state: State, args: Args) -> bool:
     )
 
 
-def _begged(state: State, args: Args) -> bool:
-    """Whether the protagonist has asked somebody for a thing."""
-    return ("beg", args[0], args[-1]) in state.asked
-
-
 def _beside(state: State, args: Args) -> bool:
     """Whether the first person is already where the second one is."""
     return state.at[args[0]] == state.at[args[1]]
 
 
 def _way_of_bringing(state: State, args: Args) -> str:
-    """How somebody gets another a thing: it lies at hand, is held by a bystander, has to be fetched, is brought."""
+    """How somebody gets the protagonist a thing: who holds it gives or brings it, asked for it before or not.
+
+    Else it lies before the protagonist, or has to be fetched by who is there, or found by who is not.
+    """
     where, beside = state.location[args[-1]], _beside(state, args)
     if where == state.at[args[1]]:
         return "lying" if beside else "lying_there"
-    if not beside:
-        return "bringing"
-    return "giving" if where < 0 else "fetching"
+    if where >= 0:
+        return "fetching" if beside else "finding"
+    asked = "_begged" if ("beg", args[0], args[-1]) in state.asked else ""
+    return ("giving" if beside else "bringing") + asked
+
+
+def _asked(what: str, before: bool) -> Callable[[State, Args], bool]:
+    """Whether the protagonist has made a request before, or whether not; what others ask does not count."""
+    return lambda state, args: (args[0] == 0 and (what, *args[1:]) in state.asked) == before
+
+
+def _returning(believed: Callable[[State, Args], int]) -> Callable[[State, Args], bool]:
+    """Whether somebody sets out for a place where he or she has been before."""
+    return lambda state, args: (args[0], believed(state, args)) in state.been
+
+
+_seeks_again = _returning(lambda state, args: state.believed_place(args[0], args[1]))
+_visits_again = _returning(lambda state, args: state.believed_at[args[0]][args[1]])
 
 
 def _furnished(state: State, args: Args) -> bool:
@@ -112,15 +125,36 @@ def _furnished(state: State, args: Args) -> bool:
 
 CONDITIONS: dict[str, Callable[[State, Args], bool]] = {
     "apart": _apart,
-    "begged": _begged,
     "beside": _beside,
     "arriving": lambda state, args: not _beside(state, args),
-    "bringing_begged": lambda state, args: _way_of_bringing(state, args) == "bringing" and _begged(state, args),
-    "giving_begged": lambda state, args: _way_of_bringing(state, args) == "giving" and _begged(state, args),
     **{
         way: lambda state, args, way=way: _way_of_bringing(state, args) == way  # type: ignore[misc]
-        for way in ("lying", "lying_there", "bringing", "giving", "fetching")
+        for way in (
+            "lying",
+            "lying_there",
+            "fetching",
+            "finding",
+            "giving",
+            "bringing",
+            "giving_begged",
+            "bringing_begged",
+        )
     },
+    **{f"{what}_first": _asked(what, before=False) for what in ("ask", "ask_person", "beg", "offer")},
+    **{f"{what}_again": _asked(what, before=True) for what in ("ask", "ask_person", "beg", "offer")},
+    **{
+        f"{where}_{time}": lambda state, args, there=where == "there", before=time == "again": (  # type: ignore[misc]
+            _asked("invite", before)(state, args) and (state.at[args[0]] == args[-1]) == there
+        )
+        for where in ("there", "elsewhere")
+        for time in ("first", "again")
+    },
+    "seeks_again": _seeks_again,
+    "seeks_elsewhere": lambda state, args: not _seeks_again(state, args),
+    "visits_again": _visits_again,
+    "visits_elsewhere": lambda state, args: not _visits_again(state, args),
+    "right": lambda state, args: state.believed_place(*args) == state.place_of(args[1]),
+    "mistaken": lambda state, args: state.believed_place(*args) != state.place_of(args[1]),
     **{
         name: lambda state, args, whats=whats: state.pending is not None and state.pending[0] in whats  # type: ignore[misc]
         for name, whats in (
@@ -139,6 +173,8 @@ CONDITIONS: dict[str, Callable[[State, Args], bool]] = {
     "at_once": lambda state, args: not state.repeated,
     "bare": lambda state, args: not _furnished(state, args),
     "furnished": lambda state, args: _furnished(state, args),
+    "both_bare": lambda state, args: not _furnished(state, args) and not _furnished(state, args[2:]),
+    "one_furnished": lambda state, args: _furnished(state, args) or _furnished(state, args[2:]),
     "stayed": lambda state, args: args[0] > 0 and state.arrived[args[0]] < state.sentence - 3,
     "found": lambda state, args: state.placed[args[-1]] != args[0],
     "again": lambda state, args: state.placed[args[-1]] == args[0],
@@ -251,7 +287,7 @@ def introductions(kind: Kind) -> list[Row]:
     return [
         (2, "one morning {x:in} the {x} , " + told, "{x} {x:loc} 天 刚 亮 ， " + told_zh),
         (1, "it was a sunny morning {x:in} the {x} : " + told, "早上 ， {x} {x:loc} 阳光 明媚 ， " + told_zh),
-        (1, "the day began {x:in} the {x} : " + told, "新 的 一天 在 {x} {x:loc} 开始 了 ， " + told_zh),
+        (1, "the day began {x:in} the {x} : " + told, "{x} {x:loc} 迎来 了 新 的 一天 ， " + told_zh),
     ]
 
 

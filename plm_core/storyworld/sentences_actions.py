@@ -15,13 +15,15 @@ ACTIONS: dict[str, list[Row]] = {
         (2, "{p} made {p:his} way to the {h} .", "{p} 来到 了 {h} 。"),
     ],
     "seek": [
-        (2, "{p} GO to the {bel} to get the {t} .", "{p} 去 {bel} 拿 {t} 。"),
+        (2, "{p} GO to the {bel} to get the {t} .", "{p} 去 {bel} 拿 {t} 。", "seeks_elsewhere"),
+        (2, "{p} went back to the {bel} to get the {t} .", "{p} 回 {bel} 去 拿 {t} 。", "seeks_again"),
         (1, "{p} thought that the {t} was {bel:in} the {bel} and GO there .",
          "{p} 心想 ， {t} 应该 在 {bel} {bel:loc} ， 就 去 了 那里 。"),
         (1, "because {p} wanted the {t} , {p:he} GO to the {bel} .", "{p} 想 拿到 {t} ， 就 去 了 {bel} 。"),
     ],
     "visit": [
-        (2, "{p} GO to the {bel} to see {q} .", "{p} 去 {bel} 找 {q} 。"),
+        (2, "{p} GO to the {bel} to see {q} .", "{p} 去 {bel} 找 {q} 。", "visits_elsewhere"),
+        (2, "{p} went back to the {bel} to see {q} .", "{p} 回 {bel} 去 找 {q} 。", "visits_again"),
         (1, "{p} thought that {q} was {bel:in} the {bel} and GO there .",
          "{p} 心想 ， {q} 应该 在 {bel} {bel:loc} ， 就 去 了 那里 。"),
         (1, "{p} wanted to see {q} and GO to the {bel} .", "{p} 想 见 {q} ， 就 去 了 {bel} 。"),
@@ -75,7 +77,9 @@ ACTIONS: dict[str, list[Row]] = {
     ],
     "think": [
         (2, "{p} thought that the {t} was {bel:in} the {bel} .", "{p} 心想 ， {t} 大概 还 在 {bel} {bel:loc} 。"),
-        (1, "as far as {p} knew , the {t} was {bel:in} the {bel} .", "据 {p} 所知 ， {t} 在 {bel} {bel:loc} 。"),
+        (1, "as far as {p} knew , the {t} was still {bel:in} the {bel} .",
+         "{p} 以为 {t} 还 在 {bel} {bel:loc} 。", "mistaken"),
+        (1, "{p} knew that the {t} was {bel:in} the {bel} .", "{p} 知道 {t} 在 {bel} {bel:loc} 。", "right"),
         (1, "{p} remembered the {t} {bel:in} the {bel} .", "{p} 想起 了 {bel} {bel:loc} 的 {t} 。"),
     ],
     "pick": [
@@ -98,7 +102,7 @@ ACTIONS: dict[str, list[Row]] = {
     ],
     "tally": [
         (1, "{p} counted {p:his} {f:many} : there were {left} .", "{p} 数 了 数 {f:many} ， 有 {left} {f:m} 。"),
-        (1, "by now {p} had {left} {f:many} .", "{p} 现在 有 {left} {f:m} {f:many} 。"),
+        (1, "{p} had {left} {f:many} with {p:him} .", "{p} 身上 带 着 {left} {f:m} {f:many} 。"),
     ],
     "pool": [
         (1, "together {p:name} and {q} had {sum} {f:many} .", "{p:name} 和 {q} 一共 有 {sum} {f:m} {f:many} 。"),
@@ -165,6 +169,12 @@ TURNS: dict[str, list[Row]] = {
          "{p} 听说 {q} 需要 帮忙 ， 就 把 {t} 送 了 过来 。", "bringing"),
         (1, "{p} had a change of heart and brought {q} the {t} .",
          "{p} 改变 了 主意 ， 把 {t} 拿来 给 了 {q} 。", "bringing_begged"),
+        (1, "{p} felt sorry for {q} and came with the {t} .",
+         "{p} 不 忍心 再 拒绝 {q} ， 就 把 {t} 送 了 过来 。", "bringing_begged"),
+        (1, "then {p} fetched the {t} and brought it to {q} .",
+         "后来 {p} 取来 {t} ， 交 到 了 {q} 手里 。", "finding"),
+        (1, "{p} heard that {q} needed help , fetched the {t} and came with it .",
+         "{p} 听说 {q} 需要 帮忙 ， 就 去 取来 {t} ， 送 了 过来 。", "finding"),
         (1, "{p} wanted to help and gave {q} the {t} .", "{p} 想 帮忙 ， 就 把 {t} 给 了 {q} 。", "giving"),
         (1, "{p} felt sorry for {q} and gave {q:him} the {t} .",
          "{p} 不 忍心 再 拒绝 ， 就 把 {t} 给 了 {q} 。", "giving_begged"),
@@ -210,7 +220,7 @@ TURNS: dict[str, list[Row]] = {
     "search": [
         (2, "{p} searched the {at} , but found nothing .", "{p} 找遍 了 {at} ， 什么 也 没 找到 。", "untold"),
         (2, "{p} searched the {at} , but did not find the {secret} .",
-         "{p} 找遍 了 {at} ， 还 没 找到 {secret} 。", "told"),
+         "{p} 找遍 了 {at} ， 还是 没 找到 {secret} 。", "told"),
         (1, "{p} looked everywhere {at:in} the {at} without any luck .", "{p} 在 {at} {at:loc} 到处 找 ， 一无所获 。"),
         (1, "{p} turned the {at} upside down in vain .", "{p} 把 {at} 翻 了 个 遍 ， 还是 没 找到 。", "indoors"),
     ],
@@ -221,7 +231,7 @@ TURNS: dict[str, list[Row]] = {
     ],
     "miss": [
         (2, "but the {t} was not there .", "可是 {t} 不 在 那里 。"),
-        (1, "{p} looked for the {t} , but it was gone .", "{p} 来 找 {t} ， 可是 {t} 已经 不见 了 。"),
+        (1, "but the {t} was gone .", "可是 {t} 已经 不见 了 。"),
     ],
     "miss_person": [
         (2, "but {q} was not there .", "可是 {q} 不 在 那里 。"),

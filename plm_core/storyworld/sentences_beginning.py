@@ -20,15 +20,20 @@ INTRODUCTION: dict[str, list[Row]] = {
     ],
     "lie_two": [
         (3, "there was {t:a} {t} {g:in} the {g} , and {u:a} {u} {h:in} the {h} .",
-         "{g} {g:loc} 有 一 {t:m} {t} ， {h} {h:loc} 有 一 {u:m} {u} 。"),
+         "{g} {g:loc} 有 一 {t:m} {t} ， {h} {h:loc} 有 一 {u:m} {u} 。", "both_bare"),
+        (3, "somebody had put {t:a} {t} {g:in} the {g} and {u:a} {u} {h:in} the {h} .",
+         "有 人 在 {g} {g:loc} 放 了 一 {t:m} {t} ， 在 {h} {h:loc} 放 了 一 {u:m} {u} 。", "one_furnished"),
         (1, "people had seen {t:a} {t} {g:in} the {g} and {u:a} {u} {h:in} the {h} .",
          "有 人 在 {g} {g:loc} 见 过 一 {t:m} {t} ， 在 {h} {h:loc} 见 过 一 {u:m} {u} 。"),
     ],
     "hide": [
         (1, "there was {t:a} {t} {g:in} the {g} , and only {q} knew where {s:a} {s} was hidden : {h:in} the {h} .",
-         "{g} {g:loc} 有 一 {t:m} {t} ， 另外 ， 只有 {q} 知道 {h} {h:loc} 藏 着 一 {s:m} {s} 。"),
-        (2, "there was {t:a} {t} {g:in} the {g} , and {q} had secretly hidden {s:a} {s} {h:in} the {h} .",
-         "{g} {g:loc} 有 一 {t:m} {t} ， 另外 ， {q} 悄悄 把 一 {s:m} {s} 藏 在 了 {h} {h:loc} 。"),
+         "{g} {g:loc} 有 一 {t:m} {t} ， 还 有 一 {s:m} {s} 藏 在 {h} {h:loc} ， 只有 {q} 知道 。", "bare"),
+        (1, "there was also {t:a} {t} {g:in} the {g} , and only {q} knew where {s:a} {s} was hidden :"
+            " {h:in} the {h} .",
+         "{g} {g:loc} 还 有 一 {t:m} {t} ， 至于 藏 在 {h} {h:loc} 的 那 {s:m} {s} ， 只有 {q} 知道 。", "furnished"),
+        (2, "somebody had left {t:a} {t} {g:in} the {g} , and {q} had secretly hidden {s:a} {s} {h:in} the {h} .",
+         "有 人 在 {g} {g:loc} 落下 了 一 {t:m} {t} ， {q} 则 偷偷 把 一 {s:m} {s} 藏 在 了 {h} {h:loc} 。"),
         (1, "everybody had seen {t:a} {t} {g:in} the {g} , but only {q} knew where {s:a} {s} was hidden :"
             " {h:in} the {h} .",
          "大家 都 知道 {g} {g:loc} 有 一 {t:m} {t} ， 可是 只有 {q} 知道 {h} {h:loc} 藏 着 一 {s:m} {s} 。"),

@@ -21,31 +21,33 @@ FULL: dict[str, list[Row]] = {
         (1, "after some thought {p} GO to the {h} .", "{p} 想 了 想 ， 去 了 {h} 。"),
     ],
     "take": [
-        (1, "{p} could not leave the {t} lying there and took it .",
-         "{p} 不 想 把 {t} 丢 在 那里 ， 就 带上 了 。", "found"),
+        (1, "{p} could not leave the {t} lying about and took it .",
+         "{p} 舍不得 丢 下 {t} ， 就 带上 了 。", "found"),
         (1, "{p} reached for the {t} and took it .", "{p} 伸手 拿起 了 {t} 。"),
     ],
     "seek": [
-        (1, "{p} wished to have the {t} and looked for it {bel:in} the {bel} .",
+        (1, "{p} wished to have the {t} and GO to the {bel} for it .",
          "{p} 想要 {t} ， 就 到 {bel} {bel:loc} 去 找 。"),
         (1, "{p} was sure that the {t} was {bel:in} the {bel} and GO there .",
          "{p} 心想 ， {t} 肯定 在 {bel} {bel:loc} ， 就 去 了 那里 。"),
     ],
     "visit": [
         (1, "{p} had something to say to {q} and GO to the {bel} .", "{p} 有 话 要 对 {q} 说 ， 就 去 了 {bel} 。"),
-        (1, "{p} looked for {q} {bel:in} the {bel} .", "{p} 到 {bel} {bel:loc} 去 找 {q} 。"),
+        (1, "{p} GO to the {bel} to look for {q} .", "{p} 到 {bel} {bel:loc} 去 找 {q} 。"),
     ],
     "pick": [
         (1, "{p} helped {p:self} to {k} {k:fruit} .", "{p} 自己 摘 了 {k} {f:m} {f:many} 。", "first"),
-        (1, "{p} put {k} more {k:fruit} into {p:his} bag , which now held {left} .",
-         "{p} 又 往 包 里 装 了 {k} {f:m} {f:many} ， 现在 包 里 有 {left} {f:m} 了 。", "more"),
+        (1, "{p} put {k} more {k:fruit} into {p:his} pockets , which now held {left} .",
+         "{p} 又 往 兜 里 装 了 {k} {f:m} {f:many} ， 现在 兜 里 有 {left} {f:m} 了 。", "more"),
     ],
     "beg": [
-        (1, "{p} asked {q} to let {p:him} have the {t} .", "{p} 请 {q} 把 {t} 让 给 {p:him} 。"),
-        (1, "{p} wanted to know whether {q} could spare the {t} .", "{p} 问 {q} 能 不 能 把 {t} 让 给 自己 。"),
+        (1, "{p} asked {q} to let {p:him} have the {t} .", "{p} 请 {q} 把 {t} 让 给 {p:him} 。", "beg_first"),
+        (1, "{p} wanted to know whether {q} could spare the {t} .",
+         "{p} 问 {q} 能 不 能 把 {t} 让 给 自己 。", "beg_first"),
     ],
     "ask": [
-        (1, "{p} asked whether {q} had seen the {t} .", "{p} 想 ， {q} 也许 见 过 {t} ， 就 去 问 了 问 。"),
+        (1, "{p} asked whether {q} had seen the {t} .",
+         "{p} 想 ， {q} 也许 见 过 {t} ， 就 去 问 了 问 。", "ask_first"),
     ],
     "later": [
         (1, "{p} asked for a little patience .", "{p} 让 {q:him} 再 等 一会儿 。", "request"),
@@ -61,7 +63,7 @@ FULL: dict[str, list[Row]] = {
     ],
     "invite": [
         (1, "{p} praised the {h} and asked {q} along .",
-         "{p} 把 {h} 夸 了 一 番 ， 请 {q} 一起 去 。", "elsewhere"),
+         "{p} 把 {h} 夸 了 一 番 ， 请 {q} 一起 去 。", "elsewhere_first"),
     ],
     "tell": [
         (1, "{q} learned from {p} that the {t} was {bel:in} the {bel} .",
@@ -112,13 +114,13 @@ FULL: dict[str, list[Row]] = {
         (1, "with a smile {p} handed {q} the {t} .", "{p} 微笑 着 把 {t} 递 给 了 {q} 。"),
     ],
     "hold": [
-        (1, "{owner} still kept the {t} .", "{owner} 一直 把 {t} 带 在 身边 。"),
+        (1, "{owner} had not given the {t} away .", "{owner} 一直 把 {t} 带 在 身边 。"),
     ],
     "show": [
         (1, "{p} held the {t} up for {q} to see .", "{p} 举起 {t} 给 {q} 看 。"),
     ],
     "tally": [
-        (1, "there were {left} {f:many} in {p:name} 's bag .", "{p:name} 的 包 里 装 着 {left} {f:m} {f:many} 。"),
+        (1, "there were {left} {f:many} in {p:name} 's pockets .", "{p:name} 的 兜 里 装 着 {left} {f:m} {f:many} 。"),
     ],
     "miss": [
         (1, "there was no sign of the {t} .", "那里 连 {t} 的 影子 也 没有 。"),
@@ -174,7 +176,7 @@ FULL: dict[str, list[Row]] = {
     ],
     "want_meet": [
         (1, "{p} hoped that {q} would come to supper {h:in} the {h} .",
-         "{p} 希望 {q} 能 来 {h} {h:loc} 一起 吃 晚饭 。"),
+         "{p} 希望 能 和 {q} 在 {h} {h:loc} 一起 吃 晚饭 。"),
     ],
     "want_find": [
     ],

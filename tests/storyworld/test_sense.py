@@ -306,3 +306,37 @@ def test_the_first_thing_at_a_place_is_not_called_a_further_one():
         if sentence.event[0] == "lie" and sentence.words[0] != "有":
             where = sentence.event[1][1]
             assert ("还" in sentence.words) == (where in state.location or where == state.fruit_at)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_second_request_says_that_it_is_one(size):
+    seconds = 0
+    for _, state, sentence in told(size):
+        kind, args = sentence.event
+        if kind in ("ask", "ask_person", "beg", "offer", "invite") and args[0] == 0:
+            again = (kind, *args[1:]) in state.asked
+            text = " ".join(sentence.words)
+            assert ("again" in text or "once more" in text) == again, text
+            seconds += again
+    assert seconds > 30
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nobody_changes_a_mind_that_was_not_asked_or_brings_by_hand_what_lies_elsewhere(size):
+    changes = fetched = 0
+    for _, state, sentence in told(size, count=300):
+        if sentence.event[0] == "bring":
+            person, _, thing = sentence.event[1]
+            text = " ".join(sentence.words)
+            asked = ("beg", person, thing) in state.asked and state.location[thing] == -1 - person
+            assert ("change of heart" in text or "felt sorry" in text) == asked, text
+            held = state.location[thing] < 0
+            assert not held or not any(word in text for word in ("fetched", "look for", "picked up")), text
+            changes, fetched = changes + asked, fetched + (not held)
+    assert changes
+    assert fetched
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_who_helps_in_the_end_is_not_rude_before(size):
+    assert not any(sentence.event[0] == "later_rude" for story, _, sentence in told(size) if story.fate == "grateful")
