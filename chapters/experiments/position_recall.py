@@ -220,7 +220,13 @@ def _by_distance(right_by_seed: list[Tensor], length: int, seeds: list[int]) -> 
 
 @torch.no_grad()
 def score(
-    models: list[Recall], length: int, *, seeds: list[int], truncate: bool = False, window: int | None = None
+    models: list[Recall],
+    length: int,
+    *,
+    seeds: list[int],
+    truncate: bool = False,
+    keep_positions: bool = False,
+    window: int | None = None,
 ) -> dict[str, Score]:
     """Score the last questions of the test streams, each model on the streams of its own seed.
 
@@ -229,6 +235,8 @@ def score(
         length: events in a stream.
         seeds: the seed of each model.
         truncate: show, for each question, its last ``LENGTH`` events only, as if the stream began there.
+        keep_positions: with ``truncate``, add to these events what the scheme adds at their positions in the whole
+            stream. This changes nothing for schemes that add nothing to the input: they see distances only.
         window: let each event attend to that many last events only, at their true positions.
 
     Returns:
@@ -238,7 +246,12 @@ def score(
     for model, seed in zip(models, seeds, strict=True):
         data, device = test_streams(length, seed), next(model.parameters()).device
         asked = data.distances[:, -SCORED:] > 0  # (B, SCORED)
-        if truncate:
+        if truncate and keep_positions:
+            x_BTD = model.scheme.embed(model.events(data.ids.to(device)))
+            x_BTD = x_BTD[:, -SCORED - LENGTH + 1 :].unfold(1, LENGTH, 1).mT[asked.to(device)]  # (questions, LENGTH, D)
+            parts = [model.places(model.stack(part, is_causal=True))[:, -1].cpu() for part in x_BTD.split(400)]
+            guesses = torch.cat(parts).argmax(-1)  # (questions,)
+        elif truncate:
             ids = data.ids[:, -SCORED - LENGTH + 1 :].unfold(1, LENGTH, 1)[asked]  # (questions, LENGTH)
             parts = [model(part.to(device))[:, -1].cpu() for part in ids.split(400)]
             guesses = torch.cat(parts).argmax(-1)  # (questions,)
@@ -282,7 +295,11 @@ def score_everywhere(models: list[Recall], seeds: list[int]) -> dict[str, dict[s
 
 
 def score_rule_everywhere(seeds: list[int]) -> dict[str, dict[str, Score]]:
-    """The majority rule on what :func:`score_everywhere` shows: both of its shortened readings show the same events."""
+    """The majority rule beside :func:`score_everywhere`: for both shortened readings it counts the last events only.
+
+    Under the window a model of two layers can see more than that: through its first layer, traces of events up to
+    ``2 * (LENGTH - 1)`` back.
+    """
     shortened = score_rule(LENGTHS[-1], seeds=seeds, visible=LENGTH)
     return {f"{length}": score_rule(length, seeds=seeds) for length in LENGTHS} | {
         "truncated": shortened,

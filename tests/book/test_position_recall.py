@@ -8,6 +8,7 @@ import torch
 from plm_chapters.experiments import position_recall as recall
 from plm_chapters.experiments import position_runs as runs
 from plm_chapters.experiments.rope_stretching import REPAIRS, ScaledRope
+from plm_chapters.notebook import load_experiment, load_results
 from plm_core.models.positions import Rope
 
 
@@ -95,6 +96,41 @@ def test_truncation_shows_a_question_its_last_events_only() -> None:
     assert abs(cut["far"]["accuracy"][0] - 1 / recall.PLACES) < 0.1
 
 
+@pytest.mark.parametrize("variant", recall.SCHEMES)
+def test_truncation_at_true_positions_differs_where_positions_are_added_only(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = drawn(20, 60)
+    monkeypatch.setattr(recall, "test_streams", lambda length, seed: data)
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(recall, "_by_distance", lambda right, length, seeds: seen.extend(right))
+    models = recall.build(variant, [0])
+    for kept in (False, True):
+        recall.score(models, 60, seeds=[0], truncate=True, keep_positions=kept)
+    assert torch.equal(*seen) == (variant not in ("learned", "sinusoidal"))
+
+
+@pytest.mark.parametrize("variant", ["learned", "sinusoidal"])
+def test_truncation_at_true_positions_shows_the_last_events_with_their_own_rows(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = drawn(5, 60)
+    monkeypatch.setattr(recall, "test_streams", lambda length, seed: data)
+    found: list[torch.Tensor] = []
+    monkeypatch.setattr(recall, "_by_distance", lambda right, length, seeds: found.extend(right))
+    (model,) = recall.build(variant, [0])
+    recall.score([model], 60, seeds=[0], truncate=True, keep_positions=True)
+    expected = []
+    for row in range(5):
+        for t in range(60 - recall.SCORED, 60):
+            if data.distances[row, t] > 0:
+                first = t - recall.LENGTH + 1
+                x = model.scheme.embed(model.events(data.ids[row : row + 1, first : t + 1]), offset=first)
+                guess = model.places(model.stack(x, is_causal=True))[0, -1].argmax()
+                expected.append(float(guess == data.answers[row, t]))
+    assert found[0].tolist() == expected
+
+
 def test_pairs_are_interpolated_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[list[float]] = []
     monkeypatch.setattr(runs, "score", lambda models, length, seeds: tried.append(models[0].scheme.omega))
@@ -126,6 +162,15 @@ def test_stretched_rope_reaches_the_angles_it_promises() -> None:
     assert torch.allclose(scaled[[0, -1]], torch.tensor([1.0, 0.25]))
     yarn = torch.tensor(ScaledRope(8, "yarn", 4.0, trained_length=32).omega) / omega
     assert torch.allclose(yarn, torch.tensor([1.0, 0.25, 0.25, 0.25]))
+
+
+def test_longer_training_takes_the_rates_that_the_sweeps_chose() -> None:
+    longer = load_experiment("06d_more_steps")
+    stored = [
+        run for name in ("06_positional_encoding", "06b_learned_biases") for run in load_results(name, "laptop")["runs"]
+    ]
+    chosen = {run["variant"]: run["rate"] for run in stored}
+    assert {variant: chosen[variant] for variant in longer.VARIANTS} == longer.RATES
 
 
 def test_an_unknown_repair_is_refused() -> None:
