@@ -2,7 +2,7 @@
 
 Two corpora and a dictionary are fetched once: Python's tutorial and language reference in English and Chinese,
 paragraph by paragraph; 1,000 sentences of Chinese Wikipedia with the words that linguists see in them; and the small
-dictionary of jieba, 109,749 words with their frequencies.
+dictionary of jieba, 109,750 words with their frequencies.
 
 1. ``en: UNIT`` and ``zh: UNIT``: a vocabulary learned on the training pages of one language; how many tokens, and how
    many bits under an n-gram model, the test pages take. A seed splits the pages, the same way for both languages, so
