@@ -169,9 +169,11 @@ class MuonAdamW(torch.optim.Optimizer):
     ) -> None:
         if not hasattr(torch.optim, "Muon"):
             raise ValueError(f"the optimiser 'muon' needs torch 2.9 or newer, this is {torch.__version__}: use 'adamw'")
+        from plm_core.training.muon import Muon
+
         muon, rest = (split(groups, kept) for kept in (lambda p: p in matrices, lambda p: p not in matrices))
         self.parts: dict[str, torch.optim.Optimizer] = {
-            "muon": torch.optim.Muon(muon, lr=learning_rate, momentum=momentum, adjust_lr_fn="match_rms_adamw"),
+            "muon": Muon(muon, lr=learning_rate, momentum=momentum),
             "adamw": torch.optim.AdamW(rest, lr=learning_rate, betas=betas, fused=True),
         }
         super().__init__([group for part in self.parts.values() for group in part.param_groups], {})

@@ -9,6 +9,7 @@ from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.recurrent import RecurrentConfig, RecurrentLM
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.training.config import TrainConfig
+from plm_core.training.muon import COEFFICIENTS, ITERATIONS, Muon, orthogonalise
 from plm_core.training.optim import decay_groups, layer_depths, make_optimizer
 from plm_core.training.trainer import Trainer
 
@@ -120,6 +121,34 @@ def test_muon_updates_have_orthogonal_directions():
     values = torch.linalg.svdvals(moved[name])[:-1]  # what enters is normed: its mean, one direction, is always 0
     assert values.max() / values.min() < 4
     assert moved[name].square().mean().sqrt() == pytest.approx(0.01 * 0.2, rel=0.3), "the size of AdamW's updates"
+
+
+@pytest.mark.parametrize("shape", [(6, 40), (40, 6), (24, 24)])
+def test_orthogonalising_moves_each_singular_value_by_the_polynomial_and_keeps_the_vectors(shape):
+    matrix = torch.randn(*shape, dtype=torch.float64)
+    before = matrix.clone()
+    u, values, vh = torch.linalg.svd(matrix, full_matrices=False)
+    values = values / values.norm()
+    a, b, c = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        values = a * values + b * values**3 + c * values**5
+    torch.testing.assert_close(orthogonalise(matrix), u @ torch.diag(values) @ vh, atol=1e-10, rtol=1e-8)
+    assert torch.equal(matrix, before)
+
+
+def test_muon_on_a_cpu_makes_the_steps_of_torchs_up_to_the_rounding_of_bfloat16():
+    start = torch.randn(16, 48)
+    ours, torchs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    mine = Muon([{"params": [ours], "weight_decay": 0.1}], lr=0.02, momentum=0.9)
+    theirs = torch.optim.Muon([torchs], lr=0.02, momentum=0.9, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        gradient = torch.randn(16, 48)
+        ours.grad, torchs.grad = gradient.clone(), gradient.clone()
+        mine.step()
+        theirs.step()
+    assert (ours - torchs).norm() < 0.02 * (torchs - start).norm()
+    theirs.load_state_dict(mine.state_dict())
+    assert torch.equal(theirs.state[torchs]["momentum_buffer"], mine.state[ours]["momentum_buffer"])
 
 
 def test_muon_learns_and_resumes(tmp_path):
