@@ -8,7 +8,7 @@ import tokenizers
 import transformers
 
 from plm_core.data.tokenizer_training import train_bpe, train_characters, train_wordpiece, train_words
-from plm_core.data.tokenizers import Tokenizer
+from plm_core.data.tokenizers import SPECIAL_TOKENS, Tokenizer
 from plm_core.generation.text import continue_text, fill
 from plm_core.interop import open_folder, save_pretrained
 from plm_core.interop.tokenizer_files import load_tokenizer
@@ -148,3 +148,35 @@ def test_a_folder_without_a_tokenizer_says_which_files_are_read(tmp_path) -> Non
     (tmp_path / "merges.txt").write_text("a b\n")
     with pytest.raises(ValueError, match="do not fit together"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("train", [train_bpe, train_wordpiece])
+def test_the_exported_tokenizer_loads_in_auto_tokenizer(train, tmp_path) -> None:
+    tokenizer = train(TEXTS[:2] * 20, vocab_size=300)
+    for name, given in (("ours", tokenizer), ("theirs", tokenizer.backend)):
+        save_pretrained(Bert(BertConfig.tiny(300)), tmp_path / name, tokenizer=given)
+        loaded = transformers.AutoTokenizer.from_pretrained(tmp_path / name)
+        for text in TEXTS[:2]:
+            assert loaded(text)["input_ids"] == tokenizer.encode(text, add_special_tokens=True)
+        assert (loaded.mask_token, loaded.pad_token_id) == ("[MASK]", 0)
+        assert loaded.model_max_length == 128
+    assert json.loads((tmp_path / "ours" / "config.json").read_text())["pad_token_id"] == 0
+    save_pretrained(Gpt(GptConfig.tiny(300)), tmp_path / "gpt", tokenizer=tmp_path / "ours" / "tokenizer.json")
+    config = transformers.AutoConfig.from_pretrained(tmp_path / "gpt")
+    assert config.bos_token_id == SPECIAL_TOKENS.index("[BOS]")
+
+
+def test_tokenizers_that_do_not_belong_are_refused(tmp_path) -> None:
+    tokenizer = train_bpe(TEXTS[:2] * 20, vocab_size=300)
+    with pytest.raises(ValueError, match=r"ids up to 299, the model's vocabulary has 200: they do not belong"):
+        save_pretrained(Gpt(GptConfig.tiny(200)), tmp_path / "x", tokenizer=tokenizer)
+    assert not (tmp_path / "x").exists()
+    with pytest.raises(FileNotFoundError, match="no tokenizer file"):
+        save_pretrained(Gpt(GptConfig.tiny(300)), tmp_path, tokenizer=tmp_path / "none.json")
+    with pytest.raises(ValueError, match="mask_token '<m>' is not in the tokenizer's vocabulary"):
+        save_pretrained(Gpt(GptConfig.tiny(300)), tmp_path, tokenizer=tokenizer, special_tokens={"mask_token": "<m>"})
+    with pytest.raises(ValueError, match="unknown role 'mask'"):
+        save_pretrained(Gpt(GptConfig.tiny(300)), tmp_path, tokenizer=tokenizer, special_tokens={"mask": "[MASK]"})
+    plain = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "b": 1}, unk_token="a"))
+    save_pretrained(Gpt(GptConfig.tiny(300)), tmp_path / "p", tokenizer=plain, special_tokens={"unk_token": "a"})
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "p").unk_token == "a"

@@ -7,11 +7,6 @@ import torch.nn.functional as F
 from plm_core.models.blocks import Block, FeedForward, activate, make_norm
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def test_pre_norm_block_equals_torch_encoder_layer() -> None:
     check_against_torch(norm_first=True)
 

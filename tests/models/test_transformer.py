@@ -1,7 +1,4 @@
-"""Promises that every model of the family keeps: padding, packing, causality, cache, ties, initialisation, messages."""
-
-import copy
-import math
+"""Promises that every model of the family keeps: padding, packing, causality, cache, messages."""
 
 import pytest
 import torch
@@ -11,39 +8,9 @@ from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.config import TransformerConfig, acts_on_embeddings
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.positions import PositionScheme, Rope
-from plm_core.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from plm_core.models.seq2seq import Seq2SeqConfig
 from plm_core.models.transformer import Trace
-from plm_core.weights import check_ties, load_weights, save_weights, shared_parameters, tie_weights
-
-POSITIONS = ("none", "learned", "sinusoidal", "rope", "alibi", "t5", "shaw", "transformer_xl")
-SHAPE = {
-    "vocab_size": 50,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "max_position_embeddings": 24,
-    "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0,
-    "initializer_range": 0.2,  # large, so that attention is far from uniform
-}
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
-def gpt(**changes) -> Gpt:
-    return Gpt(GptConfig(**SHAPE | changes))
-
-
-def bert(**changes) -> Bert:
-    return Bert(BertConfig(**SHAPE | changes))
-
-
-def seq2seq(**changes) -> Seq2Seq:
-    return Seq2Seq(Seq2SeqConfig(**SHAPE | changes))
+from tests.models.small_models import POSITIONS, SHAPE, bert, gpt, seq2seq
 
 
 def states(model, ids: torch.Tensor, **inputs) -> torch.Tensor:
@@ -216,89 +183,6 @@ def test_a_trace_holds_every_state_and_every_attention_weight() -> None:
     model2, trace = seq2seq(), Trace(keep_attentions=True)
     model2.decode(ids[:, :4], model2.encode(ids), trace=trace)
     assert [tuple(w.shape) for w in trace.cross_attentions] == [(2, 4, 4, 6)] * 2
-
-
-@pytest.mark.parametrize("make", [gpt, bert, seq2seq])
-@pytest.mark.parametrize("position", POSITIONS)
-def test_ties_are_declared_stripped_and_tied_again(make, position: str, tmp_path) -> None:
-    model = make(position=position)
-    assert model.tied_weights() == shared_parameters(model)
-    assert any(alias.endswith(("lm_head.weight", "decoder.weight")) for alias in model.tied_weights())
-    save_weights(model, tmp_path / "weights.safetensors")
-    torch.manual_seed(1)
-    other = make(position=position)
-    load_weights(other, tmp_path / "weights.safetensors")
-    check_ties(other)
-    for (name, a), (_, b) in zip(model.state_dict().items(), other.state_dict().items(), strict=True):
-        assert torch.equal(a, b), name
-
-
-def test_a_loaded_model_stays_tied_in_training(tmp_path) -> None:
-    save_weights(gpt(), tmp_path / "weights.safetensors")
-    model = gpt()
-    # What a careless loader does: a copy under the second name.
-    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
-    with pytest.raises(ValueError, match="should be the same parameter"):
-        save_weights(model, tmp_path / "broken.safetensors")
-    load_weights(model, tmp_path / "weights.safetensors")
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.1)
-    ids = torch.randint(50, (2, 6))
-    for _ in range(3):
-        optimiser.zero_grad()
-        F.cross_entropy(model(ids).flatten(0, 1), ids.flatten()).backward()
-        optimiser.step()
-    assert model.lm_head.weight is model.embeddings.word_embeddings.weight
-    check_ties(copy.deepcopy(model))
-
-
-def test_untied_models_declare_nothing_and_round_trip(tmp_path) -> None:
-    model = gpt(tie_word_embeddings=False)
-    assert model.tied_weights() == {}
-    assert model.lm_head.weight is not model.embeddings.word_embeddings.weight
-    save_weights(model, tmp_path / "w.safetensors")
-    load_weights(model, tmp_path / "w.safetensors")
-    tie_weights(model)
-    assert model.lm_head.weight is not model.embeddings.word_embeddings.weight
-
-
-def test_loading_the_wrong_file_is_explained(tmp_path) -> None:
-    path = tmp_path / "weights.safetensors"
-    with pytest.raises(FileNotFoundError, match="no weights file"):
-        load_weights(gpt(), path)
-    save_weights(gpt(), path)
-    with pytest.raises(ValueError, match=r"weights.safetensors.*do not fit Bert.*missing.*unexpected"):
-        load_weights(bert(), path)
-    with pytest.raises(ValueError, match=r"shape: .*\(50, 32\) instead of \(60, 32\)"):
-        load_weights(gpt(vocab_size=60), path)
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="not a complete safetensors file"):
-        load_weights(gpt(), path)
-
-
-def deviation(tensor: torch.Tensor) -> float:
-    return tensor.detach().std().item()
-
-
-def test_initialisation_is_the_one_in_the_tables() -> None:
-    wide = {"hidden_size": 128, "intermediate_size": 512, "vocab_size": 500, "initializer_range": 0.02}
-    near = {"rel": 0.05}
-    model = gpt(**wide, num_hidden_layers=8)
-    block = model.decoder.layers[3]
-    assert deviation(model.embeddings.word_embeddings.weight) == pytest.approx(0.02, **near)
-    assert deviation(model.embeddings.position.table.weight) == pytest.approx(0.02, **near)
-    assert deviation(block.attention.query.weight) == pytest.approx(0.02, **near)
-    assert deviation(block.attention.output.weight) == pytest.approx(0.02 / 4, **near)
-    assert deviation(block.feed_forward.down.weight) == pytest.approx(0.02 / 4, **near)
-    assert all(p.abs().max() == 0 for name, p in model.named_parameters() if name.endswith("bias"))
-    assert deviation(gpt(**wide, position="sinusoidal").lm_head.weight) == pytest.approx(1 / math.sqrt(128), **near)
-
-    block = bert(**wide).encoder.stack.layers[1]
-    assert deviation(block.feed_forward.down.weight) == pytest.approx(0.02, **near)
-
-    model3 = seq2seq(**wide)
-    up = model3.decoder.layers[0].feed_forward.up.weight
-    assert deviation(up) == pytest.approx(math.sqrt(2 / (128 + 512)), **near)
-    assert deviation(model3.embeddings.word_embeddings.weight) == pytest.approx(1 / math.sqrt(128), **near)
 
 
 def test_a_scheme_of_ones_own_takes_the_place_of_the_named_one() -> None:
