@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close
 from plm_core.models.config import TransformerConfig
 from plm_core.models.cost import attention_crossover
 from plm_core.models.counting import Architecture, num_parameters
@@ -131,60 +131,6 @@ def _(count: Any, draw: Draw) -> None:
     sizes = (30522, 768, 3072, 12, 512)
     mistakes = {"the pooler was not asked for": _true_count(*sizes) + 768 * 769}
     _expect_count(count, sizes, mistakes)
-
-
-# --- 3: norms -------------------------------------------------------------------------------------------------------
-
-norms = Check("LayerNorm and RMSNorm")
-
-
-def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
-
-
-@norms.stage("shape")
-def _(layer_norm: TensorFunction, rms_norm: TensorFunction, draw: Draw) -> None:
-    T, D = draw.sizes(2, 2, 7)
-    x, weight, bias = draw.normal(T, D), draw.normal(D), draw.normal(D)
-    expect_tensor(layer_norm(x, weight, bias, 1e-5), (T, D), what="layer_norm(x, ...)")
-    expect_tensor(rms_norm(x, weight, 1e-5), (T, D), what="rms_norm(x, ...)")
-
-
-@norms.stage("LayerNorm, with a large epsilon")
-def _(layer_norm: TensorFunction, rms_norm: TensorFunction, draw: Draw) -> None:
-    x, weight, bias, eps = draw.normal(5, 8, scale=0.5) + 2, draw.normal(8), draw.normal(8), 0.7
-    centred, variance = x - x.mean(-1, keepdim=True), x.var(-1, correction=0, keepdim=True)
-    mistakes = {
-        "epsilon is added to the variance, under the root": centred / (variance.sqrt() + eps) * weight + bias,
-        "the variance divides by D, not by D - 1: correction=0": centred
-        / (x.var(-1, keepdim=True) + eps).sqrt()
-        * weight
-        + bias,
-        "this normalises over the tokens: the norm runs over the last axis": (x - x.mean(0))
-        / (x.var(0, correction=0) + eps).sqrt()
-        * weight
-        + bias,
-        "the shift is missing": centred / (variance + eps).sqrt() * weight,
-        "the scale multiplies the normalised vector, the shift comes after": (centred / (variance + eps).sqrt() + bias)
-        * weight,
-    }
-    right = _layer_norm(x, weight, bias, eps)
-    expect_close(layer_norm(x, weight, bias, eps), right, what="layer_norm(x, ...)", mistakes=mistakes)
-
-
-@norms.stage("RMSNorm, with a large epsilon")
-def _(layer_norm: TensorFunction, rms_norm: TensorFunction, draw: Draw) -> None:
-    x, weight, eps = draw.normal(5, 8, scale=0.5) + 2, draw.normal(8), 0.7
-    mean_square = x.pow(2).mean(-1, keepdim=True)
-    mistakes = {
-        "RMSNorm leaves the mean in place": _layer_norm(x, weight, torch.zeros(8), eps),
-        "epsilon is added to the mean square, under the root": x / (mean_square.sqrt() + eps) * weight,
-        "this divides by the norm of the vector: take the mean of the squares, not their sum": x
-        / (x.pow(2).sum(-1, keepdim=True) + eps).sqrt()
-        * weight,
-    }
-    right = F.rms_norm(x, (8,), weight, eps)
-    expect_close(rms_norm(x, weight, eps), right, what="rms_norm(x, ...)", mistakes=mistakes)
 
 
 # --- 4: a block -----------------------------------------------------------------------------------------------------

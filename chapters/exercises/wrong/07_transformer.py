@@ -49,6 +49,24 @@ def _gpt(
     return code.replace("INPUTS", inputs).replace("LABELS", labels)
 
 
+_CROSS = """
+def cross(x, context, real, query, key, value, output, num_heads):
+    def heads(z):
+        return z.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+    q, k, v = heads(x @ query), heads(CONTEXT @ key), heads(context @ value)
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    scores = scores.masked_fill(~MASK, float("-inf"))
+    weights = scores.softmax(-1)LATE
+    return (weights @ v).transpose(1, 2).flatten(2) @ output
+"""
+
+
+def _cross(keys_of: str = "context", mask: str = "real[:, None, None]", late: str = "") -> str:
+    """The right answer to the exercise on cross-attention, with some parts exchanged."""
+    return _CROSS.replace("CONTEXT", keys_of).replace("MASK", mask).replace("LATE", late)
+
+
 WRONG = [
     {
         "question": "q1_pencil",
@@ -116,44 +134,32 @@ def count(V, D, FF, L, P):
 """,
     },
     {
-        "question": "q3_norms",
-        "mistake": "epsilon outside the root",
-        "score": 2,
-        "message": "epsilon is added to the variance",
-        "code": """
-def layer_norm(x, weight, bias, eps):
-    deviation = x.std(-1, correction=0, keepdim=True)
-    return (x - x.mean(-1, keepdim=True)) / (deviation + eps) * weight + bias
-
-def rms_norm(x, weight, eps):
-    return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt() * weight
-""",
+        "question": "q3_cross",
+        "mistake": "all three mistakes left",
+        "score": 0,
+        "message": "must match",
+        "code": _cross("x", "torch.ones_like(scores, dtype=torch.bool).tril()", " * real[:, None, None]"),
     },
     {
-        "question": "q3_norms",
-        "mistake": "unbiased variance",
-        "score": 2,
-        "message": "divides by D, not by D - 1",
-        "code": """
-def layer_norm(x, weight, bias, eps):
-    return (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True) + eps).sqrt() * weight + bias
-
-def rms_norm(x, weight, eps):
-    return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt() * weight
-""",
+        "question": "q3_cross",
+        "mistake": "causal mask left",
+        "score": 1,
+        "message": "the source is finished",
+        "code": _cross(mask="torch.ones_like(scores, dtype=torch.bool).tril()", late=" * real[:, None, None]"),
     },
     {
-        "question": "q3_norms",
-        "mistake": "sum instead of mean in RMSNorm",
+        "question": "q3_cross",
+        "mistake": "padding removed after the softmax",
         "score": 2,
-        "message": "not their sum",
-        "code": """
-def layer_norm(x, weight, bias, eps):
-    return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
-
-def rms_norm(x, weight, eps):
-    return x / (x.pow(2).sum(-1, keepdim=True) + eps).sqrt() * weight
-""",
+        "message": "no longer sum to 1",
+        "code": _cross(mask="torch.ones_like(scores, dtype=torch.bool)", late=" * real[:, None, None]"),
+    },
+    {
+        "question": "q3_cross",
+        "mistake": "self-attention",
+        "score": 1,
+        "message": "as in self-attention",
+        "code": _cross("x", "torch.ones_like(scores, dtype=torch.bool)").replace("context @ value", "x @ value"),
     },
     {
         "question": "q4_block",
