@@ -1,4 +1,5 @@
 """The kinds of events that a story is made of: when each is possible, with whom, and what it changes.
+
 A kind knows nothing of language. Its *bindings* are all ways in which it can happen in a state (equally likely);
 its *open slots* are drawn from lexicons. In an event, the values of the closed slots come first, then the entries
 drawn for the open slots.
@@ -19,6 +20,7 @@ Values = tuple[Any, ...]
 @dataclass(frozen=True, eq=False)
 class Kind:
     """A kind of event.
+
     Attributes:
         name: its name, under which the languages list its patterns.
         weight: the integer weight of the kind among those that are possible in a state.
@@ -44,6 +46,7 @@ class Kind:
 @dataclass(frozen=True)
 class Limits:
     """How large a story may grow.
+
     Attributes:
         people: at most so many people; there are at least two.
         places: at most so many places.
