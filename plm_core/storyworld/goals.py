@@ -101,9 +101,9 @@ def forbidden(state: State, goal: Goal) -> tuple[Event, ...]:
     """What cannot happen by chance while the protagonist has a goal: what would fulfil it or make no sense beside it.
 
     Who is to be brought a thing does not take it or ask others for it, and the protagonist does not give it away.
-    Nobody puts down the thing in question, and nobody brings it to where the protagonist is. While the next step is
-    clear, the protagonist does not stroll about. Other people may always go somewhere, so that something can always
-    happen.
+    Nobody puts down the thing in question, and nobody brings it to where the protagonist is. Who was asked to a place
+    and put it off does not stroll there alone. While the next step is clear, the protagonist does not stroll about.
+    Other people may always go somewhere, so that something can always happen.
     """
     kind, clear = goal[0], True
     never: list[Event] = []
@@ -125,6 +125,8 @@ def forbidden(state: State, goal: Goal) -> tuple[Event, ...]:
             never += [("stow", (person, thing, h)) for h in range(len(state.places)) if h != state.at[0]]
     elif kind == "meet":
         clear = state.believed_at[0][goal[1]] != UNKNOWN
+        if ("invite", *goal[1:]) in state.asked and len(state.places) > 2:
+            never.append(("go", goal[1:]))
     elif kind == "find":
         clear = state.at[0] not in state.searched
     if clear:

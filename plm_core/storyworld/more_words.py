@@ -12,7 +12,7 @@ martha:玛莎 nadia:娜迪亚 olivia:奥利维娅 petra:佩特拉 rachel:蕾切�
 vivian:薇薇安 yvonne:伊冯娜 zelda:泽尔达 astrid:阿斯特丽德 bianca:比安卡 cecilia:塞西莉娅 daphne:达芙妮 elsa:艾尔莎
 fiona:菲奥娜 gemma:杰玛 harriet:哈丽特 isabel:伊莎贝尔 joan:琼 kira:基拉 leonie:莱奥妮 magda:玛格达 naomi:内奥米
 ottilie:奥蒂莉 phoebe:菲比 rita:丽塔 selma:塞尔玛 thea:西娅 valerie:瓦莱丽 winnie:维妮 zoe:佐伊 amelia:阿梅莉亚
-beatrice:比阿特丽斯 carmen:卡门 dora:多拉 elena:埃莱娜 frida:弗里达 gwen:格温 hedwig:海德薇 ilse:伊尔丝 judith:朱迪思
+beatrice:比阿特丽斯 carmen:卡门 dora:多拉 elena:埃莱娜 frida:弗里达 gwen:格温 hedwig:海德薇 ilse:伊尔丝 judith:朱迪丝
 lydia:莉迪亚 miriam:米丽娅姆 nina:妮娜 odette:奥黛特 pamela:帕梅拉 rosa:罗莎 sylvia:西尔维娅 tilda:蒂尔达
 verena:韦蕾娜 wilma:维尔玛
 """
@@ -65,12 +65,12 @@ in:park:公园:里:tp:og in:grove:树林:里:wodi:og in:chapel:小教堂:里:ypd
 on:terrace:露台:上:pdn:o in:cabin:小木屋:里:wmi:i on:slope:山坡:上:mw:og in:cave:山洞:里:mwi:i in:clearing:空地:上:w:o
 in:museum:博物馆:里:t:i in:theatre:剧院:里:t:i in:mill:磨坊:里:vwf:i in:bookshop:书店:里:t:i in:pharmacy:药店:里:t:i
 in:workshop:作坊:里:vtd:i on:balcony:阳台:上:pct:o in:ballroom:舞厅:里:pc:i in:gallery:画廊:里:pt:i
-on:jetty:栈桥:上:ih:o in:camp:营地:里:om:o in:tent:帐篷:里:om:i in:lane:小巷:里:tn:o in:dormitory:宿舍:里:y:i
+on:ferry:渡船:上:ih:o in:camp:营地:里:om:o in:tent:帐篷:里:om:i in:lane:小巷:里:tn:o in:dormitory:宿舍:里:y:i
 in:refectory:餐厅:里:y:i in:cloister:回廊:里:y:o in:laundry:洗衣房:里:nd:i in:pantry:储藏室:里:ndc:i
 in:henhouse:鸡舍:里:fd:i in:shed:棚子:里:fvd:i in:paddock:围场:里:fd:o on:ridge:山脊:上:m:o in:valley:山谷:里:mw:o
 in:pasture:牧场:上:mf:o in:quarry:采石场:里:m:o at:bazaar:集市:上:o:o in:plantation:种植园:里:io:og
-in:hut:茅屋:里:wiom:i in:watchtower:瞭望塔:里:wci:i on:shore:沙滩:上:ih:o in:taproom:酒馆:里:n:i in:yard:后院:里:n:og
-in:plot:菜园:里:y:og in:dovecote:鸽舍:里:dc:i in:smithy:铁匠铺:里:vt:i
+in:hut:茅屋:里:wiom:i in:watchtower:瞭望塔:里:wci:i on:shore:沙滩:上:ih:o in:taproom:酒馆:里:n:i
+in:backyard:后院:里:n:og in:plot:菜园:里:y:og in:dovecote:鸽舍:里:dc:i in:smithy:铁匠铺:里:vt:i
 """
 
 TABLES["THINGS"] = """

@@ -6,8 +6,10 @@ from plm_core.storyworld.happenings import MOST_CARRIES, REST, Options
 from plm_core.storyworld.state import State
 
 
-def leave(state: State, person: int) -> Options:
-    return [(1.0, ("go", (person, h))) for h in range(len(state.places)) if h != state.at[person]]
+def leave(state: State, person: int, unwanted: int = -1) -> Options:
+    """Somebody goes elsewhere, but not to an unwanted place unless it is the only other one."""
+    elsewhere = [h for h in range(len(state.places)) if h != state.at[person]]
+    return [(1.0, ("go", (person, h))) for h in elsewhere if h != unwanted or len(elsewhere) == 1]
 
 
 def hide_away(state: State, thing: int, besides: int) -> Options:
@@ -29,6 +31,7 @@ def hide_away(state: State, thing: int, besides: int) -> Options:
 
 
 def others(state: State, besides: int = 0) -> list[int]:
+    """Everybody but the protagonist and one more."""
     return [q for q in range(1, len(state.people)) if q != besides]
 
 

@@ -165,6 +165,7 @@ CONDITIONS: dict[str, Callable[[State, Args], bool]] = {
             ("request", ("beg", "offer", "invite")),
         )
     },
+    "others": lambda state, args: args[0] > 0,
     "told": lambda state, args: state.goal is not None,
     "untold": lambda state, args: state.goal is None,
     "another": lambda state, args: args[0] > 0 and state.last != "go",

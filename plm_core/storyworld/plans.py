@@ -172,9 +172,9 @@ def _explore(state: State, avoid: int = -1) -> Options:
     return [(1.0 / len(places), ("go", (0, h))) for h in places]
 
 
-def _part(state: State, person: int, limits: Limits) -> Options:
+def _part(state: State, person: int, limits: Limits, unwanted: int = -1) -> Options:
     """Who has put the protagonist off leaves, but something else happens first, unless nothing else ever does."""
-    return [] if state.since < STAY and limits.happenings else leave(state, person)
+    return [] if state.since < STAY and limits.happenings else leave(state, person, unwanted)
 
 
 _GIVE_UP: Event = ("give_up", (0,))
@@ -192,7 +192,8 @@ def _next(state: State, goal: Goal, fate: str, limits: Limits, late: bool) -> Op
         if within_reach(state, goal):
             return steps
         if late:
-            return leave(state, wanted) if (wanted := person_wanted_here(state, goal)) else end
+            wanted = person_wanted_here(state, goal)
+            return leave(state, wanted, goal[2] if goal[0] == "meet" else -1) if wanted else end
         return mixed(0.5, end, steps) if state.tries >= 2 and not beside_the_wanted(state, goal) else steps
     return _NEXT[goal[0]](state, goal, "early" if early else fate, limits)
 
@@ -250,7 +251,7 @@ def _next_person(state: State, person: int, request: Event, fate: str, limits: L
     if here:
         name, args = request
         if fate == "early" and state.asked.get((name, *args[1:]), -100) > state.sentence - 5:
-            return _part(state, person, limits)
+            return _part(state, person, limits, args[2] if name == "invite" else -1)
         return [(1.0, request)]
     if state.sentence >= limits.latest:
         return [(1.0, ("go", (person, state.at[0])))]

@@ -31,7 +31,7 @@ INTRODUCTION: dict[str, list[Row]] = {
          "{g} {g:loc} 有 一 {t:m} {t} ， 还 有 一 {s:m} {s} 藏 在 {h} {h:loc} ， 只有 {q} 知道 。", "bare"),
         (1, "there was also {t:a} {t} {g:in} the {g} , and only {q} knew where {s:a} {s} was hidden :"
             " {h:in} the {h} .",
-         "{g} {g:loc} 还 有 一 {t:m} {t} ， 至于 藏 在 {h} {h:loc} 的 那 {s:m} {s} ， 只有 {q} 知道 。", "furnished"),
+         "{g} {g:loc} 还 有 一 {t:m} {t} ， {h} {h:loc} 藏 着 一 {s:m} {s} ， 这 件 事 只有 {q} 知道 。", "furnished"),
         (2, "somebody had left {t:a} {t} {g:in} the {g} , and {q} had secretly hidden {s:a} {s} {h:in} the {h} .",
          "有 人 在 {g} {g:loc} 落下 了 一 {t:m} {t} ， {q} 则 偷偷 把 一 {s:m} {s} 藏 在 了 {h} {h:loc} 。"),
         (1, "everybody had seen {t:a} {t} {g:in} the {g} , but only {q} knew where {s:a} {s} was hidden :"

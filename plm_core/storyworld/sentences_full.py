@@ -17,12 +17,12 @@ FULL: dict[str, list[Row]] = {
     ],
     "go": [
         (1, "soon {p} was {h:in} the {h} .", "不久 ， {p} 就 到 了 {h} {h:loc} 。", "another"),
-        (1, "without a word {p} GO to the {h} .", "{p} 一声不响 地 GO {h} 。"),
+        (1, "{p} thought of something and GO to the {h} .", "{p} 想起 一 件 事 ， 就 去 了 {h} 。"),
         (1, "after some thought {p} GO to the {h} .", "{p} 想 了 想 ， 去 了 {h} 。"),
     ],
     "take": [
-        (1, "{p} could not leave the {t} lying about and took it .",
-         "{p} 舍不得 丢 下 {t} ， 就 带上 了 。", "found"),
+        (1, "{p} liked the {t} and took it .",
+         "{p} 很 喜欢 {t} ， 就 拿 了 起来 。", "found"),
         (1, "{p} reached for the {t} and took it .", "{p} 伸手 拿起 了 {t} 。"),
     ],
     "seek": [
@@ -32,7 +32,8 @@ FULL: dict[str, list[Row]] = {
          "{p} 心想 ， {t} 肯定 在 {bel} {bel:loc} ， 就 去 了 那里 。"),
     ],
     "visit": [
-        (1, "{p} had something to say to {q} and GO to the {bel} .", "{p} 有 话 要 对 {q} 说 ， 就 去 了 {bel} 。"),
+        (1, "{p} had something to say to {q} and GO to the {bel} .",
+         "{p} 有 话 要 对 {q} 说 ， 就 去 了 {bel} 。", "others"),
         (1, "{p} GO to the {bel} to look for {q} .", "{p} 到 {bel} {bel:loc} 去 找 {q} 。"),
     ],
     "pick": [
@@ -73,7 +74,7 @@ FULL: dict[str, list[Row]] = {
     ],
     "search": [
         (1, "{p} looked into every corner of the {at} , to no avail .",
-         "{p} 找 了 {at} {at:loc} 的 每 个 角落 ， 还是 没有 。"),
+         "{p} 找遍 了 {at} 的 每 个 角落 ， 还是 没 找到 。"),
         (1, "{p} found nothing of use {at:in} the {at} .", "{at} {at:loc} 没有 {p} 要 找 的 东西 。"),
     ],
     "chat": [

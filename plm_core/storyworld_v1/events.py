@@ -1,8 +1,7 @@
 """The kinds of events that a story is made of: when each is possible, with whom, and what it changes.
 
-A kind knows nothing of language. Its *bindings* are all ways in which it can happen in a state (equally likely);
-its *open slots* are drawn from lexicons. In an event, the values of the closed slots come first, then the entries
-drawn for the open slots.
+A kind knows nothing of language. Its *bindings* are all ways in which it can happen in a state, equally likely; its
+*open slots* are drawn from lexicons. In an event the values of the closed slots come first, then those of the open.
 """
 
 from __future__ import annotations
@@ -23,9 +22,8 @@ class Kind:
 
     Attributes:
         name: its name, under which the languages list its patterns.
-        weight: the integer weight of the kind among those that are possible in a state.
-        closed: names and types of the slots that the bindings fill; a type is ``person``, ``thing``, ``place``,
-            ``number`` (freely chosen) or ``tally`` (a count that follows from the past).
+        weight: its integer weight among the possible kinds.
+        closed: names and types of the slots that the bindings fill; ``tally`` is a count that follows from the past.
         opens: names of the open slots with the lexicons that they are drawn from.
         bindings: all ways to fill the closed slots in a state; empty where the event is impossible.
         apply: what the event changes.
@@ -139,9 +137,8 @@ def _journeys(limits: Limits) -> list[Kind]:
         return [(p,) for p in range(len(state.people))] if len(state.places) < limits.places else []
 
     def follow(state: State) -> list[Values]:
-        return [
-            (p, q) for p, q in permutations(range(len(state.people)), 2) if state.people[p].at != state.people[q].at
-        ]
+        people = state.people
+        return [(p, q) for p, q in permutations(range(len(people)), 2) if people[p].at != people[q].at]
 
     def seek(state: State) -> list[Values]:
         wanted = state.wanted or 0

@@ -1,24 +1,14 @@
 """Stories make sense: what people want, do and are told of fits where they are and what has happened."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 
-from plm_core.storyworld import Sentence, Story, StoryWorld
+from plm_core.storyworld import StoryWorld
 from plm_core.storyworld.goals import at_hand, nearly_met, person_wanted_here, prior, within_reach
 from plm_core.storyworld.happenings import MOST_THOUGHTS, REST
-from plm_core.storyworld.state import State
 from plm_core.storyworld.words import LIGHT
-
-SIZES = ("small", "full")
-
-
-def told(size: str, count: int = 150, **dials) -> Iterator[tuple[Story, State, Sentence]]:
-    """Every sentence of some stories, with the state before it."""
-    for story in StoryWorld(size, **dials).stories(seed=12, count=count):
-        for state, sentence in story.replay():
-            yield story, state, sentence
+from tests.storyworld.telling import SIZES, told
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -306,37 +296,3 @@ def test_the_first_thing_at_a_place_is_not_called_a_further_one():
         if sentence.event[0] == "lie" and sentence.words[0] != "有":
             where = sentence.event[1][1]
             assert ("还" in sentence.words) == (where in state.location or where == state.fruit_at)
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_a_second_request_says_that_it_is_one(size):
-    seconds = 0
-    for _, state, sentence in told(size):
-        kind, args = sentence.event
-        if kind in ("ask", "ask_person", "beg", "offer", "invite") and args[0] == 0:
-            again = (kind, *args[1:]) in state.asked
-            text = " ".join(sentence.words)
-            assert ("again" in text or "once more" in text) == again, text
-            seconds += again
-    assert seconds > 30
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_nobody_changes_a_mind_that_was_not_asked_or_brings_by_hand_what_lies_elsewhere(size):
-    changes = fetched = 0
-    for _, state, sentence in told(size, count=300):
-        if sentence.event[0] == "bring":
-            person, _, thing = sentence.event[1]
-            text = " ".join(sentence.words)
-            asked = ("beg", person, thing) in state.asked and state.location[thing] == -1 - person
-            assert ("change of heart" in text or "felt sorry" in text) == asked, text
-            held = state.location[thing] < 0
-            assert not held or not any(word in text for word in ("fetched", "look for", "picked up")), text
-            changes, fetched = changes + asked, fetched + (not held)
-    assert changes
-    assert fetched
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_who_helps_in_the_end_is_not_rude_before(size):
-    assert not any(sentence.event[0] == "later_rude" for story, _, sentence in told(size) if story.fate == "grateful")
