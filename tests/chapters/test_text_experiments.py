@@ -14,6 +14,7 @@ from plm_chapters.notebook import load_experiment
 from plm_core.data.corpora import python_documentation
 
 units = load_experiment("02_text_to_tensors")
+chinese = load_experiment("02b_real_chinese")
 
 
 @given(st.text(alphabet="ab.,_1\u00e9\u732b \n\t", max_size=30))
@@ -21,6 +22,37 @@ def test_words_apart_give_the_text_back(text: str) -> None:
     assert units.joined(units.words_apart(text)) == text
     assert units.joined(units.words_apart(text, units.GPT2)) == text
     assert "".join(units.words_attached(text)) == text
+
+
+@pytest.fixture
+def small_dictionary(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = {"\u4f7f\u7528": 50, "\u7528": 5, "\u8bed\u53e5": 20}
+    monkeypatch.setattr(chinese, "dictionary", lambda: words)
+
+
+@pytest.mark.usefixtures("small_dictionary")
+def test_chinese_words_apart_give_the_text_back() -> None:
+    words_of = chinese.chinese_words_apart(frozenset("\u4f7f\u7528\u8bed\u53e5"))
+    rng = random.Random(0)
+    for _ in range(3000):
+        text = "".join(rng.choices("\u4f7f\u7528\u8bed\u53e5ab1_,\u3002.  \n", k=rng.randrange(10)))
+        assert chinese.joined(words_of(text)) == text
+
+
+@pytest.mark.usefixtures("small_dictionary")
+def test_a_space_is_expected_between_two_words_unless_both_are_chinese() -> None:
+    words_of = chinese.chinese_words_apart(frozenset("\u4f7f\u7528\u8bed\u53e5"))
+    assert words_of("\u4f7f\u7528 for \u8bed\u53e5") == ["\u4f7f\u7528", "for", "\u8bed\u53e5"]
+    assert words_of("\u4f7f\u7528for") == ["\u4f7f\u7528", units.JOINT, "for"]
+    assert words_of("\u4f7f\u7528\u8bed\u53e5, a") == ["\u4f7f\u7528", "\u8bed\u53e5", ",", chinese.EXTRA, "a"]
+    assert words_of("\u4f7f\u7528 \u8bed\u53e5") == ["\u4f7f\u7528", chinese.EXTRA, "\u8bed\u53e5"]
+
+
+def test_words_that_are_several_of_the_annotators_are_too_long() -> None:
+    right = [["ab", "c", "de"]]
+    assert chinese.too_long([["abc", "d", "e"]], right) == 1 / 3
+    assert chinese.too_long(right, right) == 0
+    assert chinese.too_long([["a", "bc", "de"]], right) == 0
 
 
 def test_borders_of_gpt2_are_those_of_bpe() -> None:
