@@ -36,14 +36,14 @@ PAIRS_OF_SIZE = 32
 WIDTH = 32
 """Width D of the vectors of names, rooms and cards."""
 
-MEMORIES = ["bag of words", "digest 128", "recurrent 64", "outer product 8", "outer product 32"]
-MEMORIES += ["hard attention", "attention"]
-SIZES = ["softmax", "no softmax", "elu table 64"]
-SCALES = [f"{name}, K = {width}" for width in (64, 512) for name in ("scaled", "plain")]
+MEMORIES = ["bag of words", "outer product 8", "outer product 32", "hard attention", "attention"]
+SUMMARIES = ["digest 128", "digest 512", "recurrent 64", "recurrent 128"]
+SIZES = ["softmax", "no softmax"]
+SCALES = [f"{name}, K = {width}" for width in (64, 512) for name in ("scaled", "plain", "small")]
 HEADS = ["1 head", "2 heads"]
-VARIANTS = MEMORIES + SIZES + SCALES + HEADS
-STEPS = dict.fromkeys(MEMORIES, 500) | dict.fromkeys(SIZES, 800) | dict.fromkeys(SCALES, 200)
-STEPS |= dict.fromkeys(HEADS, 1600)
+VARIANTS = MEMORIES + SUMMARIES + SIZES + SCALES + HEADS
+STEPS = dict.fromkeys(MEMORIES, 500) | dict.fromkeys(SUMMARIES, 2000) | dict.fromkeys(SIZES, 800)
+STEPS |= dict.fromkeys(SCALES, 200) | dict.fromkeys(HEADS, 1600)
 """Training steps of 64 pages."""
 EVERY = 25
 """Steps between two points of a learning curve."""
@@ -97,32 +97,45 @@ class Bag(Reader):
         return cards_BSD.mean(dim=1), None
 
 
-class Digest(Reader):
-    """The mean of the cards after a small network has read each of them: ``width`` numbers for the page."""
+class Summary(Reader):
+    """``width`` numbers made of the page before the question is known; the question then weighs each of them.
+
+    Without the weighing, the answering network alone has to bring question and page together; it then stayed near
+    chance (an earlier version of the experiment, 500 steps).
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__(width=width)
-        self.digest = perceptron(WIDTH, width)
+        self.question = nn.Linear(WIDTH, width)
 
     def read(self, cards_BSD: Tensor, question_BD: Tensor) -> tuple[Tensor, None]:
-        return self.digest(cards_BSD).mean(dim=1), None
+        return self.summary(cards_BSD) * self.question(question_BD), None
+
+    def summary(self, cards_BSD: Tensor) -> Tensor:
+        """The page in ``width`` numbers, (B, width)."""
+        raise NotImplementedError
 
 
-class Recurrent(Reader):
+class Digest(Summary):
+    """The mean over the cards of ``width`` rectified features of each of them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.features = nn.Linear(WIDTH, width)
+
+    def summary(self, cards_BSD: Tensor) -> Tensor:
+        return self.features(cards_BSD).relu().mean(dim=1)
+
+
+class Recurrent(Summary):
     """A gated recurrent unit that reads card after card: its last state, ``width`` numbers, stands for the page."""
 
     def __init__(self, width: int) -> None:
-        super().__init__(width=width)
-        self.gates = nn.Linear(WIDTH + width, 2 * width)
-        self.candidate = nn.Linear(WIDTH + width, width)
+        super().__init__(width)
+        self.unit = nn.GRU(WIDTH, width, batch_first=True)
 
-    def read(self, cards_BSD: Tensor, question_BD: Tensor) -> tuple[Tensor, None]:
-        state_BW = cards_BSD.new_zeros(len(cards_BSD), self.candidate.out_features)
-        for card_BD in cards_BSD.unbind(1):
-            keep_BW, reset_BW = self.gates(torch.cat([card_BD, state_BW], -1)).sigmoid().chunk(2, -1)
-            new_BW = self.candidate(torch.cat([card_BD, reset_BW * state_BW], -1)).tanh()
-            state_BW = keep_BW * state_BW + (1 - keep_BW) * new_BW
-        return state_BW, None
+    def summary(self, cards_BSD: Tensor) -> Tensor:
+        return self.unit(cards_BSD)[1][0]
 
 
 class OuterProduct(Reader):
@@ -169,38 +182,42 @@ class SizedMemory(Reader):
 
     Args:
         width: width K of queries and keys.
-        kind: ``"softmax"`` over the cards; ``"linear"``: the scores themselves, which need only the table of K x D
-            numbers; ``"elu"``: linear attention with features elu + 1 and a normalisation
-            (Katharopoulos et al. 2020, equations 5 and 7).
+        softmax: weigh the cards by the softmax of the scores, or by the scores themselves, which need only the table
+            of K x D numbers.
     """
 
-    def __init__(self, width: int, kind: Literal["softmax", "linear", "elu"]) -> None:
+    def __init__(self, width: int, *, softmax: bool) -> None:
         super().__init__(pairs=PAIRS_OF_SIZE)
-        self.kind = kind
+        self.softmax = softmax
         self.query, self.key = nn.Linear(WIDTH, width, bias=False), nn.Linear(WIDTH, width, bias=False)
         self.value = nn.Linear(WIDTH, WIDTH, bias=False)
 
     def read(self, cards_BSD: Tensor, question_BD: Tensor) -> tuple[Tensor, None]:
         q_B1K, k_BSK, v_BSD = self.query(question_BD)[:, None], self.key(cards_BSD), self.value(cards_BSD)
-        if self.kind == "elu":  # (q k^T) v is q (k^T v): the table of K x D numbers is enough
-            weights_B1S = (F.elu(q_B1K) + 1) @ (F.elu(k_BSK) + 1).mT
-            weights_B1S = weights_B1S / weights_B1S.sum(-1, keepdim=True)
-        else:
-            weights_B1S = q_B1K @ k_BSK.mT / math.sqrt(q_B1K.shape[-1])
-            weights_B1S = weights_B1S.softmax(-1) if self.kind == "softmax" else weights_B1S
+        weights_B1S = q_B1K @ k_BSK.mT / math.sqrt(q_B1K.shape[-1])
+        weights_B1S = weights_B1S.softmax(-1) if self.softmax else weights_B1S
         return (weights_B1S @ v_BSD)[:, 0], None
 
 
 class WideAttention(Reader):
-    """One head of width K whose queries and keys start with components of variance 1, scaled or not."""
+    """One head of width K whose queries and keys start with components of variance 1, scaled or not.
 
-    def __init__(self, width: int, *, scaled: bool) -> None:
+    Args:
+        width: width K of queries and keys.
+        kind: ``"scaled"``: scores are divided by the square root of K; ``"plain"``: they are not; ``"small"``: they
+            are not, but queries and keys start smaller, so that the first scores are those of the scaled head.
+    """
+
+    def __init__(self, width: int, kind: str) -> None:
         super().__init__()
         self.query, self.key = nn.Linear(WIDTH, width, bias=False), nn.Linear(WIDTH, width, bias=False)
         self.value = nn.Linear(WIDTH, WIDTH, bias=False)
-        self.scale = width**-0.5 if scaled else 1.0
+        self.scale = width**-0.5 if kind == "scaled" else 1.0
         for linear in (self.query, self.key, self.value):
             nn.init.normal_(linear.weight, std=WIDTH**-0.5)  # inputs of variance 1: outputs of variance 1
+        if kind == "small":
+            for linear in (self.query, self.key):
+                linear.weight.data *= width**-0.25
 
     def read(self, cards_BSD: Tensor, question_BD: Tensor) -> tuple[Tensor, None]:
         q_B11K = self.query(question_BD)[:, None, None]
@@ -223,20 +240,21 @@ def build(variant: str) -> Reader:
     kinds: dict[str, Callable[[], Reader]] = {
         "bag of words": Bag,
         "digest 128": partial(Digest, 128),
+        "digest 512": partial(Digest, 512),
         "recurrent 64": partial(Recurrent, 64),
+        "recurrent 128": partial(Recurrent, 128),
         "outer product 8": partial(OuterProduct, 8),
         "outer product 32": partial(OuterProduct, 32),
         "hard attention": HardAttention,
         "attention": Attention,
-        "softmax": partial(SizedMemory, 32, "softmax"),
-        "no softmax": partial(SizedMemory, 32, "linear"),
-        "elu table 64": partial(SizedMemory, 64, "elu"),
+        "softmax": partial(SizedMemory, 32, softmax=True),
+        "no softmax": partial(SizedMemory, 32, softmax=False),
         "1 head": partial(Attention, num_heads=1, asked=2),
         "2 heads": partial(Attention, num_heads=2, asked=2),
     }
     if variant in SCALES:
-        name, _, width = variant.partition(", K = ")
-        return WideAttention(int(width), scaled=name == "scaled")
+        kind, _, width = variant.partition(", K = ")
+        return WideAttention(int(width), kind)
     if variant not in kinds:
         raise ValueError(f"unknown variant {variant!r}: choose one of {', '.join(VARIANTS)}")
     return kinds[variant]()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from plm_chapters.notebook import load_experiment
 from plm_core.models.multi_head import MultiHeadAttention
@@ -13,18 +12,34 @@ recall = load_experiment("phone_book")
 text = load_experiment("05b_attention_text")
 
 
-@pytest.mark.parametrize("variant", ["no softmax", "elu table 64"])
-def test_a_table_of_fixed_size_gives_the_answers_of_all_keys_and_values(variant: str) -> None:
-    memory = recall.build(variant)
+def test_a_table_of_fixed_size_gives_the_answers_of_all_keys_and_values_without_a_softmax() -> None:
+    memory = recall.build("no softmax")
     cards_BSD, question_BD = torch.randn(3, 32, recall.WIDTH), torch.randn(3, recall.WIDTH)
-    q_B1K, k_BSK, v_BSD = memory.query(question_BD)[:, None], memory.key(cards_BSD), memory.value(cards_BSD)
-    if memory.kind == "elu":
-        q_B1K, k_BSK = F.elu(q_B1K) + 1, F.elu(k_BSK) + 1
-    table_BKD, scale_B11 = k_BSK.mT @ v_BSD, torch.tensor(32**0.5)
-    if memory.kind == "elu":
-        scale_B11 = q_B1K @ k_BSK.sum(1)[..., None]
-    read_BD = (q_B1K @ table_BKD / scale_B11)[:, 0]
+    table_BKD = memory.key(cards_BSD).mT @ memory.value(cards_BSD)
+    read_BD = (memory.query(question_BD)[:, None] @ table_BKD)[:, 0] / 32**0.5
     torch.testing.assert_close(memory.read(cards_BSD, question_BD)[0], read_BD, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", recall.SUMMARIES)
+def test_a_summary_is_made_before_the_question_is_known(variant: str) -> None:
+    memory = recall.build(variant)
+    width = int(variant.rpartition(" ")[2])
+    cards_BSD, question_BD = torch.randn(3, 12, recall.WIDTH), torch.randn(3, recall.WIDTH)
+    assert memory.summary(cards_BSD).shape == (3, width)
+    read_BW = memory.read(cards_BSD, question_BD)[0]
+    torch.testing.assert_close(read_BW, memory.summary(cards_BSD) * memory.question(question_BD))
+
+
+@pytest.mark.parametrize("width", [64, 512])
+def test_small_initial_weights_begin_with_the_answers_of_the_scaled_head(width: int) -> None:
+    heads = {}
+    for kind in ("scaled", "small", "plain"):
+        torch.manual_seed(0)
+        heads[kind] = recall.build(f"{kind}, K = {width}")
+    *page, _ = recall.draw_pages(3, recall.PAIRS, torch.Generator().manual_seed(0))
+    answers = {kind: head(*page)[0] for kind, head in heads.items()}
+    torch.testing.assert_close(answers["small"], answers["scaled"], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(answers["plain"], answers["scaled"], atol=1e-3)
 
 
 def test_the_sweep_goes_on_when_the_best_rate_is_at_its_edge(monkeypatch: pytest.MonkeyPatch) -> None:
