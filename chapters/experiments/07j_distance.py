@@ -127,8 +127,9 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
     wanted = list(RATES)
     while wanted:
         for rate in wanted:
+            model = train(variant, seed, rate)
             with torch.no_grad():
-                swept[rate] = question_loss(train(variant, seed, rate), held_out("valid")).item()
+                swept[rate] = question_loss(model, held_out("valid")).item()
         best = min(swept, key=swept.__getitem__)
         wanted = [best / 2.5] if best == min(swept) else [best * 2.5] if best == max(swept) else []
     return {
