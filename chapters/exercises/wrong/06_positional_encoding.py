@@ -174,7 +174,7 @@ def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far
     if home <= bag_home + 0.1:
         return "order not learnt"
     if whole_near < home - 0.1:
-        return "positions"
+        return "left by the window"
     return "carries over" if whole_far > bag_far + 0.1 else "no order far back"
 
 separating = "C"
@@ -190,7 +190,7 @@ def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far
     if home <= bag_home + 0.1:
         return "order not learnt"
     if whole_near < home - 0.1:
-        return "distances or number of keys" if window_near > home - 0.1 else "positions"
+        return "distances or number of keys" if window_near > home - 0.1 else "left by the window"
     return "carries over" if whole_far > chance + 0.1 else "no order far back"
 
 separating = "C"
@@ -206,7 +206,7 @@ def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far
     if home <= bag_home + 0.1:
         return "order not learnt"
     if whole_near < home - 0.1:
-        return "distances or number of keys" if window_near > home - 0.1 else "positions"
+        return "distances or number of keys" if window_near > home - 0.1 else "left by the window"
     return "carries over" if whole_far > bag_far + 0.1 else "no order far back"
 
 separating = "B"
@@ -222,7 +222,7 @@ def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far
     if home <= chance + 0.6:
         return "order not learnt"
     if whole_near < home - 0.1:
-        return "distances or number of keys" if window_near > home - 0.1 else "positions"
+        return "distances or number of keys" if window_near > home - 0.1 else "left by the window"
     return "carries over" if whole_far > bag_far + 0.1 else "no order far back"
 
 separating = "C"
@@ -238,7 +238,7 @@ def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far
     if home <= bag_home + 0.1:
         return "order not learnt"
     if whole_near < home - 0.1:
-        return "distances or number of keys" if window_near > whole_near + 0.1 else "positions"
+        return "distances or number of keys" if window_near > whole_near + 0.1 else "left by the window"
     return "carries over" if whole_far > bag_far + 0.1 else "no order far back"
 
 separating = "C"
@@ -254,8 +254,88 @@ def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far
     if home <= bag_home + 0.1:
         return "order not learnt"
     if whole_near < home - 0.1:
-        return "distances or number of keys" if window_near > home - 0.1 else "positions"
+        return "distances or number of keys" if window_near > home - 0.1 else "left by the window"
     return "carries over" if whole_far > bag_home + 0.05 else "no order far back"
+
+separating = "C"
+""",
+    },
+    {
+        "question": "q7_diagnose",
+        "mistake": "the trained length compared with the rule on far questions",
+        "score": 3,
+        "message": "no skill that could be lost",
+        "code": """
+def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far):
+    if home <= bag_far + 0.1:
+        return "order not learnt"
+    if whole_near < home - 0.1:
+        return "distances or number of keys" if window_near > home - 0.1 else "left by the window"
+    return "carries over" if whole_far > bag_far + 0.1 else "no order far back"
+
+separating = "C"
+""",
+    },
+    {
+        "question": "q7_diagnose",
+        "mistake": "suffering judged by the rule at the trained length",
+        "score": 3,
+        "message": "measured from `home`",
+        "code": """
+def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far):
+    if home <= bag_home + 0.1:
+        return "order not learnt"
+    if whole_near < bag_home + 0.1:
+        return "distances or number of keys" if window_near > home - 0.1 else "left by the window"
+    return "carries over" if whole_far > bag_far + 0.1 else "no order far back"
+
+separating = "C"
+""",
+    },
+    {
+        "question": "q7_diagnose",
+        "mistake": "suffering judged by the rule on far questions",
+        "score": 3,
+        "message": "measured from `home`",
+        "code": """
+def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far):
+    if home <= bag_home + 0.1:
+        return "order not learnt"
+    if whole_near < bag_far + 0.1:
+        return "distances or number of keys" if window_near > home - 0.1 else "left by the window"
+    return "carries over" if whole_far > bag_far + 0.1 else "no order far back"
+
+separating = "C"
+""",
+    },
+    {
+        "question": "q7_diagnose",
+        "mistake": "help judged by the rule at the trained length",
+        "score": 3,
+        "message": "measured from `home`",
+        "code": """
+def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far):
+    if home <= bag_home + 0.1:
+        return "order not learnt"
+    if whole_near < home - 0.1:
+        return "distances or number of keys" if window_near > bag_home + 0.1 else "left by the window"
+    return "carries over" if whole_far > bag_far + 0.1 else "no order far back"
+
+separating = "C"
+""",
+    },
+    {
+        "question": "q7_diagnose",
+        "mistake": "help judged by the far questions",
+        "score": 3,
+        "message": "measured from `home`",
+        "code": """
+def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far):
+    if home <= bag_home + 0.1:
+        return "order not learnt"
+    if whole_near < home - 0.1:
+        return "distances or number of keys" if window_near > whole_far else "left by the window"
+    return "carries over" if whole_far > bag_far + 0.1 else "no order far back"
 
 separating = "C"
 """,
