@@ -81,7 +81,7 @@ def test_known_words_and_spelled_ones_make_the_text(name: str) -> None:
     words_of = CUTS[name]
     alphabet = units.alphabet_of(training)
     letters = dict(enumerate(sorted(alphabet | {units.UNSEEN}), start=1))
-    known = {}
+    known: dict[int, str] = {}
     for text in unit.read(training):
         known |= {number: word for number, word in zip(unit.encode(text), words_of(text), strict=True) if number}
     for text in unit.read(test):
