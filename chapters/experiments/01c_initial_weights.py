@@ -37,7 +37,7 @@ VARIANTS = [COUNTING, *(f"gain {gain}, {depth} layer{'s' * (depth > 1)}" for dep
 SEEDS = [0]
 MODEL_SEEDS = [1, 2, 3]
 CHARACTERS, HELD_OUT, CONTEXT, WIDTH = 100_000, 5_000, 8, 32
-STEPS, BATCH = 800, 64
+STEPS, BATCH = 500, 64
 RATES = [0.03, 0.1, 0.3, 1.0, 3.0]
 
 
