@@ -87,9 +87,11 @@ def _owners(sizes: list[int], row_length: int) -> Tensor:
 
 @packed_row.stage("shapes and types")
 def _(pack_row: RowFunction, draw: Draw) -> None:
-    mask, _ = _row_of(pack_row, draw.sizes(2, 2, 5), 12)
+    mask, positions = _row_of(pack_row, draw.sizes(2, 2, 5), 12)
     if mask.dtype != torch.bool:
         raise CheckFailed(f"the mask has type {mask.dtype}: masks are bool, True = may be attended")
+    if positions.dtype != torch.int64:
+        raise CheckFailed(f"positions have type {positions.dtype}: an embedding looks rows up by int64")
 
 
 @packed_row.stage("a full row")

@@ -116,9 +116,13 @@ def _(probability: CutsFunction, draw: Draw) -> None:
             "b",
             "c",
         }
-        p = {name: 1 / len(names) for name in sorted(names)}
         word = "".join("abc"[draw.integer(0, 2)] for _ in range(draw.integer(1, 10)))
-        mistakes = {"this is the best cut alone: add all of them.": _probability(word, p, best=True)}
+        short = {name: 1 / (len(names) + 1) for name in sorted(names)}
+        p = short | {word[-8:]: 1 / (len(names) + 1)}
+        mistakes = {
+            "this is the best cut alone: add all of them.": _probability(word, p, best=True),
+            "long pieces are left out: a piece may be as long as the word.": _probability(word, short),
+        }
         _expect_probability(probability(word, p), _probability(word, p), word, mistakes)
 
 

@@ -105,6 +105,23 @@ def pack_row(lengths, row_length):
 """,
     },
     {
+        "question": "q5_packed",
+        "mistake": "positions are float",
+        "score": 3,
+        "message": "an embedding looks rows up by int64",
+        "code": """
+def pack_row(lengths, row_length):
+    mask = torch.zeros(row_length, row_length, dtype=torch.bool)
+    positions = torch.zeros(row_length)
+    start = 0
+    for length in lengths:
+        mask[start : start + length, start : start + length] = True
+        positions[start : start + length] = torch.arange(length)
+        start += length
+    return mask, positions
+""",
+    },
+    {
         "question": "q6_windows",
         "mistake": "a last window with nothing new",
         "score": 2,
@@ -166,6 +183,19 @@ def probability(word, p):
     ways = [1.0]
     for end in range(1, len(word) + 1):
         ways.append(max(ways[start] * p.get(word[start:end], 0.0) for start in range(end)))
+    return ways[-1]
+""",
+    },
+    {
+        "question": "q8_cuts",
+        "mistake": "only pieces of up to five letters",
+        "score": 4,
+        "message": "long pieces are left out",
+        "code": """
+def probability(word, p):
+    ways = [1.0]
+    for end in range(1, len(word) + 1):
+        ways.append(sum(ways[start] * p.get(word[start:end], 0.0) for start in range(max(0, end - 5), end)))
     return ways[-1]
 """,
     },
