@@ -46,7 +46,7 @@ EVERY = STEPS // EPOCHS // 2
 
 
 @cache
-def captions() -> tuple[dict[str, list[Tensor]], int]:
+def captions() -> tuple[dict[Split, list[Tensor]], int]:
     """Captions as ids, each between two of the last id, and the number of ids."""
     splits: tuple[Split, ...] = ("train", "validation", "test")
     texts = {split: [pair.source for pair in multi30k(split)] for split in splits}
@@ -94,13 +94,13 @@ def losses(model: Callable[[Tensor], Tensor], rows: list[Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def score(model: nn.Module, split: str) -> list[float]:
+def score(model: nn.Module, split: Split) -> list[float]:
     """The loss of each caption, in nats."""
     rows = captions()[0][split]
     return [nats for i in range(0, len(rows), 50) for nats in losses(model, rows[i : i + 50]).sum(1).tolist()]
 
 
-def words(split: str) -> int:
+def words(split: Split) -> int:
     """The number of words that are predicted, ends of captions included."""
     return sum(len(row) - 1 for row in captions()[0][split])
 
@@ -144,7 +144,9 @@ def counting() -> dict[str, Any]:
     """Kneser-Ney of each order: validation and test loss in nats a word, and the test loss of each caption at the best
     order."""
     rows, size = captions()
-    valid, test, best = [], [], []
+    valid: list[float] = []
+    test: list[float] = []
+    best: list[float] = []
     for order in ORDERS:
         model = KneserNey(size, order=order).fit([row.numpy() for row in rows["train"]])
         valid.append(sum(model.nats(row.numpy())[1:].sum() for row in rows["validation"]) / words("validation"))
@@ -179,5 +181,5 @@ def run(variant: str, seed: int, preset: str, folder: Path) -> dict[str, Any]:
         "difference": [ratio.item(), (ratio - 1.96 * error).item(), (ratio + 1.96 * error).item()],
         "parameters": num_parameters(model),
         "vocabulary": captions()[1],
-        "words": {split: words(split) for split in ("train", "validation", "test")},
+        "words": {split: words(split) for split in captions()[0]},
     }
