@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from plm_chapters.experiments.sweeps import best_rate, sweep
 from plm_chapters.experiments.window_network import (
     WindowNetwork,
     best_share,
     mixed,
     surprisals,
-    sweep,
     train,
     windows,
 )
@@ -191,8 +191,10 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     if variant == COUNTING:
         return counting()
-    swept = sweep(lambda rate: float(score(network(variant, 0, rate), variant, "valid").mean()), RATES)
-    rate = min(swept, key=swept.__getitem__)
+    swept = sweep(
+        lambda rate: float(score(network(variant, 0, rate), variant, "valid").mean()), RATES, factor=2.5, further=4
+    )
+    rate = best_rate(swept)
     result: dict[str, Any] = {"sweep": {f"{each:.2g}": swept[each] for each in sorted(swept)}, "rate": rate}
     keys = ("test", "test_seen", "test_unseen", "train", "mixture", "share")
     found: dict[str, list[float]] = {key: [] for key in keys}

@@ -27,7 +27,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plm_chapters.experiments.window_network import WindowNetwork, surprisals, sweep, train, windows
+from plm_chapters.experiments.sweeps import sweep
+from plm_chapters.experiments.window_network import WindowNetwork, surprisals, train, windows
 from plm_core.data.datasets import tinyshakespeare
 from plm_core.data.tokenizer_training import train_characters
 from plm_core.models.counting import num_parameters
@@ -147,7 +148,7 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
                     swept[rate, strength] = fit(variant, 0, rate, strength)
                 return float(way(swept[rate, strength], "valid"))
 
-            sweep(measure, RATES)
+            sweep(measure, RATES, factor=2.5, further=4)
     result: dict[str, Any] = {}
     trained: dict[tuple[float, float], list[dict[str, Any]]] = {}
     for name, way in ways.items():

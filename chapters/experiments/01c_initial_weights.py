@@ -25,7 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plm_chapters.experiments.window_network import surprisals, sweep, train, windows
+from plm_chapters.experiments.sweeps import sweep
+from plm_chapters.experiments.window_network import surprisals, train, windows
 from plm_core.data.datasets import tinyshakespeare
 from plm_core.data.tokenizer_training import train_characters
 from plm_core.models.ngram import KneserNey

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from plm_chapters.experiments.sweeps import best_rate, sweep
 from plm_chapters.experiments.window_network import (
     WindowNetwork,
     best_share,
     mixed,
     surprisals,
-    sweep,
     train,
     windows,
 )
@@ -98,8 +98,8 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
         train(model, *training, rate=rate, steps=STEPS, seed=seed, watch=look)
         return model, curve
 
-    swept = sweep(lambda rate: fit(0, rate)[1][-1], RATES)
-    rate = min(swept, key=swept.__getitem__)
+    swept = sweep(lambda rate: fit(0, rate)[1][-1], RATES, factor=2.5, further=4)
+    rate = best_rate(swept)
     networks, mixtures, shares, curves = [], [], [], []
     for each in MODEL_SEEDS:
         model, curve = fit(each, rate)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from plm_chapters.experiments import phone_book
+from plm_chapters.experiments.sweeps import sweep
 from plm_core.runtime import setup
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
@@ -26,13 +27,10 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
     rt = setup(seed=seed, preset=preset)
     rates = RATES_OF_HEADS if variant in phone_book.HEADS else RATES
     steps = SUMMARY_STEPS if variant in phone_book.SUMMARIES else None
-    found: dict[float, float] = {}
-    todo = list(rates)
-    while todo:
-        for rate in todo:
-            model, _ = phone_book.train(variant, rt, rate=rate, steps=steps)
-            found[rate] = phone_book.accuracy(model, rt, examples=4096)
-        best, low, high, ratio = max(found, key=lambda rate: found[rate]), min(found), max(found), rates[1] / rates[0]
-        todo = [low / ratio] if best == low else [high * ratio] if best == high else []
-        todo = todo if len(found) < len(rates) + 2 else []
-    return {"accuracy": {f"{rate:.3g}": found[rate] for rate in sorted(found)}}
+
+    def error(rate: float) -> float:
+        model, _ = phone_book.train(variant, rt, rate=rate, steps=steps)
+        return 1 - phone_book.accuracy(model, rt, examples=4096)
+
+    found = sweep(error, rates, factor=rates[1] / rates[0], further=2)
+    return {"accuracy": {f"{rate:.3g}": 1 - found[rate] for rate in sorted(found)}}

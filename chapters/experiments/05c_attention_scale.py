@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plm_chapters.experiments import phone_book
+from plm_chapters.experiments import phone_book, phone_book_tuning
 
 VARIANTS: list[str] = phone_book.SCALES
 SEEDS = [0]
@@ -24,5 +24,5 @@ RATES = (1e-3, 1.7e-3, 3e-3, 5e-3, 8.5e-3)
 
 
 def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
-    """Sweep and train one arm; see :func:`phone_book.tuned`."""
-    return phone_book.tuned(variant, preset, rates=RATES, seeds=range(6), sweep_seeds=(100, 101), by="curve")
+    """Sweep and train one arm; see :func:`phone_book_tuning.tuned`."""
+    return phone_book_tuning.tuned(variant, preset, rates=RATES, seeds=range(6), sweep_seeds=(100, 101), by="curve")

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plm_chapters.experiments import phone_book
+from plm_chapters.experiments import phone_book, phone_book_tuning
 
 VARIANTS: list[str] = phone_book.SIZES
 SEEDS = [0]
@@ -33,5 +33,5 @@ RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
 
 
 def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
-    """Sweep and train one arm; see :func:`phone_book.tuned`."""
-    return phone_book.tuned(variant, preset, rates=RATES, seeds=range(3), by="curve")
+    """Sweep and train one arm; see :func:`phone_book_tuning.tuned`."""
+    return phone_book_tuning.tuned(variant, preset, rates=RATES, seeds=range(3), by="curve")

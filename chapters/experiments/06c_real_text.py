@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plm_chapters.experiments.rope_stretching import FACTORS, REPAIRS, ScaledRope
+from plm_chapters.experiments.sweeps import best_rate, sweep
 from plm_core.data.corpora import python_documentation
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.positions import Rope
@@ -102,15 +103,13 @@ def run(variant: str, seed: int, preset: Preset) -> dict[str, object]:
     length = int(variant.split()[-1])
     data, alphabet = splits([document.text for document in python_documentation()])
     train_T = torch.cat(data["train"])
-    swept: dict[float, float] = {}
-    wanted = list(RATES)
-    while wanted:
-        for rate in wanted:
-            gpt = train_gpt(train_T, alphabet, seed=SWEEP_SEED, rate=rate, length=length)
-            loss = bits(gpt, data["validation"], length)
-            swept[rate] = loss if math.isfinite(loss) else math.inf
-        best = min(swept, key=swept.__getitem__)
-        wanted = [best / 2] if best == min(swept) else [best * 2] if best == max(swept) else []
+
+    def loss(rate: float) -> float:
+        gpt = train_gpt(train_T, alphabet, seed=SWEEP_SEED, rate=rate, length=length)
+        return bits(gpt, data["validation"], length)
+
+    swept = sweep(loss, RATES, factor=2, further=4)
+    best = best_rate(swept)
     models = [train_gpt(train_T, alphabet, seed=each, rate=best, length=length) for each in MODEL_SEEDS]
     result: dict[str, object] = {
         "rate": best,

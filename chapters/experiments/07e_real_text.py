@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plm_chapters.experiments.sweeps import best_rate, sweep
 from plm_core.data.datasets import tinyshakespeare
 from plm_core.data.tokenizer_training import train_characters
 from plm_core.models.blocks import Block
@@ -124,12 +125,8 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
     """Sweep the rates of one arm with one seed, then train it at the best of them with each of MODEL_SEEDS."""
     setup(seed=seed, preset=preset)
     torch.set_num_threads(1)
-    swept: dict[float, float] = {}
-    wanted = list(RATES)
-    while wanted:
-        swept |= {rate: evaluate(train(variant, seed, rate), "valid") for rate in wanted}
-        best = min(swept, key=swept.__getitem__)
-        wanted = [best / 2.5] if best == min(swept) else [best * 2.5] if best == max(swept) else []
+    swept = sweep(lambda rate: evaluate(train(variant, seed, rate), "valid"), RATES, factor=2.5, further=4)
+    best = best_rate(swept)
     results: dict[str, Any] = {
         "sweep": {f"{rate:.2g}": swept[rate] for rate in sorted(swept)},
         "rate": best,

@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plm_chapters.experiments.position_recall import PEOPLE, PLACES, Recall, Streams, streams
+from plm_chapters.experiments.sweeps import best_rate, sweep
 from plm_core.models.counting import num_parameters
 from plm_core.models.positions import Rope
 from plm_core.models.recurrent import RecurrentConfig, RecurrentLM
@@ -123,15 +124,13 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
     """Sweep the rates of one arm with one seed, then train it at the best of them with each of MODEL_SEEDS."""
     setup(seed=seed, preset=preset)
     torch.set_num_threads(1)
-    swept: dict[float, float] = {}
-    wanted = list(RATES)
-    while wanted:
-        for rate in wanted:
-            model = train(variant, seed, rate)
-            with torch.no_grad():
-                swept[rate] = question_loss(model, held_out("valid")).item()
-        best = min(swept, key=swept.__getitem__)
-        wanted = [best / 2.5] if best == min(swept) else [best * 2.5] if best == max(swept) else []
+
+    @torch.no_grad()
+    def valid_loss(model: nn.Module) -> float:
+        return question_loss(model, held_out("valid")).item()
+
+    swept = sweep(lambda rate: valid_loss(train(variant, seed, rate)), RATES, factor=2.5, further=4)
+    best = best_rate(swept)
     return {
         "sweep": {f"{rate:.2g}": swept[rate] for rate in sorted(swept)},
         "rate": best,

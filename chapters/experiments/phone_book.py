@@ -2,16 +2,15 @@
 
 A page holds cards, each a name and a room; a question holds a name; the answer is the room on that name's card. The
 experiments 05, 05a, 05c, 05d and 05e share this module. Pages are drawn afresh at every step, so no model can memorise
-them, and every model is trained at the best of several rates; see :func:`tuned`.
+them, and every model is trained at the best of several rates; see :mod:`phone_book_tuning`.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from plm_core.models.attention import attend
 from plm_core.models.multi_head import MultiHeadAttention
-from plm_core.runtime import Runtime, seed_everything, setup
+from plm_core.runtime import Runtime, seed_everything
 
 _NAMES = (
     "Ada Alan Anna Bela Bo Carl Cleo Dan Dora Eli Emma Finn Gina Hugo Ida Ivan "
@@ -298,60 +297,3 @@ def accuracy(model: Reader, rt: Runtime, *, examples: int, pairs: int | None = N
     right_B = (model(*(each.to(rt.device) for each in page))[0].argmax(-1) == answer_BA.to(rt.device)).all(-1)
     model.train()
     return right_B.float().mean().item()
-
-
-def tuned(
-    variant: str,
-    preset: str,
-    *,
-    rates: Sequence[float],
-    seeds: Sequence[int],
-    sweep_seeds: Sequence[int] = (100,),
-    by: Literal["final", "curve"] = "final",
-    measure: Callable[[Reader, Runtime], dict[str, Any]] | None = None,
-) -> dict[str, Any]:
-    """Choose the rate of a variant on pages and initial weights of their own, and train it at that rate.
-
-    Args:
-        variant: one of ``VARIANTS``.
-        preset: ``"laptop"`` or ``"gpu"``; both do the same.
-        rates: the rates of the sweep, rising. If the best is at an edge, the sweep goes on by the same ratio, to at
-            most two more.
-        seeds: of the runs at the best rate.
-        sweep_seeds: of the sweep.
-        by: what the rate is chosen for: the accuracy after the last step, or its mean over the learning curve, which
-            is higher the sooner a model learns.
-        measure: what else to store of every trained model.
-
-    Returns:
-        The ``sweep`` (scores by rate), the ``rate``, the number of ``parameters``, and the ``runs``: for each seed the
-        ``steps`` and ``accuracy`` of its learning curve and the ``final_accuracy`` on pages that neither training nor
-        the choice has seen.
-    """
-    sweep: dict[float, list[float]] = {}
-    todo = list(rates)
-    while todo:
-        for seed in sweep_seeds:
-            rt = setup(seed=seed, preset=preset)
-            for rate in todo:
-                model, history = train(variant, rt, rate=rate)
-                mean = statistics.mean(history["accuracy"])
-                score = mean if by == "curve" else accuracy(model, rt, examples=4096)
-                sweep.setdefault(rate, []).append(score)
-        best = max(sweep, key=lambda rate: statistics.mean(sweep[rate]))
-        low, high, ratio = min(sweep), max(sweep), rates[1] / rates[0]
-        todo = [low / ratio] if best == low else [high * ratio] if best == high else []
-        todo = todo if len(sweep) < len(rates) + 2 else []
-    runs = []
-    for seed in seeds:
-        rt = setup(seed=seed, preset=preset)
-        model, history = train(variant, rt, rate=best)
-        run = {"seed": seed, **history, "final_accuracy": accuracy(model, rt, examples=8192)}
-        runs.append(run | (measure(model, rt) if measure else {}))
-    parameters = sum(parameter.numel() for parameter in build(variant).parameters())
-    return {
-        "sweep": {f"{rate:.3g}": sweep[rate] for rate in sorted(sweep)},
-        "rate": best,
-        "parameters": parameters,
-        "runs": runs,
-    }

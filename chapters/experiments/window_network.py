@@ -6,7 +6,6 @@ output layer give a score for every token that may come next.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -137,29 +136,6 @@ def train(
         if watch is not None:
             watch(step + 1)
     return model.eval()
-
-
-def sweep(
-    measure: Callable[[float], float], rates: Sequence[float], *, factor: float = 2.5, further: int = 4
-) -> dict[float, float]:
-    """The validation loss at each learning rate; the sweep goes on while the best is the lowest or the highest.
-
-    Args:
-        measure: gives the loss at a rate; a loss that is not a number counts as infinite.
-        rates: the rates to begin with.
-        factor: the distance of the rates that are added.
-        further: the largest number of rates to add.
-    """
-    found: dict[float, float] = {}
-    wanted = list(rates)
-    while wanted:
-        losses = {rate: measure(rate) for rate in wanted}
-        found |= {rate: loss if math.isfinite(loss) else math.inf for rate, loss in losses.items()}
-        best = min(found, key=found.__getitem__)
-        wanted = [best / factor] if best == min(found) else [best * factor] if best == max(found) else []
-        if len(found) >= len(rates) + further:
-            break
-    return found
 
 
 def best_share(first: np.ndarray, second: np.ndarray) -> float:

@@ -9,6 +9,7 @@ from plm_chapters.notebook import load_experiment
 from plm_core.models.multi_head import MultiHeadAttention
 
 recall = load_experiment("phone_book")
+tuning = load_experiment("phone_book_tuning")
 text = load_experiment("05b_attention_text")
 
 
@@ -49,7 +50,7 @@ def test_the_sweep_goes_on_when_the_best_rate_is_at_its_edge(monkeypatch: pytest
     monkeypatch.setattr(recall, "train", train)
     monkeypatch.setattr(recall, "accuracy", lambda model, rt, examples: 1 - abs(model - 4.0) / 10)
     for by in ("final", "curve"):
-        tuned = recall.tuned("attention", "laptop", rates=[0.5, 1.0, 2.0], seeds=[3], by=by)
+        tuned = tuning.tuned("attention", "laptop", rates=[0.5, 1.0, 2.0], seeds=[3], by=by)
         assert tuned["rate"] == 4.0
         assert list(tuned["sweep"]) == ["0.5", "1", "2", "4", "8"]
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from plm_chapters.experiments.sweeps import sweep
 from plm_chapters.experiments.window_network import (
     WindowNetwork,
     best_share,
     mixed,
     surprisals,
-    sweep,
     train,
     windows,
 )
