@@ -69,14 +69,13 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
         model = train_text(rt, rate=best, steps=steps, text=split["train"])
         runs.append({"seed": each, **measure_heads(model, split, rt)})
     counts = counting_baselines(split)
-    smooth = kneser_ney(split, model, rt)
     shown = {f"{rate:g}": swept[rate] for rate in sorted(swept)}
     return {
         "validation_bits": shown,
         "rate": best,
         "steps": steps,
         "counting": counts,
-        "kneser_ney": smoothed,
+        "kneser_ney": kneser_ney(split, model, rt),
         "runs": runs,
     }
 
