@@ -15,21 +15,29 @@ diagnosis = Check("diagnose: what a longer text does to a model")
 
 
 def _case(
-    draw: Draw, cause: str, *, high: bool = False, drop: bool = False, partly: bool = False, above: bool = False
+    draw: Draw,
+    cause: str,
+    *,
+    high: bool = False,
+    drop: bool = False,
+    partly: bool = False,
+    above: bool = False,
+    suffers: bool = False,
 ) -> dict[str, float]:
     """Accuracies that show one cause clearly: differences that decide are at most 0.03 or at least 0.15.
 
     With ``high`` the rule without order scores high at the trained length, so no fixed threshold replaces it; with
     ``drop`` it scores much lower on far questions, so neither of its two scores replaces the other. With ``partly`` the
     window raises the accuracy on near questions, but not to that at the trained length. With ``above``, near questions
-    that suffer are still answered better than any rule without order, and than far ones.
+    that suffer are still answered better than any rule without order, and than far ones. With ``suffers``, near
+    questions are answered much worse than at the trained length, whatever the cause, and the window restores them.
     """
     few = torch.rand(5, generator=draw.generator) * 0.03
     bag_home = (0.78 if high else 0.50) + draw.integer(0, 3) / 100
     gain = 0.42 if above else 0.17 if high else draw.integer(17, 28) / 100
     home = bag_home + (0.0 if cause == "order not learnt" else gain) + float(few[0])
     home = min(home, 1.0)
-    broken = home - 0.2 - draw.integer(0, 5 if above else 10) / 100
+    broken = home - 0.2 - draw.integer(0, 5 if above or suffers else 10) / 100
     bag_far = bag_home - 0.02 - draw.integer(0, 4) / 100 - (0.2 if drop else 0.0)
     case = {
         "home": home,
@@ -50,6 +58,8 @@ def _case(
         case |= {"whole_far": bag_far + float(few[4])}
     if above:
         case |= {"whole_far": bag_far + float(few[4])}
+    if suffers:
+        case |= {"whole_near": broken}
     return case
 
 
@@ -67,6 +77,9 @@ def _(diagnose: Callable[..., Any], separating: Any, draw: Draw) -> None:
     hint = "A reader who ignores order does as well at the trained length: there is no skill that could be lost."
     for high, drop in ((False, False), (True, False), (True, True), (False, True)):
         _expect(diagnose, "order not learnt", _case(draw, "order not learnt", high=high, drop=drop), hint)
+    first = " Near questions suffer too, but the first string that applies counts, and this one stands first."
+    for high in (False, True):
+        _expect(diagnose, "order not learnt", _case(draw, "order not learnt", high=high, suffers=True), hint + first)
 
 
 @diagnosis.stage("near questions")

@@ -230,6 +230,22 @@ separating = "C"
     },
     {
         "question": "q7_diagnose",
+        "mistake": "suffering tested before the trained length",
+        "score": 3,
+        "message": "the first string that applies counts",
+        "code": """
+def diagnose(home, whole_near, window_near, whole_far, chance, bag_home, bag_far):
+    if whole_near < home - 0.1:
+        return "distances or number of keys" if window_near > home - 0.1 else "left by the window"
+    if home <= bag_home + 0.1:
+        return "order not learnt"
+    return "carries over" if whole_far > bag_far + 0.1 else "no order far back"
+
+separating = "C"
+""",
+    },
+    {
+        "question": "q7_diagnose",
         "mistake": "any rise under the window taken for a repair",
         "score": 3,
         "message": "a rise that stays below `home`",
