@@ -9,13 +9,14 @@ from tyro.extras import SubcommandApp
 from benchmarks.causal import causal
 from benchmarks.data import data
 from benchmarks.generate import generate
+from benchmarks.gpu import gpu
 from benchmarks.int8 import int8
 from benchmarks.memory import memory
 from benchmarks.pretrain import pretrain
 from benchmarks.report import report
 
 app = SubcommandApp()
-for command in (pretrain, causal, generate, data, memory, int8, report):
+for command in (pretrain, causal, generate, data, memory, int8, gpu, report):
     app.command(command)
 
 
