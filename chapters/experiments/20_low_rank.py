@@ -21,10 +21,9 @@ from plm_core.compression.low_rank import (
     factorise_model,
     fisher_rows,
     input_moments,
-    ranks_by_budget,
     row_curvature,
-    spectra,
 )
+from plm_core.compression.rank_budget import ranks_by_budget, spectra
 from plm_core.compression.structure import block_linears, replace_modules
 
 VARIANTS = ["spectra", "methods", "recovery", "more training", "tied", "masked", "update"]

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from plm_core.compression.inputs import thinned, watched_inputs
 from plm_core.compression.integers import round_to, scale_for
 from plm_core.compression.quantize import LAYER_FORMAT, Range
 from plm_core.compression.structure import linear_layers
@@ -31,26 +32,23 @@ def recorded_inputs(model: nn.Module, *, values_per_call: int = 4096) -> Iterato
 
     Args:
         model: any model.
-        values_per_call: a layer's input is thinned to that many numbers, evenly spaced; its extremes are always kept.
+        values_per_call: of a layer's input so many numbers are drawn, seeded; its extremes are always kept. Padding is
+            left out (:func:`~plm_core.compression.inputs.watched_inputs`).
 
     Yields:
         For each layer a list that grows with every forward pass.
     """
     seen: dict[str, list[Tensor]] = {name: [] for name in linear_layers(model)}
-    hooks = []
-    for name, layer in linear_layers(model).items():
+    generator = torch.Generator().manual_seed(0)
 
-        def record(module: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
-            values = inputs[0].detach().flatten().float()
-            thinned = values[:: max(1, values.numel() // values_per_call)]
-            seen[name].append(torch.cat((thinned, values.aminmax().min[None], values.aminmax().max[None])))
+    def record(name: str, x_NK: Tensor) -> None:
+        values = x_NK.flatten().float()
+        if values.numel():
+            low, high = values.aminmax()
+            seen[name].append(torch.cat((thinned(values, values_per_call, generator), torch.stack((low, high)))))
 
-        hooks.append(layer.register_forward_pre_hook(record))
-    try:
+    with watched_inputs(model, record):
         yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def calibrate(

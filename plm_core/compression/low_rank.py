@@ -5,19 +5,19 @@ and Young 1936). What matters is the output, and not every row or column matters
 rows by their Fisher information (Hsu et al. 2022), or inputs by their second moments, which makes the decomposition the
 best one for the layer's *output* on the sample text.
 
-Layers differ in the rank that they need. :func:`ranks_by_budget` distributes the weights of a whole model so that they
-reduce the expected loss most.
+Layers differ in the rank that they need: :mod:`plm_core.compression.rank_budget` spends the weights of a whole model
+where they reduce the expected loss most.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from plm_core.compression.inputs import watched_inputs
 from plm_core.compression.structure import block_linears, linear_layers, replace_modules
 from plm_core.data.batch import Batch
 from plm_core.evaluation.modes import evaluation_mode
@@ -167,33 +167,22 @@ def whitening(size: int, moments: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def input_moments(model: nn.Module, run: Callable[[nn.Module], object]) -> dict[str, Tensor]:
-    """The second moments of the inputs of every linear layer, (K, K), on sample text.
+    """The second moments of the inputs of every linear layer, (K, K), over the real tokens of sample text.
 
     Args:
         model: run in evaluation mode; every module is left in the mode it was in.
         run: calls the model on the text.
     """
-    layers = linear_layers(model)
-    sums = {
-        name: torch.zeros(layer.in_features, layer.in_features, dtype=torch.double) for name, layer in layers.items()
-    }
-    counts = dict.fromkeys(layers, 0)
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
 
-    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            x = inputs[0].detach().flatten(0, -2).double().cpu()
-            sums[name] += x.T @ x
-            counts[name] += len(x)
+    def add(name: str, x_NK: Tensor) -> None:
+        x = x_NK.double().cpu()
+        sums[name] = sums.get(name, 0) + x.T @ x
+        counts[name] = counts.get(name, 0) + len(x)
 
-        return add
-
-    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
-    try:
-        with evaluation_mode(model), torch.no_grad():
-            run(model)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with evaluation_mode(model), torch.no_grad(), watched_inputs(model, add):
+        run(model)
     return {name: total / counts[name] for name, total in sums.items() if counts[name]}
 
 
@@ -246,74 +235,6 @@ def row_curvature(fisher: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -
     return {name: rows / moments[name].trace() for name, rows in fisher.items() if name in moments}
 
 
-def spectra(
-    model: nn.Module, *, row_weights: Mapping[str, Tensor] | None = None, moments: Mapping[str, Tensor] | None = None
-) -> dict[str, Tensor]:
-    """The squared singular values of the weighted layers of the blocks, (min(M, K),) each, in falling order.
-
-    The i-th of them is the squared error that is removed by the i-th rank.
-
-    Args:
-        model: any model.
-        row_weights: result of :func:`fisher_rows` or :func:`row_curvature`; None weights all rows alike.
-        moments: result of :func:`input_moments`; None weights all inputs alike.
-    """
-    return {
-        name: decompose(
-            layer,
-            row_weights=None if row_weights is None else row_weights[name],
-            input_moments=None if moments is None else moments[name],
-        )[1].square()
-        for name, layer in block_linears(model).items()
-    }
-
-
-def ranks_by_budget(model: nn.Module, share: float, errors: Mapping[str, Tensor]) -> dict[str, int]:
-    """Spend a budget of weights on ranks, one at a time, each where it removes most error per weight.
-
-    Args:
-        model: any model.
-        share: of the weights of all layers of the blocks together, kept at most.
-        errors: for every layer the squared error that each rank removes, from :func:`spectra`; comparable between
-            layers, as it is with the weights of :func:`row_curvature`.
-
-    Returns:
-        The rank of every layer that is worth factorising; a layer that is not named stays whole.
-
-    Raises:
-        ValueError: a share outside (0, 1), or one that does not suffice for rank 1 everywhere.
-    """
-    if not 0 < share < 1:
-        raise ValueError(f"the share of the weights to keep must lie in (0, 1), got {share}")
-    layers = block_linears(model)
-    whole = {name: layer.weight.numel() for name, layer in layers.items()}
-    per_rank = {name: sum(layer.weight.shape) for name, layer in layers.items()}
-    left = share * sum(whole.values()) - sum(per_rank.values())
-    if left < 0:
-        raise ValueError(
-            f"a share of {share} of the weights does not suffice for rank 1 in every layer: it takes "
-            f"{sum(per_rank.values()) / sum(whole.values()):.3f}"
-        )
-    ranks = dict.fromkeys(layers, 1)
-    queue = [(-errors[name][1].item() / per_rank[name], name) for name in layers if len(errors[name]) > 1]
-    heapq.heapify(queue)
-    while queue:
-        _, name = heapq.heappop(queue)
-        rank, cost = ranks[name] + 1, per_rank[name]
-        thin = rank * cost < whole[name]
-        if not thin:  # the next rank would save nothing: the layer itself has no error
-            cost = whole[name] - ranks[name] * cost
-        if cost > left:
-            continue
-        left -= cost
-        if thin:
-            ranks[name] = rank
-            heapq.heappush(queue, (-errors[name][rank].item() / cost, name))
-        else:
-            del ranks[name]
-    return ranks
-
-
 def factorise_model(
     model: nn.Module,
     ranks: float | Mapping[str, int],
@@ -326,7 +247,8 @@ def factorise_model(
     Args:
         model: any model.
         ranks: a share of each layer's weights, kept at most (see :func:`rank_for_share`), or the rank of each layer by
-            name, as :func:`ranks_by_budget` chooses them; layers that are not named stay whole.
+            name, as :func:`~plm_core.compression.rank_budget.ranks_by_budget` chooses them; layers that are not named
+            stay whole.
         row_weights: result of :func:`fisher_rows` or :func:`row_curvature`; None weights all rows alike.
         moments: result of :func:`input_moments`; None weights all inputs alike.
 

@@ -19,12 +19,11 @@ from plm_core.compression.low_rank import (
     factorise_model,
     fisher_rows,
     input_moments,
-    ranks_by_budget,
     row_curvature,
-    spectra,
 )
 from plm_core.compression.prune import apply_masks, choose_masks, keep_zeros, magnitude_scores, sparsity
 from plm_core.compression.quantize import QuantizeConfig, QuantizedLinear, quantize_model
+from plm_core.compression.rank_budget import ranks_by_budget, spectra
 from plm_core.compression.structured import importance, least_important, remove_heads, remove_neurons
 from plm_core.config import Config
 from plm_core.data.batch import Batch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -16,9 +16,7 @@ from plm_core.compression.low_rank import (
     fisher_rows,
     input_moments,
     rank_for_share,
-    ranks_by_budget,
     row_curvature,
-    spectra,
 )
 from plm_core.compression.structure import block_linears, stored_bytes
 from plm_core.objectives.causal_lm import CausalLM
@@ -136,50 +134,6 @@ def test_a_layer_of_zeros_stays_finite():
 def test_a_layer_without_gradient_is_refused():
     with pytest.raises(ValueError, match="no gradient"):
         decompose(nn.Linear(4, 4), row_weights=torch.zeros(4))
-
-
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(share=st.floats(0.1, 0.95), seed=st.integers(0, 10**6))
-def test_a_budget_is_kept_and_nearly_used_up(gpt, share, seed):
-    torch.manual_seed(seed)
-    errors = {name: values * torch.rand(()) for name, values in spectra(gpt).items()}
-    ranks = ranks_by_budget(gpt, share, errors)
-    sizes = {name: layer.weight.shape for name, layer in block_linears(gpt).items()}
-    spent, whole = weights_of(gpt, ranks), weights_of(gpt, {})
-    assert share * whole - max(map(sum, sizes.values())) < spent <= share * whole
-    assert all(rank >= 1 and rank * sum(sizes[name]) < sizes[name].numel() for name, rank in ranks.items())
-
-
-def test_no_exchange_of_one_rank_between_layers_of_one_shape_makes_a_budget_better(gpt):
-    torch.manual_seed(0)
-    errors = {name: values * torch.rand(()) for name, values in spectra(gpt).items()}
-    ranks = ranks_by_budget(gpt, 0.4, errors)
-    shapes = {name: layer.weight.shape for name, layer in block_linears(gpt).items()}
-    pairs = [(a, b) for a in ranks for b in ranks if a != b and sum(shapes[a]) == sum(shapes[b])]
-    assert pairs
-    for gives, takes in pairs:  # one rank less here, one more there
-        if ranks[gives] > 1 and ranks[takes] + 1 < break_even_rank(*shapes[takes]):
-            assert errors[takes][ranks[takes]] <= errors[gives][ranks[gives] - 1]
-
-
-def test_a_layer_that_matters_stays_whole_and_one_that_does_not_gets_rank_one(gpt):
-    torch.manual_seed(0)
-    errors = spectra(gpt)
-    first, *_, last = errors
-    ranks = ranks_by_budget(gpt, 0.5, errors | {first: errors[first] * 1e9, last: errors[last] * 1e-9})
-    assert first not in ranks
-    assert ranks[last] == 1
-    factorise_model(gpt, ranks)
-    assert type(gpt.get_submodule(first)) is nn.Linear
-
-
-def test_a_budget_that_cannot_be_kept_is_refused(gpt):
-    with pytest.raises(ValueError, match="rank 1 in every layer"):
-        ranks_by_budget(gpt, 0.01, spectra(gpt))
-    with pytest.raises(ValueError, match=r"\(0, 1\)"):
-        ranks_by_budget(gpt, 1.0, spectra(gpt))
-    with pytest.raises(ValueError, match="no layer of a block is called head"):
-        factorise_model(gpt, {"head": 2})
 
 
 def test_fisher_information_per_output_and_per_input_is_one_sum(gpt, ids):
