@@ -70,7 +70,7 @@ def calibrate(
     if silent := [name for name, values in seen.items() if not values]:
         raise ValueError(
             f"no input reached {', '.join(silent)}: calibrate with text that uses the whole model, heads included, "
-            "or leave these layers out (skip)"
+            "or leave these layers out (`choose` of quantize_model)"
         )
     return {
         name: choose_range(torch.cat(values), method=method, percentile=percentile) for name, values in seen.items()

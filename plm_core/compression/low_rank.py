@@ -86,20 +86,26 @@ def factorise(
     *,
     row_weights: Tensor | None = None,
     input_moments: Tensor | None = None,
+    input_mean: Tensor | None = None,
     allow_growth: bool = False,
 ) -> LowRankLinear:
     """The best product of two thin layers for a linear layer, by a (weighted) singular value decomposition.
+
+    With the mean μ of the inputs the bias moves as well: what the pair loses on average, (W - U·D)·μ, is added to it.
+    Only the deviations of the inputs from their mean are left to be approximated, with their covariance in place of the
+    second moments.
 
     Args:
         layer: weight (M, K).
         rank: r.
         row_weights: (M,) positive: the error of row i counts that much.
         input_moments: (K, K), the mean of x·xᵀ over inputs x: the error of the *output* is what is minimised.
+        input_mean: (K,), the mean of the inputs x, together with ``input_moments``, for a layer with a bias.
         allow_growth: accept a rank that saves nothing, for comparison.
 
     Raises:
-        ValueError: a rank that saves nothing (see :func:`break_even_rank`) or exceeds what the layer has, or weights of
-            the wrong shape.
+        ValueError: a rank that saves nothing (see :func:`break_even_rank`) or exceeds what the layer has, weights of
+            the wrong shape, or a mean without second moments or bias.
     """
     rows, columns = layer.weight.shape
     limit = break_even_rank(columns, rows)
@@ -110,6 +116,12 @@ def factorise(
             f"rank {rank} saves nothing on a layer {rows}x{columns}: two layers of it have {rank * (rows + columns):,} "
             f"weights, the layer has {rows * columns:,}. Stay below {limit:.1f}"
         )
+    if input_mean is not None:
+        if input_moments is None or layer.bias is None:
+            raise ValueError(
+                "a mean of the inputs moves the bias: it needs their second moments, and a layer with a bias"
+            )
+        input_moments = input_moments.double() - torch.outer(input_mean.double(), input_mean.double())
     up, values, down = decompose(layer, row_weights=row_weights, input_moments=input_moments)
     up, down = up[:, :rank] * values[:rank], down[:rank]
     # column i of up and row i of down equally long: an optimiser's step is then about as large for both
@@ -120,6 +132,8 @@ def factorise(
         made.down.weight.copy_(down / size[:, None])
         if layer.bias is not None:
             made.up.bias.copy_(layer.bias)
+        if input_mean is not None:
+            made.up.bias += ((layer.weight.double().cpu() - up @ down) @ input_mean.double()).to(made.up.bias)
     made.requires_grad_(layer.weight.requires_grad)
     return made.to(layer.weight.device, layer.weight.dtype)
 
@@ -173,17 +187,28 @@ def input_moments(model: nn.Module, run: Callable[[nn.Module], object]) -> dict[
         model: run in evaluation mode; every module is left in the mode it was in.
         run: calls the model on the text.
     """
+    return mean_over_inputs(model, run, lambda x_NK: x_NK.T @ x_NK)
+
+
+def input_means(model: nn.Module, run: Callable[[nn.Module], object]) -> dict[str, Tensor]:
+    """The mean of the inputs of every linear layer, (K,); arguments as for :func:`input_moments`."""
+    return mean_over_inputs(model, run, lambda x_NK: x_NK.sum(0))
+
+
+def mean_over_inputs(
+    model: nn.Module, run: Callable[[nn.Module], object], total: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """By layer the sum of ``total(x_NK)`` over all calls, in double precision, divided by the number of inputs."""
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
 
     def add(name: str, x_NK: Tensor) -> None:
-        x = x_NK.double().cpu()
-        sums[name] = sums.get(name, 0) + x.T @ x
-        counts[name] = counts.get(name, 0) + len(x)
+        sums[name] = sums.get(name, 0) + total(x_NK.double().cpu())
+        counts[name] = counts.get(name, 0) + len(x_NK)
 
     with evaluation_mode(model), torch.no_grad(), watched_inputs(model, add):
         run(model)
-    return {name: total / counts[name] for name, total in sums.items() if counts[name]}
+    return {name: each / counts[name] for name, each in sums.items() if counts[name]}
 
 
 def fisher_rows(
@@ -241,6 +266,7 @@ def factorise_model(
     *,
     row_weights: Mapping[str, Tensor] | None = None,
     moments: Mapping[str, Tensor] | None = None,
+    means: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Exchange the layers of attention and feed-forward networks for thin pairs, in place.
 
@@ -251,6 +277,7 @@ def factorise_model(
             stay whole.
         row_weights: result of :func:`fisher_rows` or :func:`row_curvature`; None weights all rows alike.
         moments: result of :func:`input_moments`; None weights all inputs alike.
+        means: result of :func:`input_means`, together with ``moments``: biases move as well, where there are any.
 
     Raises:
         ValueError: a share outside (0, 1), a rank that does not fit its layer, or a name that is no layer of a block.
@@ -266,6 +293,7 @@ def factorise_model(
             rank,
             row_weights=None if row_weights is None else row_weights[name],
             input_moments=None if moments is None else moments[name],
+            input_mean=None if means is None or layers[name].bias is None else means[name],
         )
         for name, rank in ranks.items()
     }

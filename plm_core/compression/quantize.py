@@ -1,9 +1,10 @@
 """Layers whose weights are integers, and a model's layers exchanged for them.
 
 Three ways to treat what flows in: not at all (``"none"``: weights are read back to floats before the product, which
-saves bytes, not time), ``"dynamic"`` (every token is rounded with its own scale as it comes) and ``"static"`` (one
-scale for a layer, chosen beforehand on sample text: :mod:`plm_core.compression.calibration`). In the last two the
-product is one of integers and exact; only the rounding of its factors errs, by no more than :func:`error_bound`.
+saves bytes, and time only in a kernel that is bound by reading them), ``"dynamic"`` (every token is rounded with its
+own scale as it comes) and ``"static"`` (one scale for a layer, chosen beforehand on sample text:
+:mod:`plm_core.compression.calibration`). In the last two the product is one of integers and exact; only the rounding of
+its factors errs, by no more than :func:`error_bound`.
 
 These layers are the taught ones: their results are those of integer kernels, their speed is not. For speed export the
 model (:mod:`plm_core.compression.export`).
@@ -11,7 +12,7 @@ model (:mod:`plm_core.compression.export`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -239,7 +240,7 @@ def quantize_model(
     config: QuantizeConfig,
     *,
     ranges: Mapping[str, Range] | None = None,
-    skip: Iterable[str] = (),
+    choose: Callable[[str, nn.Linear], bool] | None = None,
 ) -> None:
     """Exchange the layers of a model for integer ones, in place.
 
@@ -247,21 +248,16 @@ def quantize_model(
         model: its linear layers, and with ``config.embeddings`` its word embeddings and what is tied to them.
         config: bits, granularity and the treatment of activations.
         ranges: for static activations the input range of every linear layer, from a calibration.
-        skip: names of linear layers that stay as they are.
+        choose: (name, layer) -> whether a linear layer is exchanged; all of them by default.
 
     Raises:
-        ValueError: nothing to quantise, an unknown name in ``skip``, or a layer without a range.
+        ValueError: nothing to quantise, or a layer without a range.
     """
-    skip = set(skip)
-    layers = linear_layers(model)
-    if unknown := skip - layers.keys():
-        raise ValueError(f"no linear layer is called {', '.join(sorted(unknown))}: there are {', '.join(layers)}")
+    layers = {name: layer for name, layer in linear_layers(model).items() if choose is None or choose(name, layer)}
     if not layers:
-        raise ValueError(f"{type(model).__name__} has no linear layer left to quantise")
+        raise ValueError(f"{type(model).__name__} has no linear layer left to quantise, or `choose` takes none")
     made: dict[str, nn.Module] = {
-        name: QuantizedLinear.of(layer, config, (ranges or {}).get(name))
-        for name, layer in layers.items()
-        if name not in skip
+        name: QuantizedLinear.of(layer, config, (ranges or {}).get(name)) for name, layer in layers.items()
     }
     if config.embeddings:
         made |= quantized_tables(model)

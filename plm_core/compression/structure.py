@@ -25,11 +25,14 @@ def plain_linears(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
 
 
 def find_block_linears(model: nn.Module) -> dict[str, nn.Linear]:
-    """Those of :func:`linear_layers` that belong to attention or to a feed-forward network; there may be none."""
+    """Those of :func:`linear_layers` that belong to a block; there may be none.
+
+    A model keeps its blocks in a list, so that a number stands in the names of what they hold: ``blocks.0.attention``
+    here, ``encoder.layer.0.attention`` in Hugging Face's models. In our own models these are the layers of attention
+    and feed-forward networks; embeddings, poolers and heads are outside.
+    """
     return {
-        name: layer
-        for name, layer in linear_layers(model).items()
-        if name.rpartition(".")[0].endswith(("attention", "feed_forward"))
+        name: layer for name, layer in linear_layers(model).items() if any(part.isdigit() for part in name.split("."))
     }
 
 
@@ -42,8 +45,8 @@ def block_linears(model: nn.Module) -> dict[str, nn.Linear]:
     found = find_block_linears(model)
     if not found:
         raise ValueError(
-            f"{type(model).__name__} has no linear layer in an attention or feed-forward module, or all of them were "
-            "compressed already: prune or factorise before quantising, and factorise once"
+            f"{type(model).__name__} has no linear layer in a list of blocks, or all of them were compressed already: "
+            "prune or factorise before quantising, and factorise once"
         )
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from plm_core.compression.low_rank import (
     factorise,
     factorise_model,
     fisher_rows,
+    input_means,
     input_moments,
     rank_for_share,
     row_curvature,
@@ -129,6 +132,46 @@ def test_a_layer_of_zeros_stays_finite():
     layer = nn.Linear(7, 9)
     nn.init.zeros_(layer.weight)
     assert factorise(layer, 3).weight.abs().max() == 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), rank=st.integers(1, 3))
+def test_with_the_mean_the_bias_moves_and_no_pair_of_that_rank_errs_less(seed, rank):
+    generator = torch.Generator().manual_seed(seed)
+    layer = nn.Linear(12, 8).double()
+    x = torch.randn(300, 12, generator=generator, dtype=torch.double) + 5 * torch.randn(12, generator=generator)
+    moments, mean = x.T @ x / len(x), x.mean(0)
+    error = {}
+    for name, given_mean in {"fixed": None, "moved": mean}.items():
+        thin = factorise(layer, rank, input_moments=moments, input_mean=given_mean)
+        error[name] = float((thin(x) - layer(x)).detach().square().sum(-1).mean())
+    assert error["moved"] <= error["fixed"] * (1 + 1e-9)
+    # the optimum: what the rank leaves of the covariance of the outputs
+    outputs = layer(x).detach() - layer(x).detach().mean(0)
+    left = torch.linalg.svdvals(outputs)[rank:].square().sum() / len(x)
+    assert error["moved"] == pytest.approx(float(left), rel=1e-3, abs=1e-9)
+
+
+def test_a_mean_needs_moments_and_a_bias():
+    with pytest.raises(ValueError, match="moves the bias"):
+        factorise(nn.Linear(8, 8), 1, input_mean=torch.zeros(8))
+    with pytest.raises(ValueError, match="moves the bias"):
+        factorise(nn.Linear(8, 8, bias=False), 1, input_moments=torch.eye(8), input_mean=torch.zeros(8))
+
+
+def test_a_model_is_factorised_with_means(gpt, ids):
+    moments, means = (of(gpt, lambda model: model(ids)) for of in (input_moments, input_means))
+    x = {}
+    for name, mean in means.items():
+        torch.linalg.cholesky(moments[name] - torch.outer(mean, mean) + 1e-6 * torch.eye(len(mean)))  # a covariance
+        x[name] = mean
+    errors = []
+    before = gpt(ids).detach()
+    for given_means in (None, x):
+        model = copy.deepcopy(gpt)
+        factorise_model(model, 0.3, moments=moments, means=given_means)
+        errors.append(float((model(ids) - before).square().mean()))
+    assert errors[1] < errors[0]
 
 
 def test_a_layer_without_gradient_is_refused():

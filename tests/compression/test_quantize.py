@@ -142,8 +142,8 @@ def test_bad_input_is_refused(gpt: Gpt, ids):
         QuantizeConfig(bits=4, activations="dynamic")
     with pytest.raises(ValueError, match="calibrate first"):
         quantize_model(gpt, QuantizeConfig(activations="static"))
-    with pytest.raises(ValueError, match="no linear layer is called nothing"):
-        quantize_model(gpt, QuantizeConfig(), skip=["nothing"])
+    with pytest.raises(ValueError, match="`choose` takes none"):
+        quantize_model(gpt, QuantizeConfig(), choose=lambda name, layer: False)
     with pytest.raises(ValueError, match="no input reached"):
         calibrate(gpt, lambda model: None)
     with pytest.raises(ValueError, match="unknown calibration"):
