@@ -133,7 +133,7 @@ def factorise(
         if layer.bias is not None:
             made.up.bias.copy_(layer.bias)
         if input_mean is not None:
-            made.up.bias += ((layer.weight.double().cpu() - up @ down) @ input_mean.double()).to(made.up.bias)
+            made.up.bias.add_(((layer.weight.double().cpu() - up @ down) @ input_mean.double()).to(made.up.bias))
     made.requires_grad_(layer.weight.requires_grad)
     return made.to(layer.weight.device, layer.weight.dtype)
 
