@@ -5,13 +5,15 @@ Shapes are written into names: B sequences that still grow, T tokens, S tokens i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, overload
 
 import torch
 from torch import Tensor, nn
 
 from plm_core.evaluation.modes import evaluation_mode
+from plm_core.generation.constrained import Constraint, ConstraintFilter
+from plm_core.generation.filters import LogitsFilter, RepetitionPenalty
 from plm_core.generation.sampling import Sampling, choose, uniform_numbers
 from plm_core.models.kv_cache import Cache
 
@@ -60,6 +62,10 @@ def generate(
     temperature: float = ...,
     top_k: int | None = ...,
     top_p: float | None = ...,
+    min_p: float | None = ...,
+    typical_p: float | None = ...,
+    repetition_penalty: float = ...,
+    constraint: Constraint | None = ...,
     stop_token_id: int | None = ...,
     suppressed_token_ids: Sequence[int] = ...,
     seed: int | None = ...,
@@ -75,6 +81,10 @@ def generate(
     temperature: float = ...,
     top_k: int | None = ...,
     top_p: float | None = ...,
+    min_p: float | None = ...,
+    typical_p: float | None = ...,
+    repetition_penalty: float = ...,
+    constraint: Constraint | None = ...,
     stop_token_id: int | None = ...,
     suppressed_token_ids: Sequence[int] = ...,
     seed: int | None = ...,
@@ -89,6 +99,10 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    min_p: float | None = None,
+    typical_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    constraint: Constraint | None = None,
     stop_token_id: int | None = None,
     suppressed_token_ids: Sequence[int] = (),
     seed: int | None = None,
@@ -102,7 +116,9 @@ def generate(
         model: a causal language model; it is put into evaluation mode and back.
         prompts: token ids, (B, T), or B lists of ids of any lengths; each has at least one token.
         max_new_tokens: how many tokens to add at most to each prompt.
-        temperature, top_k, top_p: see :class:`~plm_core.generation.sampling.Sampling`.
+        temperature, top_k, top_p, min_p, typical_p, repetition_penalty: see
+            :class:`~plm_core.generation.sampling.Sampling`.
+        constraint: what the continuations may be; see :mod:`plm_core.generation.constrained`.
         stop_token_id: a sequence ends where it has drawn this token.
         suppressed_token_ids: tokens that are never drawn.
         seed: seed of the draws; None takes one from torch's global generator.
@@ -116,12 +132,13 @@ def generate(
         ValueError: a setting outside its range, an empty prompt, or one that is longer than the model's context.
     """
     rows = prompts.tolist() if isinstance(prompts, Tensor) else [list(prompt) for prompt in prompts]
-    sampling = Sampling(temperature, top_k, top_p)
+    sampling = Sampling(temperature, top_k, top_p, min_p, typical_p, repetition_penalty)
     for tokens in stream(
         model,
         rows,
         max_new_tokens=max_new_tokens,
         sampling=sampling,
+        constraint=constraint,
         stop_token_id=stop_token_id,
         suppressed_token_ids=suppressed_token_ids,
         seed=seed,
@@ -141,10 +158,12 @@ def stream(
     *,
     max_new_tokens: int,
     sampling: Sampling,
+    constraint: Constraint | None = None,
     stop_token_id: int | None = None,
     suppressed_token_ids: Sequence[int] = (),
     seed: int | None = None,
     first: int = 0,
+    ends: Callable[[int, int], bool] | None = None,
 ) -> Iterator[list[tuple[int, int]]]:
     """Continue prompts token by token; arguments as of :func:`generate`.
 
@@ -154,6 +173,7 @@ def stream(
     Args:
         first: the number of the first prompt, where these are a part of a larger set: the random numbers of a prompt
             follow from the seed and its number.
+        ends: called once with each new token, a prompt's place and the token: whether the sequence ends with it.
 
     Yields:
         After each step the new tokens, as pairs of a prompt's place and a token; sequences that have ended are left
@@ -175,8 +195,19 @@ def stream(
     device = next(iter(model.parameters())).device
     uniform = None if sampling.is_greedy else uniform_numbers(seed, len(prompts), first=first, device=device)
     suppressed = torch.tensor(sorted(set(suppressed_token_ids)), device=device) if suppressed_token_ids else None
+    filters: list[LogitsFilter] = []
+    if sampling.repetition_penalty != 1:
+        filters.append(RepetitionPenalty(prompts, vocabulary, sampling.repetition_penalty, device))
+    if constraint is not None:
+        if stop_token_id is None:
+            raise ValueError("a constraint needs a stop_token_id, the token that ends an output")
+        filters.append(ConstraintFilter(constraint, len(prompts), stop_token_id, vocabulary))
     state = Sequences(model, prompts, context, max_new_tokens, device)
-    return _steps(model, state, max_new_tokens, sampling, stop_token_id, suppressed, uniform)
+
+    def has_ended(row: int, token: int) -> bool:
+        return bool(ends and ends(row, token)) or token == stop_token_id
+
+    return _steps(model, state, max_new_tokens, sampling, filters, has_ended, suppressed, uniform)
 
 
 def _steps(
@@ -184,7 +215,8 @@ def _steps(
     state: Sequences,
     max_new_tokens: int,
     sampling: Sampling,
-    stop_token_id: int | None,
+    filters: Sequence[LogitsFilter],
+    has_ended: Callable[[int, int], bool],
     suppressed: Tensor | None,
     uniform: Iterator[Tensor] | None,
 ) -> Iterator[list[tuple[int, int]]]:
@@ -194,11 +226,15 @@ def _steps(
                 logits_BV = state.next_logits()
                 if suppressed is not None:
                     logits_BV = logits_BV.index_fill(-1, suppressed, -torch.inf)
+                for each in filters:
+                    logits_BV = each.apply(logits_BV, state.growing)
                 numbers_B = None if uniform is None else next(uniform)
                 if numbers_B is not None and len(numbers_B) > len(state.growing):
                     numbers_B = numbers_B[state.growing]
                 drawn = state.extend(choose(logits_BV, sampling, numbers_B))
-                state.end([row for row, token in drawn if token == stop_token_id])
+                for each in filters:
+                    each.update(drawn)
+                state.end([row for row, token in drawn if has_ended(row, token)])
             yield drawn
             if not state.growing:
                 break

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plm_core.generation.filters import near_likeliest, typical
+
 FIRST_CANDIDATES = 64
 """How many of the likeliest tokens are sorted at first for top-p; more where they hold less than the probability."""
 DRAWS_AT_ONCE = 128
@@ -23,8 +25,10 @@ DRAWS_AT_ONCE = 128
 class Sampling:
     """How the next token is chosen from its distribution.
 
-    First the temperature sharpens (below 1) or flattens (above 1) the distribution; then top-k keeps the k likeliest
-    tokens; then top-p keeps the smallest set of likeliest tokens that holds at least the probability p.
+    First the temperature sharpens (below 1) or flattens (above 1) the distribution. Then filters keep some tokens, each
+    of those that the ones before have left, in the order of the fields: top-k the k likeliest, top-p the smallest set
+    of likeliest tokens that holds at least the probability p, min-p those that are not much less probable than the
+    likeliest, typical sampling those whose surprisal is near the entropy.
 
     Raises:
         ValueError: a setting outside its range.
@@ -36,14 +40,24 @@ class Sampling:
     """At least 1; None keeps all tokens. Of equally likely tokens those with the lowest ids are kept."""
     top_p: float | None = None
     """In (0, 1]; None keeps all tokens (Holtzman et al. 2020, "nucleus sampling")."""
+    min_p: float | None = None
+    """In (0, 1], relative to the likeliest token: :func:`~plm_core.generation.filters.near_likeliest`."""
+    typical_p: float | None = None
+    """In (0, 1], the probability that is kept: :func:`~plm_core.generation.filters.typical`."""
+    repetition_penalty: float = 1.0
+    """Positive; above 1, tokens of the text so far become rarer: :func:`~plm_core.generation.filters.penalise`. It
+    changes the logits, before the temperature, and also what greedy search takes."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < math.inf:
             raise ValueError(f"the temperature must be a number from 0 upwards, got {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {self.top_k}")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p must lie in (0, 1], got {self.top_p}")
+        for name, share in (("top_p", self.top_p), ("min_p", self.min_p), ("typical_p", self.typical_p)):
+            if share is not None and not 0 < share <= 1:
+                raise ValueError(f"{name} must lie in (0, 1], got {share}")
+        if not 0 < self.repetition_penalty < math.inf:
+            raise ValueError(f"repetition_penalty must be a positive number, got {self.repetition_penalty}")
 
     @property
     def is_greedy(self) -> bool:
@@ -52,7 +66,13 @@ class Sampling:
 
 
 def next_token_probabilities(
-    logits_BV: Tensor, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+    logits_BV: Tensor,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    typical_p: float | None = None,
 ) -> Tensor:
     """The distribution that the next token is drawn from; the settings are those of :class:`Sampling`.
 
@@ -65,7 +85,11 @@ def next_token_probabilities(
     Raises:
         ValueError: a setting outside its range, or logits without a finite maximum, such as NaN.
     """
-    sampling = Sampling(temperature, top_k, top_p)
+    return distribution(logits_BV, Sampling(temperature, top_k, top_p, min_p, typical_p))
+
+
+def distribution(logits_BV: Tensor, sampling: Sampling) -> Tensor:
+    """The same as :func:`next_token_probabilities`, given the settings; penalties must be in the logits already."""
     if sampling.is_greedy:
         tokens_B1 = likeliest(logits_BV)[:, None]
         return torch.zeros_like(logits_BV, dtype=torch.float32).scatter(-1, tokens_B1, 1.0)
@@ -89,11 +113,21 @@ def choose(logits_BV: Tensor, sampling: Sampling, uniform_B: Tensor | None) -> T
     if uniform_B is None or sampling.is_greedy:
         return likeliest(logits_BV)
     probabilities_BC, tokens_BC = candidates(logits_BV, sampling)
+    index_B = draw(probabilities_BC, uniform_B)
+    return index_B if tokens_BC is None else tokens_BC.gather(-1, index_B[:, None])[:, 0]
+
+
+def draw(probabilities_BC: Tensor, uniform_B: Tensor) -> Tensor:
+    """Draw from distributions by inverting their cumulative sums: an index in 0 to C - 1 for each, (B,).
+
+    Args:
+        probabilities_BC: (B, C); not negative, of any positive sum.
+        uniform_B: for each a random number in [0, 1), fp64.
+    """
     cumulative_BC = probabilities_BC.cumsum(-1, dtype=torch.float64)
     total_B1 = cumulative_BC[:, -1:]
     point_B1 = torch.minimum(uniform_B[:, None] * total_B1, torch.nextafter(total_B1, torch.zeros_like(total_B1)))
-    index_B1 = torch.searchsorted(cumulative_BC, point_B1, right=True)  # never a token of probability 0
-    return (index_B1 if tokens_BC is None else tokens_BC.gather(-1, index_B1))[:, 0]
+    return torch.searchsorted(cumulative_BC, point_B1, right=True)[:, 0]  # never an index of probability 0
 
 
 def likeliest(logits_BV: Tensor) -> Tensor:
@@ -128,10 +162,14 @@ def candidates(logits_BV: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor | 
         logits_BC = logits_BC.gather(-1, tokens_BC)
     lowest_temperature = torch.finfo(torch.float32).tiny  # a smaller one would be rounded to zero
     probabilities_BC = ((logits_BC - highest_B1) / max(sampling.temperature, lowest_temperature)).softmax(-1)
-    if sampling.top_p is None or sampling.top_p == 1:
-        return probabilities_BC, tokens_BC
-    probabilities_BC, order_BC = nucleus(logits_BC, probabilities_BC, sampling.top_p)
-    return probabilities_BC, order_BC if tokens_BC is None else tokens_BC.gather(-1, order_BC)
+    if sampling.top_p is not None and sampling.top_p < 1:
+        probabilities_BC, order_BC = nucleus(logits_BC, probabilities_BC, sampling.top_p)
+        tokens_BC = order_BC if tokens_BC is None else tokens_BC.gather(-1, order_BC)
+    if sampling.min_p is not None:
+        probabilities_BC = near_likeliest(probabilities_BC, sampling.min_p)
+    if sampling.typical_p is not None and sampling.typical_p < 1:
+        probabilities_BC = typical(probabilities_BC, sampling.typical_p)
+    return probabilities_BC, tokens_BC
 
 
 def top_tokens(logits_BV: Tensor, k: int) -> Tensor:

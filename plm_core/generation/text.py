@@ -13,8 +13,10 @@ from plm_core.data.texts import read_blocks
 from plm_core.data.tokenize import frame, unknown_id
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.evaluation.modes import evaluation_mode
+from plm_core.generation.constrained import Constraint
 from plm_core.generation.decoding import check_prompts, stream
 from plm_core.generation.sampling import Sampling
+from plm_core.generation.stop_strings import StopStrings
 from plm_core.models.bert import Bert
 from plm_core.models.gpt import Gpt
 
@@ -29,6 +31,9 @@ HELD_BACK = 3
 """A character has at most four bytes, so that at most three tokens wait for the rest of theirs."""
 INCOMPLETE = "\ufffd"
 """How a tokenizer shows bytes that are not a whole character."""
+
+Group = tuple[int, list["Continuation"], Iterator[list[tuple[int, int]]]]
+"""Prompts that are continued at once: the number of the first, their texts, and their tokens step by step."""
 
 
 def continue_text(
@@ -55,7 +60,7 @@ def continue_texts(model: Bert | Gpt, tokenizer: Tokenizer, prompts: Sequence[st
         tokenizer: its tokenizer.
         prompts: beginnings; an empty one begins a document.
         **settings: ``max_new_tokens`` and, optionally, ``sampling`` (:class:`~plm_core.generation.sampling.Sampling`),
-            ``seed`` and ``batch_size``, as of :func:`stream_texts`.
+            ``seed``, ``batch_size``, ``stop_strings`` and ``constraint``, as of :func:`stream_texts`.
 
     Returns:
         For each prompt the prompt as it was given, followed by the text of the new tokens. Special tokens are neither
@@ -80,6 +85,8 @@ def stream_texts(
     seed: int | None = None,
     batch_size: int = 32,
     first: int = 0,
+    stop_strings: Sequence[str] = (),
+    constraint: Constraint | None = None,
 ) -> Iterator[tuple[int, str]]:
     """The continuations of :func:`continue_texts` as they come, for a group of prompts after the other.
 
@@ -91,6 +98,8 @@ def stream_texts(
         batch_size: how many prompts are continued at once; it changes nothing in the texts.
         first: the number of the first prompt, where these are a part of a larger set (see
             :func:`~plm_core.generation.decoding.stream`).
+        stop_strings: a continuation ends before the first of them that it contains, wherever its tokens begin and end.
+        constraint: what the continuations may be; see :mod:`plm_core.generation.constrained`.
 
     Yields:
         Pairs of a prompt's number and the next piece of its continuation, which holds complete characters only.
@@ -104,24 +113,27 @@ def stream_texts(
     encoded = [begin + tokenizer.encode(prompt) for prompt in prompts]
     beyond = range(tokenizer.vocab_size, model.config.vocab_size)  # ids without a token, if the model was given more
     check_prompts(encoded, model.config.max_position_embeddings)
-    groups = (
-        (
-            start,
-            stream(
-                model,
-                encoded[start : start + batch_size],
-                max_new_tokens=max_new_tokens,
-                sampling=sampling,
-                stop_token_id=end,
-                suppressed_token_ids=[*sorted(tokenizer.special_ids - {end}), *beyond],
-                seed=seed,
-                first=first + start,
-            ),
+    written = [Continuation(Detokenizer(tokenizer, ids), StopStrings(stop_strings), end) for ids in encoded]
+
+    def group(start: int) -> Group:
+        texts = written[start : start + batch_size]
+        steps = stream(
+            model,
+            encoded[start : start + batch_size],
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            constraint=constraint,
+            stop_token_id=end,
+            suppressed_token_ids=[*sorted(tokenizer.special_ids - {end}), *beyond],
+            seed=seed,
+            first=first + start,
+            ends=lambda place, token: texts[place].add(token),
         )
-        for start in range(0, len(encoded), batch_size)
-    )
+        return start, texts, steps
+
+    groups = map(group, range(0, len(encoded), batch_size))
     checked = chain([next(groups)], groups)  # the first group is made now, so that a wrong setting is refused now
-    return _pieces(checked, [Detokenizer(tokenizer, ids) for ids in encoded], end)
+    return _pieces(checked)
 
 
 def read_prompts(path: Path) -> list[str]:
@@ -137,20 +149,44 @@ def read_prompts(path: Path) -> list[str]:
     return prompts
 
 
-def _pieces(
-    groups: Iterable[tuple[int, Iterator[list[tuple[int, int]]]]], detokenizers: Sequence[Detokenizer], end: int
-) -> Iterator[tuple[int, str]]:
-    for start, steps in groups:
-        places: set[int] = set()
+def _pieces(groups: Iterable[Group]) -> Iterator[tuple[int, str]]:
+    for start, texts, steps in groups:
         for tokens in steps:
-            for place, token in tokens:
-                places.add(place)
-                piece = "" if token == end else detokenizers[start + place].add(token)
-                if piece:
+            for place, _ in tokens:
+                if piece := texts[place].take():
                     yield start + place, piece
-        for place in sorted(places):
-            if piece := detokenizers[start + place].rest():
+        for place, text in enumerate(texts):
+            if piece := text.rest():
                 yield start + place, piece
+
+
+class Continuation:
+    """The text of one continuation as it grows, up to a stop string.
+
+    Args:
+        detokenizer: turns its tokens into text.
+        stop: finds stop strings.
+        end: the token that ends a document, which is no text.
+    """
+
+    def __init__(self, detokenizer: Detokenizer, stop: StopStrings, end: int) -> None:
+        self.detokenizer, self.stop, self.end = detokenizer, stop, end
+        self._new = ""
+
+    def add(self, token: int) -> bool:
+        """Add a token; return whether a stop string ends the text here."""
+        if token != self.end:
+            self._new += self.stop.add(self.detokenizer.add(token))
+        return self.stop.stopped
+
+    def take(self) -> str:
+        """The text that has become certain and was not returned before."""
+        new, self._new = self._new, ""
+        return new
+
+    def rest(self) -> str:
+        """What was still held back, at the end of the continuation."""
+        return self.take() + self.stop.add(self.detokenizer.rest()) + self.stop.rest()
 
 
 class Detokenizer:
