@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (), /, resume: bool = False) -> None:
     """Pretrain a model according to a configuration file; Ctrl-C saves the state and leaves.
 
+    A file with `stages` trains one model in stages, such as configs/stages/tiny.yaml; stages take one process.
     On several GPUs or processes: torchrun --nproc-per-node 2 -m plm_core.cli train CONFIG train.micro_batches=2
     A classifier is trained in Python, from the weights of a masked run: plm_core.models.classifier.BertClassifier
 
@@ -31,6 +32,8 @@ def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (),
     from plm_core.training.interrupt import Interrupted
 
     with report_once_per_node():
+        if train_in_stages(config, overrides, resume=resume):
+            return
         run = read_run_config(config, overrides)
         processes = start_processes(run.strategy)
     with report_failure_once(processes):
@@ -44,6 +47,35 @@ def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (),
     if report is not None:
         print("\n".join(report.lines()))
         print(f"model, tokenizer, logs and learning curve: {run.output}")
+
+
+def train_in_stages(config: Path, overrides: tuple[str, ...], *, resume: bool) -> bool:
+    """Train in stages if the configuration has some; whether it has.
+
+    Raises:
+        ValueError: several processes.
+    """
+    import os
+    import shlex
+
+    from plm_core.runs.stages import pretrain_in_stages, read_staged_config, result_lines
+    from plm_core.training.interrupt import Interrupted
+
+    staged = read_staged_config(config, overrides)
+    if staged is None:
+        return False
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("a run in stages takes one process: start it without torchrun")
+    output = staged.run.output
+    try:
+        results = pretrain_in_stages(staged, resume=resume)
+    except Interrupted:
+        command = shlex.join(["plm", "train", str(config), *overrides, "--resume"])
+        print(f"\nstate saved in {output}; continue with: {command}")
+        raise
+    print("\n".join(result_lines(results)))
+    print(f"model and tokenizer: {output}; the stages: {output / 'stages'}")
+    return True
 
 
 def evaluate(

@@ -107,12 +107,7 @@ class Curriculum:
         hardware: Hardware | None = None,
         quiet: bool = False,
     ) -> None:
-        names = [stage.name for stage in stages]
-        if not stages or len(set(names)) != len(names) or not all(NAME.fullmatch(name) for name in names):
-            raise ValueError(
-                "a curriculum needs at least one stage and distinct names of lower-case letters, digits and "
-                f"underscores, got {names}"
-            )
+        check_names([stage.name for stage in stages])
         if carry not in ("best", "last"):
             raise ValueError(f"unknown carry {carry!r}: use 'best' or 'last'")
         self.model, self.stages, self.folder = model, list(stages), Path(folder)
@@ -217,6 +212,15 @@ class Curriculum:
     def from_main(self, value: Any) -> Any:
         """What a function returns in the main process, in all of them."""
         return self.processes.broadcast(value() if self.processes.is_main else None)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise ValueError unless these can be the names of a curriculum's stages."""
+    if not names or len(set(names)) != len(names) or not all(NAME.fullmatch(name) for name in names):
+        raise ValueError(
+            "a curriculum needs at least one stage and distinct names of lower-case letters, digits and underscores, "
+            f"got {list(names)}"
+        )
 
 
 def stage_seed(seed: int, number: int) -> int:
