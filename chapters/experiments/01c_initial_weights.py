@@ -7,13 +7,16 @@ for ReLU, 1 is LeCun's, 1/2 and 2 err to both sides.
 
 Each arm of each depth gets its own sweep of learning rates on validation text; it goes on while the best rate is the
 lowest or the highest, at most six rates further. A rate counts by the worst of three seeds, which are used for nothing
-else. Reported is the loss on test text at that rate, three other seeds.
+else; the losses of all three are stored. Reported is the loss on test text at that rate, five other seeds.
 
-Criterion, set before the runs: an arm has learned if its test loss is below that of counting single characters by more
-than a tenth of a nat, for every seed. Counting pairs stands beside it. Nothing here is trained to the end: what is
-compared is whether learning begins. (Two earlier runs were set aside. In the first, 300 steps were too few for any
-network of 16 layers to fulfil the criterion. In the second, with a single seed in the sweep, rates were chosen for 12
-layers at which other seeds diverged.)
+Criterion, set before the runs: a run has learned if its test loss is below that of counting single characters by more
+than a tenth of a nat, and an arm has learned if each of its five runs has. Counting pairs stands beside it. Nothing
+here is trained to the end: what is compared is whether learning begins.
+
+Three earlier rounds are set aside. In the first, 300 steps were too few for any network of 16 layers to fulfil the
+criterion. In the second, with a single seed in the sweep, rates were chosen for 12 layers at which other seeds
+diverged. The third had the present design and three test seeds. All of them used the seeds 0 to 5; none of those is
+used here, so the results are a repetition on seeds that had no part in the design.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plm_chapters.experiments.sweeps import sweep
+from plm_chapters.experiments.sweeps import best_rate, sweep
 from plm_chapters.experiments.window_network import surprisals, train, windows
 from plm_core.data.datasets import tinyshakespeare
 from plm_core.data.tokenizer_training import train_characters
@@ -37,7 +40,7 @@ DEPTHS = [1, 4, 12]
 COUNTING = "counting"
 VARIANTS = [COUNTING, *(f"gain {gain}, {depth} layer{'s' * (depth > 1)}" for depth in DEPTHS for gain in GAINS)]
 SEEDS = [0]
-SWEEP_SEEDS, MODEL_SEEDS = [0, 4, 5], [1, 2, 3]
+SWEEP_SEEDS, MODEL_SEEDS = [21, 22, 23], [11, 12, 13, 14, 15]
 CHARACTERS, HELD_OUT, CONTEXT, WIDTH = 100_000, 5_000, 8, 32
 STEPS, BATCH = 500, 64
 RATES = [0.03, 0.1, 0.3, 1.0, 3.0]
@@ -91,21 +94,27 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
     setup(seed=seed, preset=preset)
     torch.set_num_threads(1)
     if variant == COUNTING:
-        (ids, _, test), size = texts()
+        (ids, valid, test), size = texts()
+        models = [KneserNey(size, order=order).fit([ids]) for order in (1, 2)]
         return {
-            "test": [float(KneserNey(size, order=order).fit([ids]).nats(test).mean()) for order in (1, 2)],
+            "valid": [float(model.nats(valid).mean()) for model in models],
+            "test": [float(model.nats(test).mean()) for model in models],
             "untrained": math.log(size),
         }
     gain, depth = GAINS[variant.split(",")[0].removeprefix("gain ")], int(variant.split()[-2])
 
+    each_seed: dict[float, list[float]] = {}
+
     def worst(rate: float) -> float:
         losses = [loss(gain, depth, each, rate, 1) for each in SWEEP_SEEDS]
-        return max(each if math.isfinite(each) else math.inf for each in losses)
+        each_seed[rate] = [each if math.isfinite(each) else math.inf for each in losses]
+        return max(each_seed[rate])
 
     swept = sweep(worst, RATES, factor=3.0, further=6)
-    rate = min(swept, key=swept.__getitem__)
+    rate = best_rate(swept)
     return {
         "sweep": {f"{each:.2g}": swept[each] for each in sorted(swept)},
+        "sweep_seeds": {f"{each:.2g}": each_seed[each] for each in sorted(swept)},
         "rate": rate,
         "test": [loss(gain, depth, each, rate, 2) for each in MODEL_SEEDS],
     }

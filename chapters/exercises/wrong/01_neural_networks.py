@@ -135,11 +135,11 @@ def train(model, x_BI, y_B, steps, rate):
         "score": 1,
         "message": "uses how often a word occurs",
         "code": """
-def kneser_ney_bigrams(counts_UV, D):
+def kneser_ney_bigrams(counts_UV, d):
     lower_V = counts_UV.sum(0) / counts_UV.sum()
     totals_U1 = counts_UV.sum(1, keepdim=True)
-    saved_U1 = D * (counts_UV > 0).sum(1, keepdim=True)
-    return ((counts_UV - D).clamp(min=0) + saved_U1 * lower_V) / totals_U1
+    saved_U1 = d * (counts_UV > 0).sum(1, keepdim=True)
+    return ((counts_UV - d).clamp(min=0) + saved_U1 * lower_V) / totals_U1
 """,
     },
     {
@@ -148,11 +148,11 @@ def kneser_ney_bigrams(counts_UV, D):
         "score": 2,
         "message": "0 / 0 is no probability",
         "code": """
-def kneser_ney_bigrams(counts_UV, D):
+def kneser_ney_bigrams(counts_UV, d):
     seen_UV = (counts_UV > 0).double()
     lower_V = seen_UV.sum(0) / seen_UV.sum()
-    saved_U1 = D * seen_UV.sum(1, keepdim=True)
-    return ((counts_UV - D).clamp(min=0) + saved_U1 * lower_V) / counts_UV.sum(1, keepdim=True)
+    saved_U1 = d * seen_UV.sum(1, keepdim=True)
+    return ((counts_UV - d).clamp(min=0) + saved_U1 * lower_V) / counts_UV.sum(1, keepdim=True)
 """,
     },
     {
