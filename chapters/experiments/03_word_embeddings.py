@@ -25,12 +25,6 @@ There are six comparisons of arms on Brown; five equal signs have a probability 
 such difference is weak evidence. The documents of two seeds overlap and the words are the same, so beside it stands a
 sign test over the words: for each word the difference of two arms in the number of seeds with which it is right.
 
-"new words": skip-gram whose word vectors are means of vectors of pieces, on a quarter of Brown's documents. Of the
-words known to Brown's vocabulary 200 are drawn by a seed and taken out; they get vectors from their pieces. A new word
-counts as right if the nearest known word has its most frequent tag. Compared are the known word with the most similar
-set of pieces (no training at all), the most frequent tag, and, as a ceiling in practice, the same model trained on the
-text that has the words. Three seeds.
-
 "factorisation: K": the optimum of skip-gram with K negative samples on StoryWorld, by gradient descent on the expected
 loss, with 4 numbers per word to as many as there are words, and no smoothing. Measured over pairs that occur, each
 weighed by its count: the slope and intercept of v·u over PMI, their correlation, and the excess of the loss over the
@@ -40,7 +34,6 @@ exact minimum. Prediction: with as many numbers as words the slope is 1 and the 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -50,10 +43,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plm_chapters.experiments import word_texts
+from plm_chapters.experiments.sweeps import best_rate, sweep
 from plm_chapters.experiments.word_texts import Text
-from plm_core.evaluation.word_vectors import cosines, same_category, spearman
+from plm_core.evaluation.word_vectors import same_category, spearman
 from plm_core.models.cooccurrence import cooccurrence, pmi, shifted_ppmi, svd_vectors
-from plm_core.models.embeddings import SkipGram, SkipGramConfig, character_ngrams, piece_matrix
+from plm_core.models.embeddings import SkipGram, SkipGramConfig
 
 ARMS = ["counts", "PMI", "SVD", "skip-gram"]
 FLOORS = ["chance", "frequency"]
@@ -62,7 +56,6 @@ VARIANTS = [
     *(f"storyworld: {arm}" for arm in FLOORS + ARMS),
     *(f"brown: {arm}" for arm in FLOORS + ARMS),
     *(f"factorisation: {k}" for k in NEGATIVES),
-    "new words",
 ]
 SEEDS = [0]
 """The seeds of the texts are inside a run."""
@@ -71,13 +64,15 @@ SWEEP_SEED = 100
 SIZE = 50
 STORIES = [10, 30, 100, 300]
 WINDOWS = [1, 2, 5, 10, 20]
+SKIP_GRAM_WINDOWS = {"storyworld": [1, 5], "brown": [5]}
+"""The windows that are tried with the best rate; the rates are tried with a window of 2."""
 RATES = [0.05, 0.1, 0.2, 0.4, 0.8]
-EPOCHS = {"storyworld": 10, "brown": 6, "pieces": 4}
+EPOCHS = {"storyworld": 10, "brown": 6}
 """How often skip-gram reads a text; small texts are read more often, see :data:`LEAST_WORDS`."""
-BATCH = {"storyworld": 1024, "brown": 4096, "pieces": 2048}
+BATCH = {"storyworld": 1024, "brown": 4096}
 LEAST_WORDS = 400_000
 """A text of StoryWorld is read until so many words have been read: equal passes would leave small ones few steps."""
-SUBSAMPLING = {"storyworld": 1e-3, "brown": 1e-4, "pieces": 1e-4}
+SUBSAMPLING = {"storyworld": 1e-3, "brown": 1e-4}
 """The share of the text above which skip-gram drops a word."""
 
 Vectors = Callable[[Text], Tensor]
@@ -88,8 +83,6 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
     """Sweep and measure one arm on one corpus, or one number of negative samples."""
     if variant.startswith("factorisation: "):
         return factorise(int(variant.removeprefix("factorisation: ")))
-    if variant == "new words":
-        return new_words()
     corpus, arm = variant.split(": ")
     if corpus == "storyworld":
         return {str(size): arm_on(corpus, arm, partial(stories, size)) for size in STORIES}
@@ -106,18 +99,18 @@ def arm_on(corpus: str, arm: str, text_of: Callable[[int], Text]) -> dict[str, A
     if arm in FLOORS:
         return {"runs": [score(text_of(seed), partial(floor, arm)) for seed in TEXT_SEEDS]}
     text = text_of(SWEEP_SEED)
-    sweep: list[tuple[Settings, float]] = []
-    for settings in grid(arm, corpus):
-        sweep.append((settings, validation(text, vectors(corpus, arm, text, settings, SWEEP_SEED))))
+
+    def share(settings: Settings) -> float:
+        return validation(text, vectors(corpus, arm, text, settings, SWEEP_SEED))
+
     if arm == "skip-gram":
-        while (best := chosen(sweep)["rate"]) in (edges := edge(sweep)) and len(sweep) < len(RATES) + 3:
-            rate = best / 2 if best == edges[0] else best * 2
-            settings = {"rate": rate, "window": 2}
-            sweep.append((settings, validation(text, vectors(corpus, arm, text, settings, SWEEP_SEED))))
-        for window in (1, 5) if corpus == "storyworld" else (5,):
-            settings = {"rate": best, "window": window}
-            sweep.append((settings, validation(text, vectors(corpus, arm, text, settings, SWEEP_SEED))))
-    settings = chosen(sweep)
+        losses = sweep(lambda rate: 1 - share({"rate": rate, "window": 2}), RATES, factor=2, further=3)
+        tried: list[tuple[Settings, float]] = [({"rate": rate, "window": 2}, 1 - loss) for rate, loss in losses.items()]
+        others = [{"rate": best_rate(losses), "window": window} for window in SKIP_GRAM_WINDOWS[corpus]]
+    else:
+        tried, others = [], grid(arm, corpus)
+    tried += [(settings, share(settings)) for settings in others]
+    settings = chosen(tried)
     runs = []
     for seed in TEXT_SEEDS:
         text = text_of(seed)
@@ -125,16 +118,14 @@ def arm_on(corpus: str, arm: str, text_of: Callable[[int], Text]) -> dict[str, A
         runs.append(score(text, partial(right_words, found)))
         if corpus == "brown":
             runs[-1]["wordsim"], runs[-1]["pairs"] = human(text, found)
-    return {"sweep": sweep, "settings": settings, "runs": runs}
+    return {"sweep": tried, "settings": settings, "runs": runs}
 
 
 def grid(arm: str, corpus: str) -> list[Settings]:
-    """The settings that are tried; those of skip-gram begin with the rates."""
+    """The settings that are tried of an arm that is not trained."""
     windows = WINDOWS if corpus == "storyworld" else WINDOWS[:4]
     if arm == "counts":
         return [{"window": window} for window in windows]
-    if arm == "skip-gram":
-        return [{"rate": rate, "window": 2} for rate in RATES]
     powers = [{}] if arm == "PMI" else [{"power": power} for power in (0.0, 0.5, 1.0)]
     weights = [(1.0, 1.0), (1.0, 0.75), (5.0, 0.75)] if corpus == "storyworld" else [(1.0, 0.75), (5.0, 0.75)]
     return [
@@ -145,15 +136,9 @@ def grid(arm: str, corpus: str) -> list[Settings]:
     ]
 
 
-def chosen(sweep: list[tuple[Settings, float]]) -> Settings:
+def chosen(tried: list[tuple[Settings, float]]) -> Settings:
     """The settings with the best share, of equals the first."""
-    return max(sweep, key=lambda row: row[1])[0]
-
-
-def edge(sweep: list[tuple[Settings, float]]) -> tuple[float, float]:
-    """The lowest and the highest rate that was tried."""
-    rates = [settings["rate"] for settings, _ in sweep]
-    return min(rates), max(rates)
+    return max(tried, key=lambda row: row[1])[0]
 
 
 _DECOMPOSED: dict[tuple[Any, ...], Tensor] = {}
@@ -179,13 +164,13 @@ def vectors(corpus: str, arm: str, text: Text, settings: Settings, seed: int) ->
     return _DECOMPOSED[key] * singular ** (settings["power"] - 1)
 
 
-def trained(corpus: str, text: Text, settings: Settings, seed: int, pieces: Tensor | None = None) -> SkipGram:
+def trained(corpus: str, text: Text, settings: Settings, seed: int) -> SkipGram:
     """A trained skip-gram."""
     torch.manual_seed(seed)
     config = SkipGramConfig(
         vocab_size=len(text.words), hidden_size=SIZE, window=settings["window"], subsampling=SUBSAMPLING[corpus]
     )
-    model = SkipGram(config, pieces)
+    model = SkipGram(config)
     epochs = EPOCHS[corpus] if corpus != "storyworld" else max(EPOCHS[corpus], round(LEAST_WORDS / len(text.ids)))
     model.fit(
         text.ids,
@@ -310,65 +295,3 @@ def factorise(num_negatives: int) -> dict[str, Any]:
         loss = float(expected_loss(scores, counts, expected_noise(counts, num_negatives)))
         rows.append({"size": size, "excess": (loss - least) / float(counts.sum()), **line(scores, counts)})
     return {"words": vocab_size, "pairs": int((counts > 0).sum()), "minimum": least / float(counts.sum()), "rows": rows}
-
-
-# --- new words ------------------------------------------------------------------------------------------------------
-
-
-def new_words() -> dict[str, Any]:
-    """Vectors of words that the text does not have, from their pieces."""
-    sweep: list[tuple[Settings, float]] = []
-    for rate in RATES:
-        settings = {"rate": rate, "window": 2}
-        sweep.append((settings, with_pieces(SWEEP_SEED, settings)["pieces"]))
-    while (best := chosen(sweep)["rate"]) in (edges := edge(sweep)) and len(sweep) < len(RATES) + 2:
-        settings = {"rate": best / 2 if best == edges[0] else best * 2, "window": 2}
-        sweep.append((settings, with_pieces(SWEEP_SEED, settings)["pieces"]))
-    settings = chosen(sweep)
-    runs = [
-        with_pieces(seed, settings) | {"seen": with_pieces(seed, settings, seen=True)["pieces"]}
-        for seed in TEXT_SEEDS[:3]
-    ]
-    return {"sweep": sweep, "settings": settings, "runs": runs}
-
-
-def with_pieces(seed: int, settings: Settings, *, seen: bool = False) -> dict[str, Any]:
-    """The shares of 200 words of one draw whose nearest known word has their tag, by several ways to find that word.
-
-    Args:
-        seed: of the draw, and of training.
-        settings: of skip-gram.
-        seen: leave the words in the text that is trained on; a word is then not compared with the others drawn.
-    """
-    order = torch.randperm(word_texts.VOCABULARY, generator=torch.Generator().manual_seed(seed)).tolist()
-    new = [word_texts.brown_vocabulary()[place] for place in order[:200]]
-    text = word_texts.brown_text(seed, share=0.25, without=() if seen else new)
-    split = [character_ngrams(word) for word in text.words]
-    times = Counter(piece for pieces in split for piece in pieces)
-    whole = {pieces[0] for pieces in split}
-    rows = {piece: row for row, piece in enumerate(p for p, n in times.items() if n > 2 or p in whole)}
-    model = trained("pieces", text, settings, seed, piece_matrix(split, rows))
-    others = [place for place, word in enumerate(text.words) if word not in set(new)]
-    composed = model.compose(piece_matrix([character_ngrams(word) for word in new], rows))
-    nearest = [others[row] for row in cosines(model.vectors()[others], composed).argmax(dim=1).tolist()]
-    tags = word_texts.brown_tags()
-    found = {"pieces": agreement(new, [text.words[row] for row in nearest], tags), "rows": len(rows)}
-    if seen:
-        return found
-    shared = torch.tensor([[similar(set(character_ngrams(word)), pieces) for pieces in split] for word in new])
-    overlap = shared.argmax(dim=1).tolist()
-    return found | {
-        "overlap": agreement(new, [text.words[row] for row in overlap], tags),
-        "most frequent tag": sum(tags[word] == "nn" for word in new) / len(new),
-        "examples": [[word, text.words[row]] for word, row in list(zip(new, nearest, strict=True))[:12]],
-    }
-
-
-def similar(own: set[str], pieces: list[str]) -> float:
-    """The share of pieces that two words have in common (Jaccard)."""
-    return len(own & set(pieces)) / len(own | set(pieces))
-
-
-def agreement(new: list[str], found: list[str], tags: dict[str, str]) -> float:
-    """The share of words whose tag is that of the word found."""
-    return sum(tags[a] == tags[b] for a, b in zip(new, found, strict=True)) / len(new)
