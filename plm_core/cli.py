@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from plm_core.commands import compression, data, interchange, runs
+from plm_core.commands import compression, data, interchange, runs, translation
 from plm_core.commands.app import App
 
 LONGEST_MESSAGE = 1200
@@ -34,6 +34,7 @@ app.command(data.app, name="data", help="List and fetch corpora, and turn text i
 app.command(runs.train)
 app.command(runs.evaluate)
 app.command(runs.generate)
+app.command(translation.translate)
 app.command(name="fill-mask")(runs.fill_mask)
 app.command(compression.compress)
 app.command(compression.export)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
+from plm_core.commands.translation import train_on_pairs
+
 if TYPE_CHECKING:
     from plm_core.data.tokenizers import Tokenizer
 
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (), /, resume: bool = False) -> None:
     """Pretrain a model according to a configuration file; Ctrl-C saves the state and leaves.
 
-    A file with `stages` trains one model in stages, such as configs/stages/tiny.yaml; stages take one process.
+    A file with `stages` trains one model in stages, such as configs/stages/tiny.yaml; one with `objective: seq2seq` an
+    encoder-decoder for `plm translate`, such as configs/translation/tiny.yaml. Both take one process.
     On several GPUs or processes: torchrun --nproc-per-node 2 -m plm_core.cli train CONFIG train.micro_batches=2
     A classifier is trained in Python, from the weights of a masked run: plm_core.models.classifier.BertClassifier
 
@@ -32,7 +35,7 @@ def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (),
     from plm_core.training.interrupt import Interrupted
 
     with report_once_per_node():
-        if train_in_stages(config, overrides, resume=resume):
+        if train_in_stages(config, overrides, resume=resume) or train_on_pairs(config, overrides, resume=resume):
             return
         run = read_run_config(config, overrides)
         processes = start_processes(run.strategy)

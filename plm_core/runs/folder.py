@@ -34,10 +34,14 @@ WRITTEN_IN_TRAINING = (METRICS_FILE, SPEED_FILE, CURVE_FILE, "tensorboard", *TOK
 
 def run_files(config: RunConfig, tokenizer: Tokenizer) -> dict[str, bytes]:
     """What every run's folder holds, by file name: the configuration and the files of the tokenizer."""
+    return {CONFIG_FILE: config.to_yaml().encode(), **tokenizer_files(tokenizer)}
+
+
+def tokenizer_files(tokenizer: Tokenizer) -> dict[str, bytes]:
+    """The files of a tokenizer, by file name."""
     with tempfile.TemporaryDirectory() as scratch:
         tokenizer.save(scratch)
-        files = {path.name: path.read_bytes() for path in sorted(Path(scratch).iterdir())}
-    return {CONFIG_FILE: config.to_yaml().encode(), **files}
+        return {path.name: path.read_bytes() for path in sorted(Path(scratch).iterdir())}
 
 
 def is_run(folder: Path) -> bool:

@@ -65,6 +65,10 @@ class Run:
         if is_hugging_face_folder(folder) and not is_run(folder):
             return cls(folder, *opened_folder(folder))
         files = check_run_files(folder)
+        if CONFIG_FILE not in files:
+            raise ValueError(
+                f"{folder} holds a translation run: use `plm translate` ({', '.join(sorted(files))} in it)"
+            )
         config = RunConfig.load(folder / CONFIG_FILE)
         tokenizer = Tokenizer.load(folder)
         model = build_model(config, tokenizer)
