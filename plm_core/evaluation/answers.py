@@ -91,7 +91,7 @@ def best_threshold(
     Args:
         no_answer: for each question how strongly the model holds that there is no answer, for example the logit of the
             empty span minus that of the best one.
-        scores: the score that the model's answer would get: exact match or F1, 0 if there is none.
+        scores: the score of the model's answer, exact match or F1, if it is given.
         answerable: whether the question has an answer.
 
     Returns:
@@ -109,7 +109,7 @@ def best_threshold(
     best, threshold = total, float("-inf")
     order = sorted(range(len(no_answer)), key=no_answer.__getitem__)
     for place, question in enumerate(order):
-        total += scores[question] if answerable[question] else -1.0
+        total += scores[question] - (not answerable[question])
         last_of_equals = place + 1 == len(order) or no_answer[order[place + 1]] > no_answer[question]
         if last_of_equals and total > best:
             best, threshold = total, no_answer[question]

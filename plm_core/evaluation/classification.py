@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from torch import Tensor
 
 Average = Literal["micro", "macro", "weighted"]
 
@@ -114,12 +115,15 @@ class Confusion:
 
 
 def confusion(
-    true: Sequence[Hashable], predicted: Sequence[Hashable], *, labels: Sequence[Hashable] | None = None
+    true: Sequence[Hashable] | np.ndarray | Tensor,
+    predicted: Sequence[Hashable] | np.ndarray | Tensor,
+    *,
+    labels: Sequence[Hashable] | None = None,
 ) -> Confusion:
     """Count true and predicted classes against each other.
 
     Args:
-        true: the class of each example: strings or integers.
+        true: the class of each example: strings or integers, as a list, an array or a tensor.
         predicted: the class that was predicted for it.
         labels: all classes, in the order wanted; None for those that occur, sorted.
 
@@ -134,7 +138,7 @@ def confusion(
         raise ValueError(f"there are {len(true)} true classes and {len(predicted)} predicted ones")
     if not len(true):
         raise ValueError("there are no examples to score")
-    true, predicted = list(true), list(predicted)
+    true, predicted = _as_list(true), _as_list(predicted)
     classes = tuple(labels) if labels is not None else tuple(sorted({*true, *predicted}))  # type: ignore[type-var]
     if len(set(classes)) != len(classes):
         raise ValueError(f"a class is listed twice: {list(classes)}")
@@ -146,3 +150,7 @@ def confusion(
                 raise ValueError(f"the class {label!r} is not among {list(classes)}")
         counts_CC[places[one], places[other]] += 1
     return Confusion(classes, counts_CC)
+
+
+def _as_list(labels: Sequence[Hashable] | np.ndarray | Tensor) -> list[Hashable]:
+    return labels.tolist() if isinstance(labels, np.ndarray | Tensor) else list(labels)

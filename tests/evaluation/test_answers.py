@@ -50,7 +50,6 @@ def test_the_best_of_several_answers_counts_and_no_answer_can_be_right() -> None
 @given(st.lists(st.tuples(st.integers(-3, 3), st.sampled_from([0.0, 0.5, 1.0]), st.booleans()), min_size=1, max_size=8))
 def test_no_threshold_is_better_than_the_best(questions) -> None:
     no_answer, scores, answerable = zip(*questions, strict=True)
-    scores = [score if known else 0.0 for score, known in zip(scores, answerable, strict=True)]
 
     def mean(threshold: float) -> float:
         values = [

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
@@ -54,6 +55,14 @@ def test_the_majority_baseline_has_its_accuracy_and_no_macro_recall() -> None:
 
 def test_integer_classes_are_sorted_as_numbers() -> None:
     assert confusion([10, 9], [9, 9]).labels == (9, 10)
+
+
+def test_arrays_and_tensors_count_as_lists_do() -> None:
+    plain = confusion([0, 1, 1], [1, 1, 0])
+    for kind in (np.array, torch.tensor):
+        found = confusion(kind([0, 1, 1]), kind([1, 1, 0]))
+        assert found.labels == plain.labels
+        np.testing.assert_array_equal(found.counts_CC, plain.counts_CC)
 
 
 @pytest.mark.parametrize(
