@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from plm_core.commands import compression, data, interchange, runs, translation
+from plm_core.commands import compression, data, fine_tuning, interchange, runs, translation
 from plm_core.commands.app import App
 
 LONGEST_MESSAGE = 1200
@@ -32,6 +32,8 @@ SECONDS_BETWEEN_BARS = 10
 app = App()
 app.command(data.app, name="data", help="List and fetch corpora, and turn text into tokens.")
 app.command(runs.train)
+app.command(name="fine-tune")(fine_tuning.fine_tune)
+app.command(fine_tuning.predict)
 app.command(runs.evaluate)
 app.command(runs.generate)
 app.command(translation.translate)

@@ -1,0 +1,159 @@
+"""The configuration of a fine-tuning run, as YAML files hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from plm_core.config import Config
+from plm_core.data.conll import Scheme
+from plm_core.files import read_yaml
+from plm_core.models.adapters import AdapterConfig
+from plm_core.models.heads import Pooling
+from plm_core.models.lora import LoraConfig
+from plm_core.models.prompt_tuning import PromptConfig
+from plm_core.runs.config import apply_override
+from plm_core.training.config import TrainConfig
+
+Task = Literal["texts", "tags"]
+Method = Literal["full", "head", "biases", "lora", "adapters", "prompt"]
+Metric = Literal["accuracy", "f1", "loss"]
+
+RATES: dict[Method, float] = {
+    "full": 5e-5,
+    "head": 1e-3,
+    "biases": 1e-3,
+    "lora": 5e-4,
+    "adapters": 5e-4,
+    "prompt": 5e-3,
+}
+"""Where a search for the learning rate of each method may begin: the fewer weights are trained, the higher it is."""
+
+
+@dataclass(frozen=True)
+class FineTuneConfig(Config):
+    """A fine-tuning run."""
+
+    task: Task
+    """Classify whole texts, or pairs of texts (``texts``), or the words of sentences (``tags``)."""
+    init_from: str
+    """The pretrained model: a run, a Hugging Face folder, or a name that plm_core.interop.pretrained knows."""
+    train_file: Path
+    """The labelled examples: .csv, .tsv or .jsonl with named columns for texts, word and tag columns for tags."""
+    output: Path
+    """The folder for the model, the report and its figures."""
+    validation_file: Path | None = None
+    """Examples by which the best weights are chosen; if null, a tenth of the training examples is set aside."""
+    test_file: Path | None = None
+    """Examples for the report, used once, at the end; if null, the report is on the validation examples."""
+    text_column: str | None = None
+    """The column of the texts; if null, it is found by its name (text, sentence, question, ...)."""
+    pair_column: str | None = None
+    """The column of second texts, for pairs; if null, there are none."""
+    label_column: str | None = None
+    """The column of the classes; if null, it is found by its name (label, class, ...)."""
+    delimiter: str | None = None
+    """What separates the fields of a .csv file, if it is no comma."""
+    tag_scheme: Scheme | None = "bio"
+    """How tags mark names; null for tags that stand alone, such as parts of speech."""
+    repair_tags: bool = False
+    """Whether an I- that continues no name is read as the B- of a new one."""
+    method: Method = "full"
+    """Which weights are trained: all, the new head alone, biases, or small parts beside frozen weights."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Rank, scale and layers, for the method lora."""
+    adapters: AdapterConfig = field(default_factory=AdapterConfig)
+    """Width and places, for the method adapters."""
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    """Kind and length, for the method prompt."""
+    pooling: Pooling | Literal["pooler"] | None = None
+    """What stands for a whole text; if null, the pooler of a Bert that has one, else the mean, and a Gpt's last token.
+    """
+    max_length: int = 128
+    """Tokens of the longest example; what is longer is cut, and the report says how many were."""
+    batch_size: int = 16
+    """Examples of a batch."""
+    epochs: int = 3
+    """How often each training example is seen."""
+    learning_rate: float | None = None
+    """Peak of the learning rate; if null, a usual one for the method."""
+    warmup_fraction: float = 0.1
+    """Share of the steps in which the learning rate rises."""
+    weight_decay: float = 0.01
+    """Decay of the trained matrices."""
+    layer_decay: float = 1.0
+    """Factor of the learning rate of each layer, relative to the layer above it; 1 is off."""
+    evaluations_per_epoch: int = 1
+    """How often in an epoch the model is evaluated on the validation examples."""
+    metric: Metric = "f1"
+    """By which the best weights are chosen: macro F1 over classes, or F1 over names (f1), accuracy, or the loss."""
+    seed: int = 0
+    """Seed of the head's weights, the order, dropout and the validation examples."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the forward pass."""
+
+    def validate(self) -> None:
+        """Check sizes, and settings that belong to the other task."""
+        self.require_positive("max_length", "batch_size", "epochs", "evaluations_per_epoch")
+        self.require_not_negative("seed", "weight_decay")
+        self.require_probability("warmup_fraction")
+        self.require_at_most(max_length=2**20, batch_size=2**20, epochs=10**6, evaluations_per_epoch=10**6)
+        if self.learning_rate is not None:
+            self.require_positive("learning_rate")
+        if self.task == "tags":
+            for name in ("text_column", "pair_column", "label_column", "pooling"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"FineTuneConfig.{name} belongs to the task texts, this is {self.task}")
+
+    @property
+    def rate(self) -> float:
+        """The peak of the learning rate."""
+        return RATES[self.method] if self.learning_rate is None else self.learning_rate
+
+    def train_config(self, examples: int) -> TrainConfig:
+        """The settings of the trainer.
+
+        Args:
+            examples: number of training examples.
+        """
+        steps_per_epoch = -(-examples // self.batch_size)
+        steps = self.epochs * steps_per_epoch
+        every = max(1, steps_per_epoch // self.evaluations_per_epoch)
+        return TrainConfig(
+            steps=steps,
+            learning_rate=self.rate,
+            warmup_steps=min(steps - 1, round(self.warmup_fraction * steps)),
+            schedule="linear",
+            final_fraction=0.0,
+            weight_decay=self.weight_decay,
+            layer_decay=self.layer_decay,
+            beta2=0.999,
+            eval_every=every,
+            save_every=steps,
+            keep_last=1,
+            log_every=min(20, every),
+        )
+
+
+def read_fine_tune_config(path: Path, overrides: Sequence[str] = ()) -> FineTuneConfig:
+    """Read a configuration file and replace single values.
+
+    Args:
+        path: a YAML file.
+        overrides: ``key=value``, as for :func:`plm_core.runs.config.read_run_config`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not YAML, a key that does not exist (the nearest one is named), a value that does not fit.
+    """
+    values = read_yaml(path)
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold keys and values, such as `train_file: reviews.csv`")
+    for override in overrides:
+        apply_override(values, override)
+    try:
+        return FineTuneConfig.from_dict(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
