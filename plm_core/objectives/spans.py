@@ -21,7 +21,8 @@ class SpanExtraction(Objective):
     The batch needs ``start_positions`` and ``end_positions``, integers (B,), the first and the last token of the
     answer; IGNORE in either leaves a row out. A question without an answer has position 0, the [CLS] token, for both.
     ``candidates``, bool (B, T), restricts where an answer may begin and end; where questions may be without an answer,
-    position 0 is one of them. The model returns :class:`~plm_core.models.heads.SpanLogits`. Accuracy counts rows with both ends right.
+    position 0 is one of them. The model returns :class:`~plm_core.models.heads.SpanLogits`. Accuracy counts rows with
+    both ends right.
 
     Source: Devlin et al. (2019), sections 4.2 and 4.3.
     """
