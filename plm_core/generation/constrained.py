@@ -193,7 +193,7 @@ class ConstraintFilter:
         """The logits, (B, V), with -inf for tokens that are not allowed.
 
         Raises:
-            ValueError: a sequence has come to a dead end.
+            ValueError: a sequence has come to a dead end, or a token is not in the vocabulary.
         """
         forbidden_BV = torch.stack([self._forbidden(self.states[row]) for row in rows]).to(logits_BV.device)
         return logits_BV.masked_fill(forbidden_BV, -torch.inf)
@@ -210,6 +210,11 @@ class ConstraintFilter:
             tokens += [self.stop_token_id] if self.constraint.accepts(state) else []
             if not tokens:
                 raise ValueError("the constraint allows no further token and does not accept what was written")
+            if not 0 <= min(tokens) <= max(tokens) < self.vocab_size:
+                raise ValueError(
+                    f"the constraint allows tokens {min(tokens)} to {max(tokens)}, but the model's ids are 0 to "
+                    f"{self.vocab_size - 1}"
+                )
             forbidden_V = torch.ones(self.vocab_size, dtype=torch.bool)
             forbidden_V[tokens] = False
             self._masks[state] = forbidden_V

@@ -48,7 +48,7 @@ def contrastive_search(
         ValueError: a setting outside its range, an empty prompt, one that leaves no room for ``max_new_tokens``, or
             logits that are not finite.
 
-    Source: Su et al. (2022), "A contrastive framework for neural text generation", equation 5.
+    Source: Su et al. (2022), "A contrastive framework for neural text generation".
     """
     context, vocabulary = model.config.max_position_embeddings, model.config.vocab_size
     check_prompts([prompt], context)

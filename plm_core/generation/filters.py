@@ -82,8 +82,8 @@ def penalise(logits_BV: Tensor, seen_BV: Tensor, penalty: float) -> Tensor:
         seen_BV: bool, (B, V), True for tokens that stand in the text.
         penalty: positive; above 1 it makes repetition rarer, 1 changes nothing.
 
-    Source: Keskar et al. (2019), "CTRL: a conditional transformer language model", section 4.1, which divides all
-    logits; multiplying the negative ones is what the libraries do, since dividing would favour them.
+    Source: Keskar et al. (2019), "CTRL: a conditional transformer language model for controllable generation", which
+    divides all logits; multiplying the negative ones is what the libraries do, since dividing would favour them.
     """
     penalised_BV = torch.where(logits_BV > 0, logits_BV / penalty, logits_BV * penalty)
     return torch.where(seen_BV, penalised_BV, logits_BV)
@@ -97,11 +97,17 @@ class RepetitionPenalty:
         vocab_size: V.
         penalty: as of :func:`penalise`.
         device: where the logits are.
+
+    Raises:
+        ValueError: a token that is not in the vocabulary.
     """
 
     def __init__(
         self, prompts: Sequence[Sequence[int]], vocab_size: int, penalty: float, device: torch.device | str
     ) -> None:
+        for token in {token for prompt in prompts for token in prompt}:
+            if not 0 <= token < vocab_size:
+                raise ValueError(f"a prompt holds token {token}, but ids are 0 to {vocab_size - 1}")
         self.penalty = penalty
         self.seen_BV = torch.zeros(len(prompts), vocab_size, dtype=torch.bool, device=device)
         self.update([(row, token) for row, prompt in enumerate(prompts) for token in prompt])

@@ -15,7 +15,7 @@ RATINGS = st.integers(2, 5).flatmap(
         st.lists(st.sampled_from([None, 1, 2, 3, 5]), min_size=items, max_size=items), min_size=2, max_size=5
     )
 )
-# Krippendorff (2011), section D: four observers, twelve units, ratings missing
+# Krippendorff (2011), sections C and D: four observers, twelve units, ratings missing
 PUBLISHED = [
     [1, 2, 3, 3, 2, 1, 4, 1, 2, None, None, None],
     [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, None, 3],

@@ -100,6 +100,8 @@ def test_what_cannot_constrain_is_refused() -> None:
         Grammar(parse("a+c"), VOCABULARY)
     with pytest.raises(ValueError, match="none may be empty"):
         OneOf([[1], []])
+    with pytest.raises(ValueError, match="ids are 0 to 9"):
+        generate(MODEL, [[1]], max_new_tokens=1, constraint=OneOf([[10]]), stop_token_id=STOP)
     with pytest.raises(ValueError, match="needs a stop_token_id"):
         generate(MODEL, [[1]], max_new_tokens=1, constraint=OneOf([[1]]))
 

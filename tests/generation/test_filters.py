@@ -114,6 +114,11 @@ def test_prompt_and_continuation_are_penalised_in_every_sequence_of_a_batch() ->
     assert generate(model, prompts, max_new_tokens=30, temperature=0) != expected
 
 
+def test_a_prompt_outside_the_vocabulary_is_refused() -> None:
+    with pytest.raises(ValueError, match="ids are 0 to 39"):
+        RepetitionPenalty([[1, 40]], 40, 1.2, "cpu")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
