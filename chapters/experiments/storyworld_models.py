@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from plm_core.data.batch import BatchSource
 from plm_core.data.batches import PaddedBatches
 from plm_core.evaluation.skills import Predictions, by_model, read_ideally, score_skills
 from plm_core.models.counting import num_parameters
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.ngram import KneserNey
 from plm_core.models.recurrent import RecurrentConfig, RecurrentLM
+from plm_core.objectives.base import Objective
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.storyworld import Story, StoryWorld
 from plm_core.storyworld.skill_reading import ReadWord
@@ -92,6 +94,8 @@ def train(
     seed: int,
     folder: Path | None = None,
     points: int = 1,
+    source: BatchSource | None = None,
+    objective: Objective | None = None,
 ) -> Trainer:
     """Train on one pass over the documents; with a folder, the run goes on where it was interrupted.
 
@@ -105,6 +109,8 @@ def train(
         seed: decides the order of the stories.
         folder: where checkpoints are kept.
         points: number of checkpoints to keep.
+        source: the batches; stories one to a row by default.
+        objective: what is predicted; the next word by default.
     """
     steps = len(documents) // BATCH_STORIES
     every = max(1, steps // points)
@@ -121,8 +127,9 @@ def train(
         save_every=every,
         keep_last=points + 1,
     )
-    source = PaddedBatches(documents, batch_size=BATCH_STORIES, pad_id=0, seed=seed)
-    trainer = Trainer(model, CausalLM(), source, config, folder=folder, quiet=True)
+    if source is None:
+        source = PaddedBatches(documents, batch_size=BATCH_STORIES, pad_id=0, seed=seed)
+    trainer = Trainer(model, objective or CausalLM(), source, config, folder=folder, quiet=True)
     if folder is not None and directory.newest_checkpoint(folder)[0] is not None:
         trainer.resume()
     trainer.fit()
