@@ -1,9 +1,9 @@
 """BLEU and chrF: scores of generated text by the n-grams that it shares with references.
 
-Both work on what they are given: BLEU on tokens, chrF on text. For BLEU that others can compare with, let `sacrebleu`
+Both work on what they are given: BLEU on tokens, chrF on text. For BLEU that others can compare with, let ``sacrebleu``
 tokenise, and report its signature. Sources: Papineni et al. (2002), "BLEU: a method for automatic evaluation of machine
 translation"; Popović (2015), "chrF: character n-gram F-score for automatic MT evaluation"; Post (2018), "A call for
-clarity in reporting BLEU scores", whose `sacrebleu` gives the same scores.
+clarity in reporting BLEU scores", whose ``sacrebleu`` gives the same scores.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """ROUGE: scores of a summary by the n-grams, or the longest common subsequence, that it shares with a reference.
 
-Source: Lin (2004), "ROUGE: a package for automatic evaluation of summaries". The package `rouge-score` gives the same
+Source: Lin (2004), "ROUGE: a package for automatic evaluation of summaries". The package ``rouge-score`` gives the same
 scores for its own tokens, those of :func:`tokens`; with its stemmer it gives others, so say which was used.
 """
 
@@ -16,7 +16,7 @@ NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]+")
 
 
 def tokens(text: str) -> list[str]:
-    """The words of an English text as `rouge-score` finds them without a stemmer: runs of a-z and 0-9, in lower case.
+    """The words of an English text as ``rouge-score`` finds them without a stemmer: runs of a-z and 0-9, in lower case.
 
     Letters with accents and other scripts are lost, so that a text in Chinese has no words at all. Split such texts
     with a tokenizer of their language.

@@ -1,6 +1,6 @@
 """Scores of a tagger: entities are read from BIO tags, and an entity counts only if its type and both ends are right.
 
-Source: the shared task of CoNLL (Tjong Kim Sang & De Meulder 2003), whose scoring `seqeval` and this module follow.
+Source: the shared task of CoNLL (Tjong Kim Sang & De Meulder 2003), whose scoring ``seqeval`` and this module follow.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def entity_scores(
     Args:
         true: for each sequence its true BIO tags.
         predicted: for each sequence the predicted BIO tags, as many as the true ones.
-        strict: see :func:`entities`. `seqeval` calls the default ``mode=None``.
+        strict: see :func:`entities`; in ``seqeval``, ``mode="strict"`` with the scheme IOB2.
 
     Raises:
         ValueError: different numbers of sequences or tags, or a tag that is not ``O``, ``B-X`` or ``I-X``.

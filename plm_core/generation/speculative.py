@@ -154,26 +154,23 @@ def _draw(p_V: Tensor, numbers: Iterator[Tensor]) -> int:
 
 
 class _Reader:
-    """A model with its cache, which follows a text that grows and is taken back."""
+    """A model with its cache, which follows a text that grows and whose end is taken back."""
 
     def __init__(self, model: CausalModel, sampling: Sampling) -> None:
         self.model, self.sampling, self.cache = model, sampling, model.new_cache()
-        self.read_tokens: list[int] = []
 
     def read(self, tokens: Sequence[int], count: int) -> Tensor:
-        """The distributions of what follows each of the last ``count`` tokens, (count, V)."""
-        same = 0
-        for one, other in zip(self.read_tokens, tokens, strict=False):
-            if one != other:
-                break
-            same += 1
-        same = min(same, len(tokens) - count)  # what is asked for must be read, even if it was read before
+        """The distributions of what follows each of the last ``count`` tokens, (count, V).
+
+        These tokens are read in any case; those before them must be the ones that were read before. That holds here: a
+        rejected token is replaced by the last one of the text, which both models read next.
+        """
+        kept = min(self.cache.length, len(tokens) - count)
         for layer in self.cache.self_attention:
-            layer.length = same
-        self.read_tokens = list(tokens)
+            layer.length = kept
         device = next(iter(self.model.parameters())).device
         logits_1GV = self.model(
-            torch.tensor([list(tokens[same:])], device=device),
+            torch.tensor([list(tokens[kept:])], device=device),
             attention_mask=None,
             position_ids=None,
             cache=self.cache,
