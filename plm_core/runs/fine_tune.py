@@ -22,13 +22,14 @@ from plm_core.models.adapters import add_adapters, save_adapters
 from plm_core.models.bert import Bert
 from plm_core.models.classifier import BertClassifier, ClassifierConfig
 from plm_core.models.gpt import Gpt
-from plm_core.models.heads import BertHeadConfig, GptHeadConfig, SequenceClassifier, TokenClassifier
+from plm_core.models.heads import BertHeadConfig, GptHeadConfig, SequenceClassifier, SpanExtractor, TokenClassifier
 from plm_core.models.lora import add_lora, save_lora
 from plm_core.models.prompt_tuning import add_prompt, save_prompt
 from plm_core.models.trained_part import HEAD
+from plm_core.runs.fine_tune_answers import AnswerTask
 from plm_core.runs.fine_tune_config import FineTuneConfig
-from plm_core.runs.fine_tune_report import FineTuneReport, make_report
-from plm_core.runs.fine_tune_tasks import AnyTask, Split, make_task, set_aside
+from plm_core.runs.fine_tune_report import FineTuneReport, lines_before_training, make_report
+from plm_core.runs.fine_tune_tasks import Split, TagTask, TextTask, set_aside
 from plm_core.runs.folder import check_new_run, check_run_files, only_user, write_run_files
 from plm_core.runs.open import Run, trained_weights
 from plm_core.runtime import setup
@@ -51,12 +52,16 @@ HEADS: dict[str, Callable[[Any], nn.Module]] = {
     "BertClassifier": BertClassifier,
     "SequenceClassifier": SequenceClassifier,
     "TokenClassifier": TokenClassifier,
+    "SpanExtractor": SpanExtractor,
 }
 SHAPES: dict[str, Any] = {
     "ClassifierConfig": ClassifierConfig,
     "BertHeadConfig": BertHeadConfig,
     "GptHeadConfig": GptHeadConfig,
 }
+
+
+AnyTask = TextTask | TagTask | AnswerTask
 
 
 @dataclass(frozen=True)
@@ -115,21 +120,24 @@ class ScoredTrainer(Trainer):
         log.say(f"step {self.progress.step}: validation {self.metric} {result[self.metric]:.4f}")
 
 
-def fine_tune(config: FineTuneConfig, *, quiet: bool = False) -> FineTuneReport:
+def fine_tune(config: FineTuneConfig, *, resume: bool = False, quiet: bool = False) -> FineTuneReport:
     """Fine-tune according to a configuration, into its output folder.
 
     Whatever can be refused is refused before the first file is written. The test examples are used once, at the end.
 
     Args:
         config: the run.
-        quiet: show no progress bar.
+        resume: continue from the newest complete checkpoint in the output folder.
+        quiet: show neither the examples' properties nor a progress bar.
 
     Raises:
-        FileExistsError: the output folder holds a run, or files of the user's under names that the run needs.
-        FileNotFoundError: no such model or file.
-        ValueError: examples or a model that do not fit the configuration, or divergence.
+        FileExistsError: ``resume`` is not set and the output folder holds a run, or it holds files of the user's under
+            names that the run needs.
+        FileNotFoundError: no such model or file, or nothing to resume from.
+        ValueError: examples or a model that do not fit the configuration, a configuration that is not that of the run
+            to be resumed, or divergence.
     """
-    check_new_run(config.output)
+    check_resumed(config) if resume else check_new_run(config.output)
     source, tokenizer = open_source(config.init_from)
     longest = source.config.max_position_embeddings
     if longest is not None and config.max_length > longest:
@@ -141,7 +149,8 @@ def fine_tune(config: FineTuneConfig, *, quiet: bool = False) -> FineTuneReport:
     model = task.make_model(source)
     choose_trained(model, config)
     with only_user(config.output):
-        write_run_files(config.output, contents(config, task, model))
+        if not resume:
+            write_run_files(config.output, contents(config, task, model))
         batches = {
             split.name: LabelledBatches(
                 split.rows, batch_size=config.batch_size, pad_id=tokenizer.pad_id, seed=config.seed
@@ -150,7 +159,7 @@ def fine_tune(config: FineTuneConfig, *, quiet: bool = False) -> FineTuneReport:
         }
 
         def measure(model: nn.Module) -> dict[str, float]:
-            return task.scores(valid, task.predict(model, batches[valid.name].in_order()).labels)
+            return task.scores(valid, task.predict(model, valid, batches[valid.name].in_order()).labels)
 
         trainer = ScoredTrainer(
             model.to(runtime.device),
@@ -164,11 +173,46 @@ def fine_tune(config: FineTuneConfig, *, quiet: bool = False) -> FineTuneReport:
             measure=measure,
             metric=config.metric,
         )
+        if resume:
+            trainer.resume()
+        if not quiet:
+            print("\n".join(lines_before_training(task, (train, valid, test))), flush=True)
         trainer.fit()
         load_weights(model, trained_weights(config.output))
         save_part(model, config)
-        predicted = task.predict(model, batches[test.name].in_order())
+        predicted = task.predict(model, test, batches[test.name].in_order())
         return make_report(config, task, model, trainer, (train, valid, test), predicted)
+
+
+def check_resumed(config: FineTuneConfig) -> None:
+    """Refuse to resume a run with other settings than it began with.
+
+    Raises:
+        FileNotFoundError: there is no such run.
+        ValueError: a setting differs, which is named.
+    """
+    if CONFIG_FILE not in check_run_files(config.output):
+        raise FileNotFoundError(f"{config.output} is not the output folder of `plm fine-tune`: no {CONFIG_FILE} in it")
+    stored, given = FineTuneConfig.load(config.output / CONFIG_FILE).to_dict(), config.to_dict()
+    for name, value in stored.items():
+        if given[name] != value:
+            raise ValueError(
+                f"the run in {config.output} began with {name}={value!r}, not {given[name]!r}: resume it as it began, "
+                "or start another one (output=...)"
+            )
+
+
+def make_task(config: FineTuneConfig, tokenizer: Tokenizer, names: LabelNames | None = None) -> AnyTask:
+    """The task of a configuration.
+
+    Args:
+        config: the run.
+        tokenizer: the pretrained model's.
+        names: the classes; None to take those of the training file.
+    """
+    if config.task == "answers":
+        return AnswerTask(config, tokenizer)
+    return (TextTask if config.task == "texts" else TagTask)(config, tokenizer, names)
 
 
 def open_source(name: str) -> tuple[Bert | Gpt, Tokenizer]:

@@ -17,7 +17,7 @@ from plm_core.models.prompt_tuning import PromptConfig
 from plm_core.runs.config import apply_override
 from plm_core.training.config import TrainConfig
 
-Task = Literal["texts", "tags"]
+Task = Literal["texts", "tags", "answers"]
 Method = Literal["full", "head", "biases", "lora", "adapters", "prompt"]
 Metric = Literal["accuracy", "f1", "loss"]
 
@@ -37,11 +37,13 @@ class FineTuneConfig(Config):
     """A fine-tuning run."""
 
     task: Task
-    """Classify whole texts, or pairs of texts (``texts``), or the words of sentences (``tags``)."""
+    """Classify whole texts, or pairs of texts (``texts``), or the words of sentences (``tags``), or find the answers to
+    questions in texts (``answers``)."""
     init_from: str
     """The pretrained model: a run, a Hugging Face folder, or a name that plm_core.interop.pretrained knows."""
     train_file: Path
-    """The labelled examples: .csv, .tsv or .jsonl with named columns for texts, word and tag columns for tags."""
+    """The labelled examples: .csv, .tsv or .jsonl with named columns for texts, word and tag columns for tags, .json or
+    .jsonl as SQuAD has it for answers."""
     output: Path
     """The folder for the model, the report and its figures."""
     validation_file: Path | None = None
@@ -60,6 +62,12 @@ class FineTuneConfig(Config):
     """How tags mark names; null for tags that stand alone, such as parts of speech."""
     repair_tags: bool = False
     """Whether an I- that continues no name is read as the B- of a new one."""
+    no_answers: bool = True
+    """Whether a question may be left without an answer."""
+    stride: int = 48
+    """Tokens by which the windows of a long text overlap, for answers."""
+    longest_answer: int = 30
+    """Tokens of the longest answer that is given."""
     method: Method = "full"
     """Which weights are trained: all, the new head alone, biases, or small parts beside frozen weights."""
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -88,7 +96,8 @@ class FineTuneConfig(Config):
     evaluations_per_epoch: int = 1
     """How often in an epoch the model is evaluated on the validation examples."""
     metric: Metric = "f1"
-    """By which the best weights are chosen: macro F1 over classes, or F1 over names (f1), accuracy, or the loss."""
+    """By which the best weights are chosen: F1 over classes, names or the words of answers (f1), accuracy, or loss.
+    """
     seed: int = 0
     """Seed of the head's weights, the order, dropout and the validation examples."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
@@ -96,13 +105,13 @@ class FineTuneConfig(Config):
 
     def validate(self) -> None:
         """Check sizes, and settings that belong to the other task."""
-        self.require_positive("max_length", "batch_size", "epochs", "evaluations_per_epoch")
+        self.require_positive("max_length", "batch_size", "epochs", "evaluations_per_epoch", "stride", "longest_answer")
         self.require_not_negative("seed", "weight_decay")
         self.require_probability("warmup_fraction")
         self.require_at_most(max_length=2**20, batch_size=2**20, epochs=10**6, evaluations_per_epoch=10**6)
         if self.learning_rate is not None:
             self.require_positive("learning_rate")
-        if self.task == "tags":
+        if self.task != "texts":
             for name in ("text_column", "pair_column", "label_column", "pooling"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"FineTuneConfig.{name} belongs to the task texts, this is {self.task}")
@@ -131,7 +140,7 @@ class FineTuneConfig(Config):
             layer_decay=self.layer_decay,
             beta2=0.999,
             eval_every=every,
-            save_every=steps,
+            save_every=every,
             keep_last=1,
             log_every=min(20, every),
         )

@@ -14,16 +14,20 @@ from torch import nn
 from plm_core.evaluation.calibration import Reliability, ece_by_chance, reliability
 from plm_core.evaluation.classification import Confusion, confusion
 from plm_core.ownership import replace_file
+from plm_core.runs.fine_tune_answers import AnswerTask
 from plm_core.runs.fine_tune_config import FineTuneConfig
-from plm_core.runs.fine_tune_tasks import AnyTask, Predictions, Split
+from plm_core.runs.fine_tune_tasks import Predictions, Split, TagTask, TextTask, content_key
 from plm_core.training.freezing import count_parameters
 from plm_core.training.trainer import Trainer
 
 REPORT_FILE = "report.json"
 CONFUSION_FILE = "confusion.png"
 CALIBRATION_FILE = "calibration.png"
+NONE = "no answer"
 WORST = 10
 """Errors that the report shows."""
+
+AnyTask = TextTask | TagTask | AnswerTask
 
 
 @dataclass(frozen=True)
@@ -66,18 +70,14 @@ class FineTuneReport:
     calibration_by_chance: float
     """What that error would be on average if the probabilities were right."""
     per_class: dict[str, dict[str, float]]
-    """Precision, recall, F1 and number of examples of each class."""
+    """Precision, recall, F1 and number of examples of each class; empty for answers."""
     worst: tuple[WrongExample, ...]
     """The errors that the model was most certain of."""
 
     def lines(self) -> list[str]:
         """The report as text."""
-        parts = ", ".join(f"{name} {count:,}" for name, count in self.examples.items())
-        cut = ", ".join(f"{name} {count:,}" for name, count in self.truncated.items() if count)
         share = self.trained_parameters / self.parameters
         lines = [
-            f"examples: {parts}" + (f"; cut to max_length: {cut}" if cut else ""),
-            *self.remarks,
             f"{self.method}: {self.trained_parameters:,} of {self.parameters:,} parameters trained ({share:.2%}), best "
             f"{self.metric} of {self.steps} steps after step {self.best_step}",
             f"on {self.scored_on}:",
@@ -95,10 +95,32 @@ class FineTuneReport:
         if self.worst:
             lines.append("errors the model was most certain of:")
             lines += [
-                f"  {error.true} taken for {error.predicted} ({error.confidence:.0%}): {_short(error.example)}"
+                f"  {error.true or NONE} taken for {error.predicted or NONE} ({error.confidence:.0%}): "
+                f"{_short(error.example)}"
                 for error in self.worst[:5]
             ]
         return lines
+
+
+def lines_before_training(task: AnyTask, splits: tuple[Split, Split, Split]) -> list[str]:
+    """What is worth knowing about the examples before a model is trained on them, as text."""
+    train, _, test = splits
+    parts = named_parts(splits)
+    lines = ["examples: " + ", ".join(f"{name} {len(split.texts):,}" for name, split in parts.items())]
+    if any(split.truncated for split in parts.values()):
+        what = "longer than max_length" + ("" if task.has_classes else ", read in windows")
+        lines.append(f"{what}: " + ", ".join(f"{name} {split.truncated:,}" for name, split in parts.items()))
+    seen = {content_key(text) for text in train.texts}
+    known = sum(content_key(text) in seen for text in test.texts)
+    if known:
+        lines.append(f"{known:,} of the examples that are scored at the end are among the training examples too")
+    return lines + task.remarks(train)
+
+
+def named_parts(splits: tuple[Split, Split, Split]) -> dict[str, Split]:
+    """The parts by name; without a test part if the validation examples serve as one."""
+    train, valid, test = splits
+    return {"training": train, "validation": valid} | ({} if test is valid else {"test": test})
 
 
 def make_report(
@@ -110,13 +132,12 @@ def make_report(
     predicted: Predictions,
 ) -> FineTuneReport:
     """Score predictions on the last split, and write the report and its figures into the run's folder."""
-    train, valid, test = splits
-    parts = {"training": train, "validation": valid} | ({} if test is valid else {"test": test})
+    train, _, test = splits
+    parts = named_parts(splits)
     true, names = task.true(test), task.names.names
-    matrix = confusion(true, predicted.labels, labels=names)
-    confidence = predicted.probabilities.max(dim=1).values.double().clamp(0, 1)
-    right = torch.tensor([one == other for one, other in zip(true, predicted.labels, strict=True)])
-    diagram = reliability(confidence, right)
+    matrix = confusion(true, predicted.labels, labels=names) if task.has_classes else None
+    confidence, right = predicted.confidence.double().clamp(0, 1), task.right(test, predicted.labels)
+    diagram = reliability(confidence, torch.tensor(right))
     counts = count_parameters(model)
     report = FineTuneReport(
         config.method,
@@ -133,21 +154,23 @@ def make_report(
         task.baselines(train, test),
         diagram.ece,
         ece_by_chance(confidence),
-        {str(name): asdict(scores) for name, scores in matrix.per_class().items()},
-        worst_errors(task, test, true, predicted, confidence.tolist()),
+        {} if matrix is None else {str(name): asdict(scores) for name, scores in matrix.per_class().items()},
+        worst_errors(task, test, right, predicted),
     )
     values = {"config": config.to_dict(), **asdict(report)}
     replace_file(config.output / REPORT_FILE, (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode())
-    plot_confusion(matrix, config.output / CONFUSION_FILE)
+    if matrix is not None:
+        plot_confusion(matrix, config.output / CONFUSION_FILE)
     plot_calibration(diagram, config.output / CALIBRATION_FILE)
     return report
 
 
 def worst_errors(
-    task: AnyTask, split: Split, true: Sequence[str], predicted: Predictions, confidence: Sequence[float]
+    task: AnyTask, split: Split, right: Sequence[bool], predicted: Predictions
 ) -> tuple[WrongExample, ...]:
     """The wrong predictions with the highest probabilities."""
-    wrong = [n for n, (one, other) in enumerate(zip(true, predicted.labels, strict=True)) if one != other]
+    true, confidence = task.true(split), predicted.confidence.tolist()
+    wrong = [n for n, is_right in enumerate(right) if not is_right]
     chosen = sorted(wrong, key=lambda n: -confidence[n])[:WORST]
     return tuple(
         WrongExample(task.shown(split, n), true[n], predicted.labels[n], round(confidence[n], 4)) for n in chosen

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from plm_core.data.conll import align, read_conll, tag_names
 from plm_core.data.examples import TaggedSentence
 from plm_core.data.label_names import LabelNames
 from plm_core.data.labelled_rows import Row, tagged_row, text_rows
+from plm_core.data.squad import Question
 from plm_core.data.tables import LABEL_COLUMNS, TEXT_COLUMNS, read_table
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.evaluation.bag_of_words import BagOfWords
@@ -49,7 +50,9 @@ class Split:
     rows: list[Row]
     """The examples as rows of tokens."""
     truncated: int
-    """How many of them were cut."""
+    """How many of them were cut, or read in several windows."""
+    windows: list[Any] = field(default_factory=list)
+    """The window of each row, for questions."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,9 @@ class Predictions:
     """What a model predicts for examples, with its probabilities."""
 
     labels: list[str]
-    """The class of each text, or the tag of each word of all sentences, end to end."""
-    probabilities: Tensor
-    """Those of all classes, (N, C)."""
+    """The class of each text, the tag of each word of all sentences, end to end, or the answer to each question."""
+    confidence: Tensor
+    """The probability of each of them, (N,)."""
 
 
 class TextTask:
@@ -73,7 +76,7 @@ class TextTask:
 
     def __init__(self, config: FineTuneConfig, tokenizer: Tokenizer, names: LabelNames | None = None) -> None:
         self.config, self.tokenizer = config, tokenizer
-        self.given = names
+        self.given, self.has_classes = names, True
         self.objective: Objective = Classification()
 
     @property
@@ -122,15 +125,19 @@ class TextTask:
         """The head on a copy of the pretrained trunk."""
         return sequence_classifier(source, len(self.names), pooling=self.config.pooling)
 
-    def predict(self, model: nn.Module, batches: Iterable[Batch]) -> Predictions:
+    def predict(self, model: nn.Module, split: Split, batches: Iterable[Batch]) -> Predictions:
         """The likeliest class of each text."""
-        logits = torch.cat([logits_BC.float().cpu() for logits_BC, _ in _outputs(model, self.objective, batches)])
-        numbers = logits.argmax(dim=1).tolist()
-        return Predictions([self.names.names[number] for number in numbers], logits.softmax(dim=1))
+        logits = torch.cat([logits_BC.float().cpu() for logits_BC, _ in outputs(model, self.objective, batches)])
+        confidence, numbers = logits.softmax(dim=1).max(dim=1)
+        return Predictions([self.names.names[number] for number in numbers.tolist()], confidence)
 
     def true(self, split: Split) -> list[str]:
         """The true classes, in the order of the predictions."""
         return split.labels
+
+    def right(self, split: Split, predicted: Sequence[str]) -> list[bool]:
+        """Whether each prediction is right."""
+        return [one == other for one, other in zip(self.true(split), predicted, strict=True)]
 
     def scores(self, split: Split, predicted: Sequence[str]) -> dict[str, float]:
         """Accuracy and the mean F1 over the classes."""
@@ -177,7 +184,7 @@ class TagTask:
 
     def __init__(self, config: FineTuneConfig, tokenizer: Tokenizer, names: LabelNames | None = None) -> None:
         self.config, self.tokenizer = config, tokenizer
-        self.given = names
+        self.given, self.has_classes = names, True
         self.objective: Objective = TokenClassification()
 
     @property
@@ -214,14 +221,15 @@ class TagTask:
         """The head on a copy of the pretrained trunk."""
         return TokenClassifier.from_pretrained(source, len(self.names))
 
-    def predict(self, model: nn.Module, batches: Iterable[Batch]) -> Predictions:
+    def predict(self, model: nn.Module, split: Split, batches: Iterable[Batch]) -> Predictions:
         """The likeliest tag of each word that was not cut off."""
         labels: list[str] = []
-        found = [torch.zeros(0, len(self.names))]
-        for logits_BTC, batch in _outputs(model, self.objective, batches):
+        found = [torch.zeros(0)]
+        for logits_BTC, batch in outputs(model, self.objective, batches):
             words_NC = logits_BTC.float().cpu()[batch["word_starts"].cpu()]
-            found.append(words_NC.softmax(dim=1))
-            labels += [self.names.names[number] for number in words_NC.argmax(dim=1).tolist()]
+            confidence_N, numbers = words_NC.softmax(dim=1).max(dim=1)
+            found.append(confidence_N)
+            labels += [self.names.names[number] for number in numbers.tolist()]
         return Predictions(labels, torch.cat(found))
 
     def true(self, split: Split) -> list[str]:
@@ -238,6 +246,10 @@ class TagTask:
             made.append(tags + [outside] * (len(sentence.words) - count))
             place += count
         return made
+
+    def right(self, split: Split, predicted: Sequence[str]) -> list[bool]:
+        """Whether each prediction is right."""
+        return [one == other for one, other in zip(self.true(split), predicted, strict=True)]
 
     def scores(self, split: Split, predicted: Sequence[str]) -> dict[str, float]:
         """The share of words with the right tag, and F1: over names (micro), or over the tags (macro)."""
@@ -278,25 +290,24 @@ class TagTask:
         raise AssertionError("more predictions than words")
 
 
-AnyTask = TextTask | TagTask
-
-
-def make_task(config: FineTuneConfig, tokenizer: Tokenizer, names: LabelNames | None = None) -> AnyTask:
-    """The task of a configuration; arguments as for :class:`TextTask`."""
-    return (TextTask if config.task == "texts" else TagTask)(config, tokenizer, names)
+def content_key(text: Any) -> str:
+    """What two examples with the same text have in common: a text, a pair, the words of a sentence, or a context."""
+    if isinstance(text, TaggedSentence):
+        return " ".join(text.words)
+    return text.context if isinstance(text, Question) else "\t".join(text) if isinstance(text, tuple) else text
 
 
 def set_aside(texts: list[Any], labels: list[str], *, seed: int, where: str) -> tuple[Any, Any]:
     """Divide training examples into those to train and those to validate on, (texts, labels) each.
 
-    Examples with the same content go to the same part.
+    Examples with the same text go to the same part.
 
     Raises:
         ValueError: fewer than two different examples.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for number, text in enumerate(texts):
-        groups[repr(text.words) if isinstance(text, TaggedSentence) else repr(text)].append(number)
+        groups[content_key(text)].append(number)
     if len(groups) < 2:
         raise ValueError(f"{where}: one example cannot be divided; give a validation_file")
     order = np.random.default_rng(seed).permutation(len(groups)).tolist()
@@ -309,7 +320,8 @@ def set_aside(texts: list[Any], labels: list[str], *, seed: int, where: str) -> 
     return parts[0], parts[1]
 
 
-def _outputs(model: nn.Module, objective: Objective, batches: Iterable[Batch]) -> Iterable[tuple[Tensor, Batch]]:
+def outputs(model: nn.Module, objective: Objective, batches: Iterable[Batch]) -> Iterator[tuple[Any, Batch]]:
+    """What a model puts out for each batch, in evaluation mode and without gradients, and the batch."""
     device = next(model.parameters()).device
     with evaluation_mode(model), torch.no_grad():
         for batch in batches:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from plm_core.data.examples import TaggedSentence
 from plm_core.data.labelled_rows import LabelledBatches
+from plm_core.data.squad import read_squad
 from plm_core.data.tables import read_lines, read_table
 from plm_core.runs.fine_tune import FineTuned
-from plm_core.runs.fine_tune_tasks import TextTask
+from plm_core.runs.fine_tune_answers import AnswerTask
+from plm_core.runs.fine_tune_tasks import Split, TagTask, TextTask
 
 
 def predict_file(run: Path, file: Path) -> str:
@@ -16,11 +18,11 @@ def predict_file(run: Path, file: Path) -> str:
 
     Args:
         run: the output folder of ``plm fine-tune``.
-        file: a table of texts; or sentences, one a line, their words separated by spaces.
+        file: a table of texts; sentences, one a line, their words separated by spaces; or questions as SQuAD has them.
 
     Returns:
-        For texts a header and one line each: the label, its probability and the text. For sentences the words, one a
-        line with its tag, and an empty line after each sentence.
+        For texts and questions a header and one line each: the label or answer, its probability, and the text or
+        question. For sentences the words, one a line with its tag, and an empty line after each sentence.
 
     Raises:
         FileNotFoundError, ValueError: as for :meth:`~plm_core.runs.fine_tune.FineTuned.open`, and for the readers of
@@ -28,35 +30,41 @@ def predict_file(run: Path, file: Path) -> str:
     """
     opened = FineTuned.open(run)
     task = opened.task
-    if isinstance(task, TextTask):
-        texts = task.texts(read_table(file, delimiter=opened.config.delimiter if file.suffix == ".csv" else None))
-        rows, _ = task.rows(texts, None)
-    else:
-        texts = [TaggedSentence(tuple(words), ()) for words in (line.split() for line in read_lines(file)) if words]
-        if not texts:
-            raise ValueError(f"{file} holds no sentence")
-        unlabelled = [TaggedSentence(each.words, (task.names.names[0],) * len(each.words)) for each in texts]
-        rows = (split := task.split(str(file), unlabelled, [])).rows
+    split = unlabelled(task, file)
     batches = LabelledBatches(
-        rows, batch_size=opened.config.batch_size, pad_id=task.tokenizer.pad_id, seed=opened.config.seed
+        split.rows, batch_size=opened.config.batch_size, pad_id=task.tokenizer.pad_id, seed=opened.config.seed
     )
-    predicted = task.predict(opened.model, batches.in_order())
+    predicted = task.predict(opened.model, split, batches.in_order())
+    if isinstance(task, TagTask):
+        return "".join(
+            "".join(f"{word}\t{tag}\n" for word, tag in zip(sentence.words, tags, strict=True)) + "\n"
+            for sentence, tags in zip(split.texts, task.sentences(split, predicted.labels), strict=True)
+        )
     if isinstance(task, TextTask):
-        probabilities = predicted.probabilities.max(dim=1).values.tolist()
-        lines = [
-            f"{label}\t{probability:.4f}\t{_one_line(text)}"
-            for label, probability, text in zip(predicted.labels, probabilities, texts, strict=True)
-        ]
-        return "\n".join([f"label\tprobability\ttext{_pair_header(task)}", *lines]) + "\n"
-    sentences = task.sentences(split, predicted.labels)
-    return "".join(
-        "".join(f"{word}\t{tag}\n" for word, tag in zip(sentence.words, tags, strict=True)) + "\n"
-        for sentence, tags in zip(texts, sentences, strict=True)
-    )
+        shown = [_one_line(text) for text in split.texts]
+        header = "label\tprobability\ttext" + ("" if task.config.pair_column is None else "\tpair")
+    else:
+        shown = [_one_line((question.id, question.question)) for question in split.texts]
+        header = "answer\tprobability\tid\tquestion"
+    lines = [
+        f"{_one_line(label)}\t{probability:.4f}\t{text}"
+        for label, probability, text in zip(predicted.labels, predicted.confidence.tolist(), shown, strict=True)
+    ]
+    return "\n".join([header, *lines]) + "\n"
 
 
-def _pair_header(task: TextTask) -> str:
-    return "" if task.config.pair_column is None else "\tpair"
+def unlabelled(task: TextTask | TagTask | AnswerTask, file: Path) -> Split:
+    """The examples of a file without their labels."""
+    if isinstance(task, TextTask):
+        texts = task.texts(read_table(file, delimiter=task.config.delimiter if file.suffix == ".csv" else None))
+        return Split(str(file), texts, [], *task.rows(texts, None))
+    if isinstance(task, AnswerTask):
+        return task.split(str(file), list(read_squad(file)), [])
+    sentences = [words for words in (line.split() for line in read_lines(file)) if words]
+    if not sentences:
+        raise ValueError(f"{file} holds no sentence")
+    tag = task.names.names[0]  # stands in each place for the one that is to be predicted
+    return task.split(str(file), [TaggedSentence(tuple(words), (tag,) * len(words)) for words in sentences], [])
 
 
 def _one_line(text: str | tuple[str, str]) -> str:

@@ -14,7 +14,7 @@ from plm_core import cli
 from plm_core.data.labelled_rows import LabelledBatches
 from plm_core.models.lora import load_lora, lora_layers
 from plm_core.runs.config import RunConfig
-from plm_core.runs.fine_tune import PART_FILE, FineTuned, fine_tune, open_source
+from plm_core.runs.fine_tune import PART_FILE, FineTuned, ScoredTrainer, fine_tune, open_source
 from plm_core.runs.fine_tune_config import FineTuneConfig, Method, read_fine_tune_config
 from plm_core.runs.fine_tune_tasks import set_aside
 from plm_core.runs.open import Run, trained_weights
@@ -115,7 +115,7 @@ def test_a_model_learns_beats_the_majority_and_opens_again(make, source, changes
     texts, labels = opened.task.read(config.test_file)
     split = opened.task.split("test", texts, labels)
     batches = LabelledBatches(split.rows, batch_size=5, pad_id=opened.task.tokenizer.pad_id, seed=3).in_order()
-    assert opened.task.scores(split, opened.task.predict(opened.model, batches).labels) == report.scores
+    assert opened.task.scores(split, opened.task.predict(opened.model, split, batches).labels) == report.scores
 
 
 @pytest.mark.parametrize("method", ["head", "biases", "lora", "adapters", "prompt"])
@@ -153,7 +153,7 @@ def test_pairs_of_texts_are_classified(make, tmp_path):
     report = fine_tune(config, quiet=True)
     assert report.scored_on.startswith("a tenth of")
     assert set(report.examples) == {"training", "validation"}
-    assert any(line.startswith("repeated texts") for line in report.lines())
+    assert any(line.startswith("repeated texts") for line in report.remarks)
     (tmp_path / "new.csv").write_text("text,pair\nann,bob\n", encoding="utf-8")
     header, line = predict_file(config.output, tmp_path / "new.csv").splitlines()
     assert header == "label\tprobability\ttext\tpair"
@@ -185,12 +185,38 @@ def test_the_command_takes_a_file_and_single_values(make, tmp_path, capsys):
     assert read_fine_tune_config(tmp_path / "c.yaml", ["epochs=2", "lora.rank=3"]).lora.rank == 3
     assert cli.main(["fine-tune", str(tmp_path / "c.yaml"), "batch_size=8"]) == 0
     out = capsys.readouterr().out
-    assert "classes: bad" in out
+    assert out.index("classes: bad") < out.index("full: ")  # before training
+    assert "among the training examples too" not in out
     assert "bag of words" in out
     assert cli.main(["fine-tune", str(tmp_path / "c.yaml")]) == 2
     assert "already holds a run" in capsys.readouterr().err
     assert cli.main(["fine-tune", str(tmp_path / "c.yaml"), "metod=lora"]) == 2
     assert "did you mean 'method'" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_ends_as_the_uninterrupted_one(make, tmp_path, monkeypatch):
+    whole = make(output=tmp_path / "whole", epochs=3)
+    fine_tune(whole, quiet=True)
+    cut = make(output=tmp_path / "cut", epochs=3)
+    evaluate, calls = ScoredTrainer.evaluate, []
+
+    def interrupted(trainer, log):
+        calls.append(trainer.progress.step)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        evaluate(trainer, log)
+
+    monkeypatch.setattr(ScoredTrainer, "evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(cut, quiet=True)
+    with pytest.raises(ValueError, match="began with epochs=3, not 4: resume it as it began"):
+        fine_tune(cut.replace(epochs=4), resume=True, quiet=True)
+    report = fine_tune(cut, resume=True, quiet=True)
+    assert report.steps == calls[0] * 3
+    expected, found = (read_weights(trained_weights(config.output)) for config in (whole, cut))
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+    with pytest.raises(FileNotFoundError, match="is not the output folder of"):
+        fine_tune(make(output=tmp_path / "none"), resume=True, quiet=True)
 
 
 def test_examples_with_the_same_content_are_never_in_both_parts():
@@ -248,8 +274,8 @@ def test_settings_of_the_other_task_and_other_folders_are_refused(make, sources)
         Run.open(config.output)
 
 
-@pytest.mark.parametrize("name", ["texts", "tags"])
+@pytest.mark.parametrize("name", ["texts", "tags", "answers"])
 def test_the_configurations_that_come_with_the_library_are_complete(root, name):
     config = read_fine_tune_config(root / "configs" / "fine_tune" / f"{name}.yaml", ["output=runs/other"])
     assert config.task == name
-    assert config.train_config(examples=100).steps == 3 * 7
+    assert config.train_config(examples=100).steps == config.epochs * 7
