@@ -48,7 +48,7 @@ class Memory(nn.Module):
 
     def __init__(self, cell: str, forget_bias: float) -> None:
         super().__init__()
-        self.layer = LAYERS[cell](CLUES + OTHERS, WIDTH, batch_first=True)  # type: ignore[index]
+        self.layer = LAYERS[cell](CLUES + OTHERS, WIDTH, batch_first=True)
         self.head = nn.Linear(WIDTH, CLUES)
         initialise(self.layer, forget_bias=forget_bias)
 
