@@ -82,6 +82,28 @@ def test_padding_changes_no_loss_and_no_gradient():
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+def test_a_step_is_the_same_in_one_batch_and_in_several():
+    """A group of 8 ragged pairs, as one batch, as two and as eight: one step of SGD ends at the same weights."""
+
+    class Parts:
+        def __init__(self, parts):
+            self.parts = list(source_of(pairs(8, seed=3), 8 // parts).in_order())
+
+        def batch(self, index):
+            return self.parts[index]
+
+    found = []
+    for parts in (1, 2, 8):
+        shared = {"optimizer": "sgd", "weight_decay": 0.0, "learning_rate": 0.1, "max_grad_norm": 0.0}
+        config = TrainConfig(steps=1, micro_batches=parts, warmup_steps=0, **shared)
+        trainer = Trainer(tiny(), Seq2SeqLM(label_smoothing=0.1), Parts(parts), config, quiet=True)
+        trainer.fit()
+        found.append([p.detach() for p in trainer.model.parameters()])
+    for other in found[1:]:
+        for one, another in zip(found[0], other, strict=True):
+            torch.testing.assert_close(one, another, rtol=1e-5, atol=1e-6)
+
+
 def test_no_target_token_is_seen_before_it_is_predicted():
     """Changing a target token changes the loss of no token before it, and of none at its own place but by its label."""
     model = tiny().eval()
