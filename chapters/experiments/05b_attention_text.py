@@ -40,7 +40,7 @@ from plm_core.runtime import Runtime, seed_everything, setup
 RATES = (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2)
 BUGS = ("none", "mask after softmax", "wrong axis", "wrong reshape", "no scale")
 BUG_RATES = (2e-3, 4e-3, 8e-3)
-ORDERS = (3, 4, 5, 6, 7, 8)
+ORDERS = (3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 48)
 TEXTS = ["docs", "plays"]
 VARIANTS = TEXTS + [f"bug: {bug}" for bug in BUGS]
 SEEDS = [0]
