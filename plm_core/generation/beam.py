@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from plm_core.evaluation.modes import evaluation_mode
-from plm_core.generation.candidates import EncoderDecoder, PromptRows, Rows, TargetRows
+from plm_core.generation.candidates import EncoderDecoder, PromptRows, RecurrentRows, Rows, TargetRows
 from plm_core.generation.decoding import CausalModel, check_prompts
 from plm_core.generation.sampling import check_finite, top_tokens
+from plm_core.models.recurrent_seq2seq import RecurrentSeq2Seq
 
 Penalty = Literal["wu", "division"]
 
@@ -86,7 +87,7 @@ class Output:
 
 
 def translate(
-    model: EncoderDecoder,
+    model: EncoderDecoder | RecurrentSeq2Seq,
     input_ids: Tensor,
     *,
     start_token_id: int,
@@ -97,7 +98,7 @@ def translate(
     """The best outputs of an encoder-decoder for each source, with the key-value cache; each source is encoded once.
 
     Args:
-        model: the model; it is put into evaluation mode and back.
+        model: the model, a Transformer or recurrent; it is put into evaluation mode and back.
         input_ids: sources, (B, S), as the model was trained on them: with an end token, if that was so there.
         start_token_id: what the decoder's input begins with.
         stop_token_id: what ends an output.
@@ -111,11 +112,15 @@ def translate(
         ValueError: outputs longer than the model's targets, or logits that are not finite.
     """
     beam = Beam() if beam is None else beam
-    longest = model.config.max_position_embeddings
+    longest = None if isinstance(model, RecurrentSeq2Seq) else model.config.max_position_embeddings
     if longest is not None and beam.max_new_tokens > longest:
         raise ValueError(f"max_new_tokens is {beam.max_new_tokens}, the model's targets have at most {longest} tokens")
     with evaluation_mode(model, keep_random_state=False), torch.inference_mode():
-        rows = TargetRows(model, input_ids, attention_mask, start_token_id, beam.width)
+        rows: Rows
+        if isinstance(model, RecurrentSeq2Seq):
+            rows = RecurrentRows(model, input_ids, attention_mask, start_token_id, beam.width)
+        else:
+            rows = TargetRows(model, input_ids, attention_mask, start_token_id, beam.width)
         return search(rows, len(input_ids), beam, stop_token_id=stop_token_id, device=input_ids.device)
 
 

@@ -1,4 +1,4 @@
-"""The candidates of beam search as a model sees them: rows side by side, with one key-value cache.
+"""The candidates of beam search as a model sees them: rows side by side, with one key-value cache or state.
 
 Shapes are written into names: B sources, K candidates of a source, N = B·K rows, S source tokens, V vocabulary.
 """
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from plm_core.generation.decoding import CausalModel
 from plm_core.models.kv_cache import Cache
+from plm_core.models.recurrent_cells import State
+from plm_core.models.recurrent_seq2seq import Encoded, RecurrentSeq2Seq
 
 
 class Rows(Protocol):
@@ -90,6 +92,45 @@ class TargetRows:
             layer.select(rows_N)
         self.encoded_NSD = self.encoded_NSD[rows_N]
         self.mask_NS = None if self.mask_NS is None else self.mask_NS[rows_N]
+
+
+class RecurrentRows:
+    """The candidates of a recurrent encoder-decoder: K states of the decoder for each encoded source.
+
+    Args:
+        model, input_ids, attention_mask, start_token_id, width: as for :class:`TargetRows`.
+    """
+
+    def __init__(
+        self, model: RecurrentSeq2Seq, input_ids: Tensor, attention_mask: Tensor | None, start_token_id: int, width: int
+    ) -> None:
+        self.model, self.start_token_id = model, start_token_id
+        encoded = model.encode(input_ids, attention_mask=attention_mask)
+        rows_N = torch.arange(len(input_ids), device=input_ids.device).repeat_interleave(width)
+        self.encoded = encoded_rows(encoded, rows_N)
+        self.state: State | None = None
+
+    def next_logits(self, tokens_N: Tensor | None) -> Tensor:
+        """Logits, (N, V), after each row was extended by a token."""
+        if tokens_N is None:
+            tokens_N = torch.full_like(self.encoded.summary_BZ[:, 0], self.start_token_id, dtype=torch.int64)
+        logits_N1V, self.state, _ = self.model.decode(tokens_N[:, None], self.encoded, state=self.state)
+        return logits_N1V[:, -1]
+
+    def select(self, rows_N: Tensor) -> None:
+        """Keep the given rows."""
+        self.encoded = encoded_rows(self.encoded, rows_N)
+        if isinstance(self.state, tuple):
+            self.state = self.state[0].index_select(1, rows_N), self.state[1].index_select(1, rows_N)
+        elif self.state is not None:
+            self.state = self.state.index_select(1, rows_N)  # (layers, N, H)
+
+
+def encoded_rows(encoded: Encoded, rows_N: Tensor) -> Encoded:
+    """The given rows of what an encoder hands over."""
+    mask_BS = encoded.attention_mask
+    mask_NS = None if mask_BS is None else mask_BS[rows_N]
+    return Encoded(encoded.summary_BZ[rows_N], encoded.outputs_BSD[rows_N], mask_NS)
 
 
 class PromptRows:

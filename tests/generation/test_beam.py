@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from plm_core.generation.beam import Beam, continue_prompts, search, translate
 from plm_core.generation.decoding import generate
 from plm_core.models.gpt import Gpt, GptConfig
+from plm_core.models.recurrent_seq2seq import RecurrentSeq2Seq, RecurrentSeq2SeqConfig
 from plm_core.models.seq2seq import Seq2Seq, Seq2SeqConfig
 
 STOP, START = 0, 1
@@ -190,6 +191,32 @@ def test_translating_with_cache_and_padding_equals_whole_passes_one_by_one(posit
         assert [output.tokens for output in best] == [output.tokens for output in reference]
         assert [output.score for output in best] == pytest.approx([output.score for output in reference])
     assert min(len(output.tokens) for best in found for output in best) < 8, "some sources leave the batch early"
+
+
+@pytest.mark.parametrize("attention", [False, True])
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_recurrent_model_is_searched_in_the_same_way(cell, attention):
+    """With states that are carried on it finds what whole passes find, and greedy search is what the model writes."""
+    torch.manual_seed(1)
+    config = RecurrentSeq2SeqConfig(vocab_size=11, hidden_size=12, embedding_size=6, cell=cell, attention=attention)
+    model = RecurrentSeq2Seq(config).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4)  # so that outputs differ
+    given = {"attention_mask": REAL, "start_token_id": START}
+    (first,), *_ = translate(model, SOURCES, stop_token_id=2, beam=Beam(1, 8), **given)
+    stop = first.tokens[-1]
+    for width in (1, 3):
+        beam = Beam(width=width, max_new_tokens=8, outputs=width)
+        found = translate(model, SOURCES, stop_token_id=stop, beam=beam, **given)
+        bare = [source[real] for source, real in zip(SOURCES, REAL, strict=True)]
+        expected = search(WithoutCache(model, bare, width), 3, beam, stop_token_id=stop)
+        for best, reference in zip(found, expected, strict=True):
+            assert [output.tokens for output in best] == [output.tokens for output in reference]
+    written = model.generate(SOURCES, start=START, max_new_tokens=8, attention_mask=REAL)
+    greedy = translate(model, SOURCES, stop_token_id=stop, beam=Beam(width=1, max_new_tokens=8), **given)
+    for row, (output,) in zip(written.tolist(), greedy, strict=True):
+        assert list(output.tokens) == row[: len(output.tokens)]
 
 
 def test_a_models_mode_and_the_random_generator_stay():
