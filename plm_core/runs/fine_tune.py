@@ -22,12 +22,20 @@ from plm_core.models.adapters import add_adapters, save_adapters
 from plm_core.models.bert import Bert
 from plm_core.models.classifier import BertClassifier, ClassifierConfig
 from plm_core.models.gpt import Gpt
-from plm_core.models.heads import BertHeadConfig, GptHeadConfig, SequenceClassifier, SpanExtractor, TokenClassifier
+from plm_core.models.heads import (
+    BertHeadConfig,
+    GptHeadConfig,
+    RelationClassifier,
+    SequenceClassifier,
+    SpanExtractor,
+    TokenClassifier,
+)
 from plm_core.models.lora import add_lora, save_lora
 from plm_core.models.prompt_tuning import add_prompt, save_prompt
 from plm_core.models.trained_part import HEAD
 from plm_core.runs.fine_tune_answers import AnswerTask
 from plm_core.runs.fine_tune_config import FineTuneConfig
+from plm_core.runs.fine_tune_relations import RelationTask
 from plm_core.runs.fine_tune_report import FineTuneReport, lines_before_training, make_report
 from plm_core.runs.fine_tune_tasks import Split, TagTask, TextTask, set_aside
 from plm_core.runs.folder import check_new_run, check_run_files, only_user, write_run_files
@@ -53,6 +61,7 @@ HEADS: dict[str, Callable[[Any], nn.Module]] = {
     "SequenceClassifier": SequenceClassifier,
     "TokenClassifier": TokenClassifier,
     "SpanExtractor": SpanExtractor,
+    "RelationClassifier": RelationClassifier,
 }
 SHAPES: dict[str, Any] = {
     "ClassifierConfig": ClassifierConfig,
@@ -90,7 +99,8 @@ class FineTuned:
         model = HEADS[values["head"]](SHAPES[values["shape"]].from_dict(values["config"]))
         choose_trained(model, config)
         load_weights(model, trained_weights(folder))
-        return cls(folder, config, make_task(config, Tokenizer.load(folder), names), model.eval())
+        task = make_task(config, Tokenizer.load(folder), names, causal=isinstance(model.config, GptHeadConfig))
+        return cls(folder, config, task, model.eval())
 
 
 class ScoredTrainer(Trainer):
@@ -142,7 +152,7 @@ def fine_tune(config: FineTuneConfig, *, resume: bool = False, quiet: bool = Fal
     longest = source.config.max_position_embeddings
     if longest is not None and config.max_length > longest:
         raise ValueError(f"max_length {config.max_length} is above the {longest} tokens that {config.init_from} takes")
-    task = make_task(config, tokenizer)
+    task = make_task(config, tokenizer, causal=isinstance(source, Gpt))
     train, valid, test = read_splits(config, task)
     runtime = setup(seed=config.seed)
     arithmetic = choose_arithmetic(config.precision, runtime.device, width=source.config.hidden_size)
@@ -202,16 +212,21 @@ def check_resumed(config: FineTuneConfig) -> None:
             )
 
 
-def make_task(config: FineTuneConfig, tokenizer: Tokenizer, names: LabelNames | None = None) -> AnyTask:
+def make_task(
+    config: FineTuneConfig, tokenizer: Tokenizer, names: LabelNames | None = None, *, causal: bool = False
+) -> AnyTask:
     """The task of a configuration.
 
     Args:
         config: the run.
         tokenizer: the pretrained model's.
         names: the classes; None to take those of the training file.
+        causal: whether the pretrained model is causal.
     """
     if config.task == "answers":
         return AnswerTask(config, tokenizer)
+    if config.task == "relations":
+        return RelationTask(config, tokenizer, names, causal=causal)
     return (TextTask if config.task == "texts" else TagTask)(config, tokenizer, names)
 
 

@@ -17,7 +17,7 @@ from plm_core.models.prompt_tuning import PromptConfig
 from plm_core.runs.config import apply_override
 from plm_core.training.config import TrainConfig
 
-Task = Literal["texts", "tags", "answers"]
+Task = Literal["texts", "tags", "answers", "relations"]
 Method = Literal["full", "head", "biases", "lora", "adapters", "prompt"]
 Metric = Literal["accuracy", "f1", "loss"]
 
@@ -38,7 +38,8 @@ class FineTuneConfig(Config):
 
     task: Task
     """Classify whole texts, or pairs of texts (``texts``), or the words of sentences (``tags``), or find the answers to
-    questions in texts (``answers``)."""
+    questions in texts (``answers``), or how two words relate, ``<e1>Ann</e1> lives in <e2>Rome</e2>`` (``relations``).
+    """
     init_from: str
     """The pretrained model: a run, a Hugging Face folder, or a name that plm_core.interop.pretrained knows."""
     train_file: Path
@@ -112,7 +113,8 @@ class FineTuneConfig(Config):
         if self.learning_rate is not None:
             self.require_positive("learning_rate")
         if self.task != "texts":
-            for name in ("text_column", "pair_column", "label_column", "pooling"):
+            columns = () if self.task == "relations" else ("text_column", "label_column")
+            for name in (*columns, "pair_column", "pooling"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"FineTuneConfig.{name} belongs to the task texts, this is {self.task}")
 

@@ -17,6 +17,7 @@ from plm_core.data.conll import align, read_conll, tag_names
 from plm_core.data.examples import TaggedSentence
 from plm_core.data.label_names import LabelNames
 from plm_core.data.labelled_rows import Row, tagged_row, text_rows
+from plm_core.data.relations import MarkedText
 from plm_core.data.squad import Question
 from plm_core.data.tables import LABEL_COLUMNS, TEXT_COLUMNS, read_table
 from plm_core.data.tokenizers import Tokenizer
@@ -294,7 +295,7 @@ def content_key(text: Any) -> str:
     """What two examples with the same text have in common: a text, a pair, the words of a sentence, or a context."""
     if isinstance(text, TaggedSentence):
         return " ".join(text.words)
-    return text.context if isinstance(text, Question) else "\t".join(text) if isinstance(text, tuple) else text
+    return text.context if isinstance(text, Question) else _joined(text)
 
 
 def set_aside(texts: list[Any], labels: list[str], *, seed: int, where: str) -> tuple[Any, Any]:
@@ -329,6 +330,8 @@ def outputs(model: nn.Module, objective: Objective, batches: Iterable[Batch]) ->
 
 
 def _joined(text: Any) -> str:
+    if isinstance(text, MarkedText):
+        return text.text
     return text if isinstance(text, str) else " ".join(text)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from plm_core.data.examples import TaggedSentence
 from plm_core.data.labelled_rows import LabelledBatches
+from plm_core.data.relations import MarkedText
 from plm_core.data.squad import read_squad
 from plm_core.data.tables import read_lines, read_table
 from plm_core.runs.fine_tune import FineTuned
@@ -67,5 +68,6 @@ def unlabelled(task: TextTask | TagTask | AnswerTask, file: Path) -> Split:
     return task.split(str(file), [TaggedSentence(tuple(words), (tag,) * len(words)) for words in sentences], [])
 
 
-def _one_line(text: str | tuple[str, str]) -> str:
-    return "\t".join(" ".join(part.split()) for part in ((text,) if isinstance(text, str) else text))
+def _one_line(text: str | tuple[str, str] | MarkedText) -> str:
+    parts = text if isinstance(text, tuple) else (text.text if isinstance(text, MarkedText) else text,)
+    return "\t".join(" ".join(part.split()) for part in parts)

@@ -274,8 +274,31 @@ def test_settings_of_the_other_task_and_other_folders_are_refused(make, sources)
         Run.open(config.output)
 
 
-@pytest.mark.parametrize("name", ["texts", "tags", "answers"])
+@pytest.mark.parametrize("name", ["texts", "tags", "answers", "relations"])
 def test_the_configurations_that_come_with_the_library_are_complete(root, name):
     config = read_fine_tune_config(root / "configs" / "fine_tune" / f"{name}.yaml", ["output=runs/other"])
     assert config.task == name
     assert config.train_config(examples=100).steps == config.epochs * 7
+
+
+@pytest.mark.parametrize("source", ["masked_lm", "causal_lm"])
+def test_relations_of_marked_words_are_learned(make, tmp_path, source):
+    """The relation follows from the verb; a causal model has read it by the second word."""
+    for name, chosen in (("train", SENTENCES[::2]), ("test", SENTENCES[1::2])):
+        rows = []
+        for text in chosen:
+            first, verb, second, *rest = text.split()
+            marked = " ".join([f"<e1>{first}</e1>", verb, f"<e2>{second}</e2>", *rest])
+            rows.append(json.dumps({"text": marked, "label": verb}))
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    files = {"train_file": tmp_path / "train.jsonl", "test_file": tmp_path / "test.jsonl"}
+    config = make(source, task="relations", epochs=16, learning_rate=0.005, **files)
+    report = fine_tune(config, quiet=True)
+    assert report.scores["accuracy"] > 0.95
+    assert set(report.per_class) == set(VERBS)
+    predicted = predict_file(config.output, tmp_path / "test.jsonl").splitlines()[1:]
+    share = sum(line.split("\t")[0] in line.split("\t")[2] for line in predicted) / len(predicted)
+    assert share == pytest.approx(report.scores["accuracy"])
+    (tmp_path / "bad.jsonl").write_text('{"text": "ann likes rome", "label": "likes"}\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"bad\.jsonl, line 1: the mark <e1> is missing"):
+        fine_tune(config.replace(test_file=tmp_path / "bad.jsonl", output=tmp_path / "other"), quiet=True)
