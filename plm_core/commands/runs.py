@@ -20,7 +20,7 @@ def train(config: Positional[Path], overrides: Positional[tuple[str, ...]] = (),
     A file with `stages` trains one model in stages, such as configs/stages/tiny.yaml; one with `objective: seq2seq` an
     encoder-decoder for `plm translate`, such as configs/translation/tiny.yaml. Both take one process.
     On several GPUs or processes: torchrun --nproc-per-node 2 -m plm_core.cli train CONFIG train.micro_batches=2
-    A classifier is trained in Python, from the weights of a masked run: plm_core.models.classifier.BertClassifier
+    A classifier, tagger or reader is trained from a pretrained model by plm fine-tune.
 
     Args:
         config: a YAML file, such as configs/gpt_tiny.yaml.

@@ -38,7 +38,7 @@ from plm_core.runs.fine_tune_config import FineTuneConfig
 from plm_core.runs.fine_tune_relations import RelationTask
 from plm_core.runs.fine_tune_report import FineTuneReport, lines_before_training, make_report
 from plm_core.runs.fine_tune_tasks import Split, TagTask, TextTask, set_aside
-from plm_core.runs.folder import check_new_run, check_run_files, only_user, write_run_files
+from plm_core.runs.folder import FINE_TUNED_FILE, check_new_run, check_run_files, only_user, write_run_files
 from plm_core.runs.open import Run, trained_weights
 from plm_core.runtime import setup
 from plm_core.training.arithmetic import choose_arithmetic
@@ -50,7 +50,7 @@ from plm_core.training.precision import autocast
 from plm_core.training.trainer import Trainer
 from plm_core.weights import load_weights
 
-CONFIG_FILE = "fine_tune.yaml"
+CONFIG_FILE = FINE_TUNED_FILE
 MODEL_FILE = "model.json"
 LABELS_FILE = "labels.json"
 PART_FILE = "trained_part.safetensors"

@@ -25,6 +25,8 @@ from plm_core.training.logs import METRICS_FILE, SPEED_FILE
 MARKER = "run.json"
 KIND = "run 1"
 CONFIG_FILE = "config.yaml"
+FINE_TUNED_FILE = "fine_tune.yaml"
+"""The configuration of a fine-tuned model, in its folder."""
 CURVE_FILE = "learning_curve.png"
 LOCK_FILE = "in_use.lock"
 TOKEN_FILES = (TRAIN, VALID)

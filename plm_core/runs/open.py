@@ -22,7 +22,7 @@ from plm_core.runs.batches import Sources, make_sources, text_sources
 from plm_core.runs.config import RunConfig
 from plm_core.runs.corpus import Texts, load_texts
 from plm_core.runs.entropy_floor import known_entropy
-from plm_core.runs.folder import CONFIG_FILE, check_run_files, is_run
+from plm_core.runs.folder import CONFIG_FILE, FINE_TUNED_FILE, check_run_files, is_run
 from plm_core.runs.hugging_face import NO_CORPUS, opened_folder
 from plm_core.runs.text_report import TokenCounts
 from plm_core.storyworld.entropy import Estimate
@@ -66,9 +66,10 @@ class Run:
             return cls(folder, *opened_folder(folder))
         files = check_run_files(folder)
         if CONFIG_FILE not in files:
-            raise ValueError(
-                f"{folder} holds a translation run: use `plm translate` ({', '.join(sorted(files))} in it)"
-            )
+            kind, command = ("a translation run", "plm translate")
+            if FINE_TUNED_FILE in files:
+                kind, command = ("a fine-tuned model", "plm predict")
+            raise ValueError(f"{folder} holds {kind}: use `{command}` ({', '.join(sorted(files))} in it)")
         config = RunConfig.load(folder / CONFIG_FILE)
         tokenizer = Tokenizer.load(folder)
         model = build_model(config, tokenizer)

@@ -110,6 +110,8 @@ def test_a_model_learns_beats_the_majority_and_opens_again(make, source, changes
         assert (config.output / name).stat().st_size > 0
     assert any(line.startswith("  majority") for line in report.lines())
 
+    with pytest.raises(ValueError, match="holds a fine-tuned model: use `plm predict`"):
+        Run.open(config.output)
     opened = FineTuned.open(config.output)
     assert opened.config == config
     texts, labels = opened.task.read(config.test_file)
