@@ -141,6 +141,27 @@ def test_pairs_are_interpolated_one_by_one(monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.equal(ratios, torch.cat((1 + 3 * one, 4 - 3 * one)))
 
 
+def test_a_band_adds_its_distances_to_the_window() -> None:
+    bands = load_experiment("06f_bands")
+    (model,) = recall.build("rope", [0])
+    ids = drawn(2, recall.LENGTHS[-1]).ids
+    under_mask = model.places(model.stack(model.events(ids), mask=bands.allowed("none"), is_causal=True))
+    torch.testing.assert_close(under_mask, model(ids, window=recall.LENGTH))
+    last_row = bands.allowed("64-78")[0, 0, -1].flip(0)  # by distance from the last event
+    assert last_row.nonzero()[:, 0].tolist() == [*range(32), *range(64, 79)]
+
+
+def test_only_the_named_pairs_are_slowed() -> None:
+    bands = load_experiment("06f_bands")
+    plain = torch.tensor(runs.stretched("as trained").omega)
+    ratios = {slowed: (plain / torch.tensor(bands.slowed_pairs(slowed).omega)).tolist() for slowed in bands.SLOWED}
+    assert ratios == {
+        "as trained": pytest.approx([1, 1, 1, 1]),
+        "pair 2": pytest.approx([1, 4, 1, 1]),
+        "pairs 3, 4": pytest.approx([1, 1, 4, 4]),
+    }
+
+
 @pytest.mark.parametrize("repair", REPAIRS)
 def test_scores_of_stretched_rope_depend_on_the_distance_only(repair: str) -> None:
     scheme = ScaledRope(8, repair, 4.0, trained_length=32)
@@ -172,6 +193,7 @@ def test_longer_training_takes_the_rates_that_the_sweeps_chose() -> None:
     for name in ("06d_more_steps", "06e_more_steps_t5"):
         rates = load_experiment(name).RATES
         assert rates == {variant: chosen[variant] for variant in rates}
+    assert chosen["rope"] == load_experiment("06f_bands").RATE
 
 
 def test_an_unknown_repair_is_refused() -> None:
