@@ -50,7 +50,7 @@ MODEL_SEEDS = [1, 2, 3, 4, 5]
 CHARACTERS, HELD_OUT, CONTEXT = 10_000, 10_000, 8
 STEPS, BATCH, LOOKS = 1000, 128, 10
 RATES = [1.6e-3, 4e-3, 1e-2, 2.5e-2, 6e-2]
-ORDERS = [1, 2, 3, 4, 5, 6, 7, 8]
+ORDERS = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24]
 
 Curve = list[float]
 

@@ -37,6 +37,28 @@ def test_without_a_hidden_layer_scores_are_linear_in_the_embeddings() -> None:
     torch.testing.assert_close(a - b, c - d)
 
 
+def test_the_linear_layer_differs_from_the_network_only_by_the_tanh() -> None:
+    kinds = (WindowNetwork, stories.LinearNetwork)
+    network, linear = (kind(5, context=2, embedding_size=3, hidden_size=4) for kind in kinds)
+    linear.load_state_dict(network.state_dict())
+    a, b, c, d = (linear(torch.tensor([row])) for row in ([0, 1], [2, 1], [0, 4], [2, 4]))
+    torch.testing.assert_close(a - b, c - d)
+    with torch.no_grad():
+        network.hidden.weight.mul_(1e-3)
+        linear.hidden.weight.mul_(1e-3)
+    torch.testing.assert_close(network(torch.tensor([[0, 1]])), linear(torch.tensor([[0, 1]])))
+
+
+def test_place_tables_add_one_row_for_each_place() -> None:
+    model = stories.PlaceTables(4, 2)
+    assert not model(torch.tensor([[3, 4]])).any()
+    torch.nn.init.normal_(model.tables.weight)
+    torch.nn.init.normal_(model.bias)
+    rows_nUV = model.tables.weight.view(2, 5, 4)
+    expected = rows_nUV[0, [3, 1]] + rows_nUV[1, [4, 1]] + model.bias
+    torch.testing.assert_close(model(torch.tensor([[3, 4], [1, 1]])), expected)
+
+
 def test_surprisals_are_cross_entropy_without_dropout() -> None:
     torch.manual_seed(0)
     model = WindowNetwork(5, context=2, embedding_size=3, hidden_size=4, dropout=0.9).train()
