@@ -19,7 +19,7 @@ RIGHT = {"h3": 3.0, "delta1": 16.0, "w": 16.0, "u": 12.0}
 
 def _entry(answer: Any, name: str, hints: Mapping[float, str]) -> None:
     if not isinstance(answer, Mapping) or set(answer) != set(RIGHT):
-        raise CheckFailed("answer should be a dictionary with the keys h3, delta1, w and u")
+        raise CheckFailed("by_pencil should be a dictionary with the keys h3, delta1, w and u")
     found = answer[name]
     if found is ... or found is None:
         raise CheckFailed(f"{name} is still missing")
@@ -60,7 +60,7 @@ predicted = Check("Sizes of gradients, predicted")
 
 def _numbers(answer: Any) -> list[float]:
     if not isinstance(answer, Sequence) or len(answer) != 4 or any(each is ... or each is None for each in answer):
-        raise CheckFailed("answer should be a list of four numbers")
+        raise CheckFailed("sizes should be a list of four numbers")
     return [float(each) for each in answer]
 
 
