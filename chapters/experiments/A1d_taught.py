@@ -24,6 +24,7 @@ from plm_core.data.batches import PaddedBatches
 from plm_core.data.labels import IGNORE
 from plm_core.evaluation.skills import by_model, read_ideally
 from plm_core.models.counting import num_parameters
+from plm_core.models.vocabulary_loss import TokenLosses
 from plm_core.objectives.base import LossParts
 from plm_core.objectives.causal_lm import CausalLM
 from plm_core.storyworld import StoryWorld
@@ -40,8 +41,9 @@ TEST_STORIES = 300
 class Taught(CausalLM):
     """The cross-entropy with the ideal reader's distribution, which the batch holds as ``targets``, (N, V)."""
 
-    def score(self, output: Tensor, batch: Batch) -> LossParts:
+    def score(self, output: Tensor | TokenLosses, batch: Batch) -> LossParts:
         """Logits (B, T, V) against the distributions at the N labelled places."""
+        assert isinstance(output, Tensor)  # the model does not compute its loss itself
         logits_NV = output[batch["labels"] != IGNORE].float()
         return LossParts(-(batch["targets"] * logits_NV.log_softmax(-1)).sum(), len(logits_NV))
 
