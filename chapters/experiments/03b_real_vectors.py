@@ -7,8 +7,10 @@ continuations of others. Everything here is computed from the published weights,
 
 "analogies": all questions that two different pairs of a relation make. Measured: the share of right answers with the
 three words of the question barred, the share without barring and which words are then returned, and two rules that
-ignore the relation: the nearest word to c, and to b + c, the question's words barred. The lists are ours, as are those
-of the other two parts; they were written before any of these was computed.
+ignore the relation: the nearest word to c, and to b + c, the question's words barred. To see why the answer is c, four
+means over the questions are stored, all words of length 1: the length of b - a, the cosine of b - a and d - c, and the
+cosines of b - a + c with c and with d. The lists are ours, as are those of the other two parts, but for the family
+group of WEAT, which is that of Caliskan et al. (2017); they were written before any of these was computed.
 
 "associations": WEAT with the exact permutation test, for four pairs of groups of eight words, and how large the effect
 is when the same 16 words are divided at random. Four tests are made: p below 0.05 / 4 counts.
@@ -71,7 +73,7 @@ GROUPS = {
     "stone": "granite marble slate limestone basalt flint quartz chalk",
     "metal": "iron copper tin silver gold zinc lead nickel",
 }
-"""Words of the groups that are compared."""
+"""Words of the groups that are compared; "family" is word for word that of Caliskan et al. (2017), WEAT 6."""
 TESTS = {
     "flowers, insects": ("flowers", "insects", "pleasant", "unpleasant"),
     "instruments, weapons": ("instruments", "weapons", "pleasant", "unpleasant"),
@@ -193,7 +195,15 @@ def measure_analogies(relation: str) -> dict[str, float]:
         "nearest to c": nearest(vectors, unit[c], exclude=barred)[:, 0] == d,
         "nearest to b + c": nearest(vectors, unit[b] + unit[c], exclude=barred)[:, 0] == d,
     }
-    return {name: float(hits.float().mean()) for name, hits in found.items()} | {"questions": len(asked)}
+    offset, total = unit[b] - unit[a], unit[b] - unit[a] + unit[c]
+    geometry = {
+        "length of the difference": offset.norm(dim=-1),
+        "cosine of differences": F.cosine_similarity(offset, unit[d] - unit[c], dim=-1),
+        "cosine of sum and c": F.cosine_similarity(total, unit[c], dim=-1),
+        "cosine of sum and d": F.cosine_similarity(total, unit[d], dim=-1),
+    }
+    means = {name: float(values.float().mean()) for name, values in (found | geometry).items()}
+    return means | {"questions": len(asked)}
 
 
 def measure_association(test: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from plm_core.storyworld import StoryWorld
 experiment = load_experiment("03_word_embeddings")
 real_vectors = load_experiment("03b_real_vectors")
 word_order = load_experiment("03c_word_order")
+new_words = load_experiment("03d_new_words")
 word_texts = load_experiment("word_texts")
 
 
@@ -80,6 +81,14 @@ def test_the_order_free_reader_is_order_free() -> None:
     ids = torch.tensor([[0, 0, 4, 7, 2]])
     torch.testing.assert_close(model(ids), model(ids.flip(1)))
     assert not torch.allclose(word_order.Gru(10, 3)(ids), word_order.Gru(10, 3)(ids.flip(1)))
+
+
+def test_the_vote_of_endings_asks_only_the_longest_common_ending() -> None:
+    tag_of = {"walked": "vb", "naked": "jj", "baked": "vb", "red": "jj", "dog": "nn"}
+    assert new_words.shared_ending("talked", "walked") == 5
+    assert new_words.ending_vote("talked", list(tag_of), tag_of) == "vb"
+    assert new_words.ending_vote("faked", list(tag_of), tag_of) == "jj"  # naked and baked tie: the first is taken
+    assert new_words.ending_vote("bred", list(tag_of), tag_of) == "jj"
 
 
 def test_groups_of_weat_are_of_one_size_and_senses_hold_their_word() -> None:

@@ -49,7 +49,7 @@ def _(total: Any, pmi_duck_fed: Any, pmi_hay_cut: Any, draw: Draw) -> None:
         mistakes = {
             f"{name}: this is in bits; the book's log is natural.": math.log2(ratio),
             f"{name}: take the logarithm of the ratio.": ratio,
-            f"{name}: N is the sum of all cells, and each pair stands in two.": math.log(ratio / 2),
+            f"{name}: the total is the sum of all cells, and each pair stands in two.": math.log(ratio / 2),
         }
         expect_number(value, math.log(ratio), what=name, mistakes=mistakes)
 
