@@ -55,9 +55,14 @@ def test_pruning_rounding_and_factorising_change_little(theirs):
     assert sparsity(theirs) == 0
 
 
+def test_the_parts_of_a_factorised_layer_are_no_layers_of_their_own(theirs):
+    factorise_model(theirs, 0.5)
+    assert any(isinstance(module, LowRankLinear) for module in theirs.modules())
+    assert find_block_linears(theirs) == {}
+
+
 def test_layers_can_be_chosen(theirs):
     quantize_model(theirs, QuantizeConfig(embeddings=False), choose=lambda name, layer: layer.out_features > 32)
     kinds = {name: type(module) for name, module in theirs.named_modules() if name.endswith("intermediate.dense")}
     assert set(kinds.values()) == {QuantizedLinear}
     assert type(theirs.pooler.dense) is nn.Linear
-    assert not any(isinstance(module, LowRankLinear) for module in theirs.modules())
