@@ -29,10 +29,13 @@ def find_block_linears(model: nn.Module) -> dict[str, nn.Linear]:
 
     A model keeps its blocks in a list, so that a number stands in the names of what they hold: ``blocks.0.attention``
     here, ``encoder.layer.0.attention`` in Hugging Face's models. In our own models these are the layers of attention
-    and feed-forward networks; embeddings, poolers and heads are outside.
+    and feed-forward networks; embeddings, poolers and heads are outside, and so are the parts of what was compressed.
     """
+    compressed = {name for name, module in model.named_modules() if hasattr(module, "description")}
     return {
-        name: layer for name, layer in linear_layers(model).items() if any(part.isdigit() for part in name.split("."))
+        name: layer
+        for name, layer in linear_layers(model).items()
+        if any(part.isdigit() for part in name.split(".")) and name.rpartition(".")[0] not in compressed
     }
 
 
