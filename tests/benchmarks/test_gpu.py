@@ -29,7 +29,7 @@ def test_parts_run_in_order_of_worth_and_leave_a_file_each(tmp_path) -> None:
     assert len(found) == 2
     for row in found["varlen_kernel.json"]["result"]["rows"]:
         assert max(row["error"]) < 0.05
-    assert found["one_rank.json"]["result"] ["largest_difference"] == 0
+    assert found["one_rank.json"]["result"]["largest_difference"] == 0
 
 
 def test_every_part_has_its_measurement() -> None:
