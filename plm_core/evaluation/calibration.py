@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,9 +73,11 @@ def reliability(confidence_N: Tensor, right_N: Tensor, *, bins: int = 15, binnin
     if bins < 1 or binning not in ("width", "count"):
         raise ValueError(f"bins must be at least 1 and binning width or count, got {bins} and {binning!r}")
     confidence_N = confidence_N.double()
-    positions = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
-    edges = positions if binning == "width" else torch.quantile(confidence_N, positions)
-    bin_N = torch.searchsorted(edges[1:-1].contiguous(), confidence_N)  # a bin holds its upper edge
+    positions = np.linspace(0, 1, bins + 1)
+    # a confidence may lie on an edge, and then the last bit of the edge decides: numpy's, as scikit-learn has it
+    edges = positions if binning == "width" else np.percentile(confidence_N.numpy(force=True), 100 * positions)
+    inner = torch.from_numpy(edges[1:-1].copy()).to(confidence_N.device)
+    bin_N = torch.searchsorted(inner, confidence_N)  # a bin holds its upper edge
     counts_K = torch.bincount(bin_N, minlength=bins)
     sums_K = torch.bincount(bin_N, confidence_N, bins)
     rights_K = torch.bincount(bin_N, right_N.double(), bins)

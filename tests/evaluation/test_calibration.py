@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from sklearn.calibration import calibration_curve
@@ -20,6 +20,7 @@ def tensors(examples):
 
 
 @settings(deadline=None)
+@example([(0.0, False)] * 4 + [(1.0, False), (1.0, False), (0.5, False), (0.75, False)], 3, "count")  # on an edge
 @given(EXAMPLES, st.integers(1, 12), st.sampled_from(["width", "count"]))
 def test_the_diagram_is_that_of_scikit_learn(examples, bins, binning) -> None:
     confidence_N, right_N = tensors(examples)
