@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-Answer = TypeVar("Answer")
+A = TypeVar("A")
 Transform = Callable[[str], str | None]
 
 SWAPPABLE = re.compile(r"(?<=[A-Za-z])(?=[A-Za-z]{2})")
@@ -26,24 +26,24 @@ IRREGULAR = {"cannot": "can", "can't": "can", "can’t": "can", "won't": "will",
 
 
 @dataclass(frozen=True)
-class Change(Generic[Answer]):
+class Change(Generic[A]):
     """A text before and after a transform, with the model's answers."""
 
     before: str
     """The text as it was."""
     after: str
     """The changed text."""
-    answer_before: Answer
+    answer_before: A
     """The model's answer to the text as it was."""
-    answer_after: Answer
+    answer_after: A
     """The model's answer to the changed text."""
 
 
 @dataclass(frozen=True)
-class CheckResult(Generic[Answer]):
+class CheckResult(Generic[A]):
     """What a check found."""
 
-    changes: tuple[Change[Answer], ...]
+    changes: tuple[Change[A], ...]
     """All texts to which the transform applies."""
     passed: tuple[bool, ...]
     """For each of them whether the answers are as expected."""
@@ -54,17 +54,17 @@ class CheckResult(Generic[Answer]):
         return 1 - sum(self.passed) / len(self.passed)
 
     @property
-    def failures(self) -> list[Change[Answer]]:
+    def failures(self) -> list[Change[A]]:
         """The texts with an answer that was not expected."""
         return [change for change, passed in zip(self.changes, self.passed, strict=True) if not passed]
 
 
-def same(before: Answer, after: Answer) -> bool:
+def same(before: A, after: A) -> bool:
     """The expectation of an invariance test: the answer stays."""
     return before == after
 
 
-def different(before: Answer, after: Answer) -> bool:
+def different(before: A, after: A) -> bool:
     """The expectation where the change must change the answer, such as a negation."""
     return before != after
 
@@ -75,11 +75,11 @@ def not_higher(tolerance: float = 0.0) -> Callable[[float, float], bool]:
 
 
 def check(
-    predict: Callable[[Sequence[str]], Sequence[Answer]],
+    predict: Callable[[Sequence[str]], Sequence[A]],
     texts: Sequence[str],
     transform: Transform,
-    expected: Callable[[Answer, Answer], bool] = same,
-) -> CheckResult[Answer]:
+    expected: Callable[[A, A], bool] = same,
+) -> CheckResult[A]:
     """Compare a model's answers before and after a transform.
 
     A model that gives the same answer to everything passes every invariance test: report accuracy beside it.
