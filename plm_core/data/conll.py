@@ -6,11 +6,11 @@
 
 An empty line ends a sentence. Tags of names say which words belong together, in one of three schemes:
 
-========  =========================================================================================================
-``bio``    B- begins a name, I- continues it, O is outside; the scheme of CoNLL-2002 (also called IOB2)
-``iob1``   I- begins and continues a name; B- only begins one that follows another of its kind; CoNLL-2003
-``bioes``  as ``bio``, and E- ends a name of several words, S- is a name of one word
-========  =========================================================================================================
+==========  =======================================================================================================
+``bio``     B- begins a name, I- continues it, O is outside; the scheme of CoNLL-2002 (also called IOB2)
+``iob1``    I- begins and continues a name; B- only begins one that follows another of its kind; CoNLL-2003
+``bioes``   as ``bio``, and E- ends a name of several words, S- is a name of one word
+==========  =======================================================================================================
 
 Whatever the scheme of a file, what is read is ``bio``. Shapes: T tokens.
 """

@@ -1,10 +1,10 @@
 """Tables of examples: CSV, TSV and JSON lines with named columns, one example a row.
 
-========  =========================================================================================================
-``.csv``   a header, then rows separated by commas; fields with commas or line ends stand in double quotes (RFC 4180)
-``.tsv``   a header, then rows separated by tabs; quotation marks are plain characters
-``.jsonl`` one JSON object a line; its names are the columns, and its numbers and truth values are read as text
-========  =========================================================================================================
+==========  =======================================================================================================
+``.csv``    a header, then rows separated by commas; fields with commas or line ends stand in double quotes (RFC 4180)
+``.tsv``    a header, then rows separated by tabs; quotation marks are plain characters
+``.jsonl``  one JSON object a line; its names are the columns, and its numbers and truth values are read as text
+==========  =======================================================================================================
 
 Files are UTF-8, may begin with a byte-order mark, and may be packed (``.csv.gz``). What is wrong with a file is said in
 one message that names the line.
