@@ -108,7 +108,7 @@ class Check:
             raise ValueError(f"check {self.title!r} has no stage {stage!r}; it has {', '.join(self.stages)}")
         draw = Draw(VISIBLE_SEED if seed is None else seed, self.title, stage)
         if all(answer is ... or answer is None for answer in answers):
-            raise CheckFailed("there is no answer yet: put yours in the place of the dots and run the cell")
+            raise CheckFailed("there is no answer yet: replace the dots by yours and run the cell")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draw.seed)
             try:

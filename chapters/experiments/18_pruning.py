@@ -28,7 +28,7 @@ from plm_core.compression.prune import (
     random_scores,
     sparsity,
 )
-from plm_core.compression.structure import block_linears, replace_modules, stored_bytes
+from plm_core.compression.structure import block_linears, stored_bytes
 from plm_core.compression.structured import (
     attentions,
     feed_forwards,
@@ -39,6 +39,7 @@ from plm_core.compression.structured import (
 )
 from plm_core.evaluation.benchmark import time_in_turns
 from plm_core.models.classifier import BertClassifier
+from plm_core.models.replacement import replace_modules
 from plm_core.storyworld_v1.tasks import MOODS
 from plm_core.training.trainer import Trainer
 

@@ -24,7 +24,8 @@ from plm_core.compression.low_rank import (
     row_curvature,
 )
 from plm_core.compression.rank_budget import ranks_by_budget, spectra
-from plm_core.compression.structure import block_linears, replace_modules
+from plm_core.compression.structure import block_linears
+from plm_core.models.replacement import replace_modules
 
 VARIANTS = ["spectra", "methods", "recovery", "more training", "tied", "masked", "update"]
 SEEDS = [0, 1, 2]

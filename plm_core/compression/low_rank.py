@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from plm_core.compression.inputs import watched_inputs
-from plm_core.compression.structure import block_linears, linear_layers, replace_modules
+from plm_core.compression.structure import block_linears, linear_layers
 from plm_core.data.batch import Batch
 from plm_core.evaluation.modes import evaluation_mode
+from plm_core.models.replacement import replace_modules
 from plm_core.objectives.base import Objective
 
 DAMPING = 1e-6

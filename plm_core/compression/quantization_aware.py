@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from plm_core.compression.integers import IntegerFormat, quantize
 from plm_core.compression.quantize import TOKEN_FORMAT, QuantizeConfig, Range, quantize_model
-from plm_core.compression.structure import linear_layers, replace_modules
+from plm_core.compression.structure import linear_layers
+from plm_core.models.replacement import replace_modules
 
 
 def round_straight_through(x: Tensor, layout: IntegerFormat) -> Tensor:

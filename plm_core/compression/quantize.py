@@ -29,8 +29,9 @@ from plm_core.compression.integers import (
     round_to,
     unpack,
 )
-from plm_core.compression.structure import linear_layers, replace_modules
+from plm_core.compression.structure import linear_layers
 from plm_core.config import Config
+from plm_core.models.replacement import replace_modules
 from plm_core.weights import tied_weights
 
 Activations = Literal["none", "dynamic", "static"]

@@ -17,9 +17,9 @@ from torch import nn
 
 from plm_core.compression.low_rank import LowRankLinear
 from plm_core.compression.quantize import QuantizeConfig, QuantizedEmbedding, QuantizedLinear, TiedOutput
-from plm_core.compression.structure import replace_modules
 from plm_core.models.bert import Bert
 from plm_core.models.multi_head import MultiHeadAttention
+from plm_core.models.replacement import replace_modules
 from plm_core.weights import load_weights, save_weights
 
 STRUCTURE_FILE = "structure.json"

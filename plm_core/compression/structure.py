@@ -1,12 +1,12 @@
-"""The layers of a model that can be compressed, the replacement of modules, and the number of stored bytes."""
+"""The layers of a model that can be compressed, and the number of stored bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from torch import nn
 
-from plm_core.weights import redeclare_ties, shared_parameters
+from plm_core.weights import shared_parameters
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
@@ -52,16 +52,6 @@ def block_linears(model: nn.Module) -> dict[str, nn.Linear]:
             "prune or factorise before quantising, and factorise once"
         )
     return found
-
-
-def replace_modules(model: nn.Module, replacements: Mapping[str, nn.Module]) -> None:
-    """Replace modules by others, by name, and declare again which weights are tied."""
-    for name, module in replacements.items():
-        parent, _, attribute = name.rpartition(".")
-        owner = model.get_submodule(parent)
-        module.train(owner.training)
-        setattr(owner, attribute, module)
-    redeclare_ties(model)
 
 
 def stored_bytes(model: nn.Module) -> int:

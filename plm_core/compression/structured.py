@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plm_core.compression.structure import replace_modules
 from plm_core.data.batch import Batch
 from plm_core.evaluation.modes import evaluation_mode
 from plm_core.models.blocks import FeedForward
 from plm_core.models.config import acts_in_attention
 from plm_core.models.multi_head import MultiHeadAttention
 from plm_core.models.positions import Rope
+from plm_core.models.replacement import replace_modules
 from plm_core.objectives.base import Objective
 
 

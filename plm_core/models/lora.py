@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from plm_core.config import Config
 from plm_core.models.dropout import Dropout
+from plm_core.models.replacement import replace_modules
 from plm_core.models.trained_part import (
     freeze_all_but,
     load_trained_part,
@@ -29,7 +30,7 @@ from plm_core.models.trained_part import (
     read_config,
     save_trained_part,
 )
-from plm_core.weights import redeclare_ties, shared_parameters
+from plm_core.weights import shared_parameters
 
 KIND = "lora"
 
@@ -138,7 +139,7 @@ def add_lora(model: nn.Module, config: LoraConfig) -> None:
         )
     made = {name: LoraLinear(layer, config) for name, layer in chosen.items()}
     freeze_all_but(model, kept)
-    _replace(model, made)
+    replace_modules(model, made)
 
 
 def merge_lora(model: nn.Module) -> int:
@@ -151,7 +152,7 @@ def merge_lora(model: nn.Module) -> int:
         The number of merged layers.
     """
     layers = lora_layers(model)
-    _replace(model, {name: layer.merged() for name, layer in layers.items()})
+    replace_modules(model, {name: layer.merged() for name, layer in layers.items()})
     return len(layers)
 
 
@@ -189,14 +190,6 @@ def load_lora(model: nn.Module, path: str | Path) -> LoraConfig:
     try:
         load_trained_part(model, path)
     except ValueError:
-        _replace(model, {name: layer.base for name, layer in lora_layers(model).items()})
+        replace_modules(model, {name: layer.base for name, layer in lora_layers(model).items()})
         raise
     return config
-
-
-def _replace(model: nn.Module, modules: dict[str, nn.Module] | dict[str, LoraLinear] | dict[str, nn.Linear]) -> None:
-    for name, module in modules.items():
-        parent, _, attribute = name.rpartition(".")
-        owner = model.get_submodule(parent)
-        setattr(owner, attribute, module.train(owner.training))
-    redeclare_ties(model)

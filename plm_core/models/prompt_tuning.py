@@ -27,6 +27,7 @@ from plm_core.config import Config
 from plm_core.models.bert import BertEncoder
 from plm_core.models.inputs import Embeddings
 from plm_core.models.kv_cache import Cache, KVCache
+from plm_core.models.replacement import replace_modules
 from plm_core.models.trained_part import (
     freeze_all_but,
     load_trained_part,
@@ -36,7 +37,6 @@ from plm_core.models.trained_part import (
 )
 from plm_core.models.transformer import Stack, Trace
 from plm_core.models.varlen import PackedSequences
-from plm_core.weights import redeclare_ties
 
 KIND = "prompt"
 
@@ -200,7 +200,7 @@ def add_prompt(model: nn.Module, config: PromptConfig, *, initial_ids: Sequence[
     kept = modules_to_train(model, config.modules_to_save)
     made = _words_as_prompt(model, stack, table, initial_ids, config.kind)
     freeze_all_but(model, kept)
-    _put(model, name, made)
+    replace_modules(model, {name: made})
 
 
 @torch.no_grad()
@@ -233,7 +233,7 @@ def prompts(model: nn.Module) -> dict[str, PromptedStack | PrefixedStack]:
 def remove_prompt(model: nn.Module) -> None:
     """Take prompt and prefix away again, in place; ``modules_to_save`` keep what they have learned."""
     for name, module in prompts(model).items():
-        _put(model, name, module.base)
+        replace_modules(model, {name: module.base})
 
 
 def save_prompt(model: nn.Module, path: str | Path, config: PromptConfig) -> None:
@@ -274,9 +274,3 @@ def load_prompt(model: nn.Module, path: str | Path) -> PromptConfig:
         remove_prompt(model)
         raise
     return config
-
-
-def _put(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, attribute = name.rpartition(".")
-    setattr(model.get_submodule(parent), attribute, module)
-    redeclare_ties(model)

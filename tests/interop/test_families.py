@@ -9,12 +9,12 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from plm_core.compression.low_rank import factorise
-from plm_core.compression.structure import replace_modules
 from plm_core.interop import load_pretrained, save_pretrained
 from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.classifier import BertClassifier, ClassifierConfig
 from plm_core.models.gpt import Gpt, GptConfig
 from plm_core.models.positions import Rope
+from plm_core.models.replacement import replace_modules
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 SIZES = {

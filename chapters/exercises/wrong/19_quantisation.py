@@ -42,7 +42,7 @@ def affine(x, bits):
     },
     {
         "question": "q2_affine",
-        "mistake": "floor in the place of round",
+        "mistake": "floor instead of round",
         "score": 2,
         "message": "round() should round",
         "code": """
