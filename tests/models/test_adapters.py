@@ -68,6 +68,16 @@ def test_a_model_starts_as_the_pretrained_one_and_adapters_can_be_taken_out(make
     assert list(model.state_dict()) == names
 
 
+def test_the_initial_weights_are_those_of_the_paper_but_for_up_which_is_zero():
+    torch.manual_seed(0)
+    adapter = Adapter(400, 50)
+    weight = adapter.down.weight.detach()
+    assert weight.abs().max() <= 0.02
+    # a normal distribution cut at two standard deviations has 0.88 of the deviation; 20,000 weights
+    assert weight.std().item() == pytest.approx(0.0088, rel=0.02)
+    assert not adapter.up.weight.any() and not adapter.up.bias.any() and not adapter.down.bias.any()
+
+
 def test_a_block_with_adapters_equals_torchs_layer_with_the_same_functions():
     """One post-norm block, written out with torch's own functions."""
     torch.manual_seed(0)
