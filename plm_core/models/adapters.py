@@ -3,7 +3,8 @@
 An adapter is a bottleneck with a residual connection of its own: h + up(activation(down(h))). It stands after the last
 linear layer of a branch, before the branch is added to the stream. ``down`` is drawn as in the paper; ``up``, which the
 paper draws in the same way, starts at zero, so that the model starts as the pretrained one, not only near it. (The
-paper finds scores robust for standard deviations below 0.01, section 3.6; zero is their limit.) Unlike an update of LoRA, an adapter is not linear and cannot be merged: it costs time at every use.
+paper finds scores robust for standard deviations below 0.01, section 3.6; zero is their limit.) Unlike an update of
+LoRA, an adapter is not linear and cannot be merged: it costs time at every use.
 
 Shapes are written into names: D model width, R width of the bottleneck.
 """

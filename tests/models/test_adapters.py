@@ -75,7 +75,8 @@ def test_the_initial_weights_are_those_of_the_paper_but_for_up_which_is_zero():
     assert weight.abs().max() <= 0.02
     # a normal distribution cut at two standard deviations has 0.88 of the deviation; 20,000 weights
     assert weight.std().item() == pytest.approx(0.0088, rel=0.02)
-    assert not adapter.up.weight.any() and not adapter.up.bias.any() and not adapter.down.bias.any()
+    for zero in (adapter.up.weight, adapter.up.bias, adapter.down.bias):
+        assert not zero.any()
 
 
 def test_a_block_with_adapters_equals_torchs_layer_with_the_same_functions():
