@@ -85,7 +85,10 @@ class FineTuneConfig(Config):
     batch_size: int = 16
     """Examples of a batch."""
     epochs: int = 3
-    """How often each training example is seen."""
+    """How often each training example is seen, unless ``min_steps`` asks for more."""
+    min_steps: int = 0
+    """Optimiser steps at least: few examples are seen more often, because a few dozen steps teach a network little. The
+    number of evaluations stays what ``epochs`` makes it."""
     learning_rate: float | None = None
     """Peak of the learning rate; if null, a usual one for the method."""
     warmup_fraction: float = 0.1
@@ -107,9 +110,10 @@ class FineTuneConfig(Config):
     def validate(self) -> None:
         """Check sizes, and settings that belong to the other task."""
         self.require_positive("max_length", "batch_size", "epochs", "evaluations_per_epoch", "stride", "longest_answer")
-        self.require_not_negative("seed", "weight_decay")
+        self.require_not_negative("seed", "weight_decay", "min_steps")
         self.require_probability("warmup_fraction")
         self.require_at_most(max_length=2**20, batch_size=2**20, epochs=10**6, evaluations_per_epoch=10**6)
+        self.require_at_most(min_steps=10**9)
         if self.learning_rate is not None:
             self.require_positive("learning_rate")
         if self.task != "texts":
@@ -130,8 +134,8 @@ class FineTuneConfig(Config):
             examples: number of training examples.
         """
         steps_per_epoch = -(-examples // self.batch_size)
-        steps = self.epochs * steps_per_epoch
-        every = max(1, steps_per_epoch // self.evaluations_per_epoch)
+        steps = max(self.epochs, -(-self.min_steps // steps_per_epoch)) * steps_per_epoch
+        every = max(1, steps // (self.epochs * self.evaluations_per_epoch))
         return TrainConfig(
             steps=steps,
             learning_rate=self.rate,

@@ -280,7 +280,17 @@ def test_settings_of_the_other_task_and_other_folders_are_refused(make, sources)
 def test_the_configurations_that_come_with_the_library_are_complete(root, name):
     config = read_fine_tune_config(root / "configs" / "fine_tune" / f"{name}.yaml", ["output=runs/other"])
     assert config.task == name
-    assert config.train_config(examples=100).steps == config.epochs * 7
+    assert config.train_config(examples=1600).steps == config.epochs * 100
+    assert config.train_config(examples=100).steps == -(-config.min_steps // 7) * 7 > config.epochs * 7
+
+
+def test_few_examples_are_seen_more_often_but_evaluated_as_often(make):
+    config = make(epochs=2, batch_size=10, min_steps=45, evaluations_per_epoch=2)
+    few, many = config.train_config(examples=95), config.train_config(examples=1000)
+    assert (few.steps, few.eval_every) == (50, 12)  # five times ten batches, evaluated after every quarter
+    assert (many.steps, many.eval_every) == (200, 50)
+    with pytest.raises(ValueError, match="min_steps"):
+        make(min_steps=-1)
 
 
 @pytest.mark.parametrize("source", ["masked_lm", "causal_lm"])
