@@ -7,8 +7,8 @@ not who does it.
 
 Arms: the pretrained network of :mod:`~plm_chapters.experiments.fine_tuning_runs`, and the same with random weights.
 Both read the states of the two markers (:class:`~plm_core.models.heads.RelationClassifier`). LABELLED sentences, STEPS
-steps of 16, otherwise as there. Five rates or more by the loss on 200 validation sentences with seed 0; then five other
-seeds on 400 test sentences, none of which occurs in training. "words" is a bag of words that sees the markers.
+steps of 16, otherwise as there. Five rates or more by the loss on 120 validation sentences with seed 0; then five other
+seeds on 300 test sentences, none of which occurs in training. "words" is a bag of words that sees the markers.
 
 Criterion, set before the run: the difference of the accuracies, paired by seed, counts if its 95 % interval (Student's
 t) does not contain zero.
@@ -46,7 +46,7 @@ ASKING = {"beg": 0, "invite": 0, "ask": 0, "ask_fruit": 0}
 CLASSES = ["e1 asks e2", "e1 gives e2", "e2 asks e1", "e2 gives e1"]
 LABELLED, STEPS, MAX_LENGTH = 160, 40, 48
 RATES = [3e-5, 1e-4, 3e-4, 1e-3, 3e-3]
-COUNTS = {"train": 640, "valid": 200, "test": 400}
+COUNTS = {"train": 640, "valid": 120, "test": 300}
 
 
 @cache

@@ -41,12 +41,12 @@ from plm_core.training.gradients import DivergedError
 from plm_core.training.trainer import Trainer
 
 MODEL = "all-minilm-l6-v2"
-LABELS = [60, 240, 960]
-SWEPT_AT = 240
+LABELS = [40, 160, 640]
+SWEPT_AT = 160
 MODEL_SEEDS = [1, 2, 3, 4, 5]
-STEPS, BATCH, MAX_LENGTH = 60, 16, 64
-VALIDATED = 300
-"""Texts of the validation part on which choices are made: a rate, a penalty."""
+STEPS, BATCH, MAX_LENGTH = 40, 16, 64
+VALIDATED, TESTED = 200, 500
+"""Texts of the validation part on which choices are made, a rate or a penalty, and of the test part; TREC's has 500."""
 STRENGTHS = [0.1, 1.0, 10.0, 100.0, 1000.0, 10_000.0]
 CORPORA: dict[str, Callable[[Any], Any]] = {"TREC": trec_questions, "polarity": sentence_polarity}
 
@@ -79,10 +79,11 @@ def classes(task: str) -> list[str]:
 
 @cache
 def part(task: str, split: str) -> Texts:
-    """The examples of one part; VALIDATED of the validation part."""
+    """The examples of one part; at most VALIDATED and TESTED of the two that are not trained on."""
     examples = CORPORA[task](split)
-    if split == "validation":
-        examples = random.Random(0).sample(examples, VALIDATED)
+    if split != "train":
+        wanted = min(len(examples), VALIDATED if split == "validation" else TESTED)
+        examples = random.Random(0).sample(examples, wanted)
     return [each.text for each in examples], [classes(task).index(each.label) for each in examples]
 
 
