@@ -178,9 +178,18 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    min_p: float | None = None,
+    typical_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    beam: int | None = None,
+    length_penalty: float | None = None,
+    stop: tuple[str, ...] = (),
+    regex: str | None = None,
     seed: int | None = None,
 ) -> None:
     """Continue a prompt, or several, with a causal model.
+
+    Filters apply one after the other, in the order top-k, top-p, min-p, typical, after the temperature.
 
     Args:
         run: the output folder of `plm train` with the objective causal_lm.
@@ -192,22 +201,56 @@ def generate(
         temperature: below 1 for likelier, above 1 for more varied tokens; 0 always takes the likeliest token.
         top_k: choose among the k likeliest tokens.
         top_p: choose among the likeliest tokens that together have this probability.
+        min_p: choose among tokens at least this many times as probable as the likeliest.
+        typical_p: choose among the tokens nearest to the mean surprisal that together have this probability.
+        repetition_penalty: above 1, tokens of the text so far become rarer.
+        beam: search for the likeliest text with so many candidates instead of drawing one.
+        length_penalty: with --beam, scores are divided by ((5 + tokens) / 6) to this power; by default 0.6.
+        stop: texts before which a continuation ends, for example --stop END.
+        regex: a regular expression that the continuation as a whole matches; for tokens that are characters or
+            byte-level BPE.
         seed: seed of the draws; the same seed gives the same text.
     """
+    from plm_core.generation.beam import Beam
+    from plm_core.generation.beam_text import search_texts
+    from plm_core.generation.constrained import Grammar, token_texts
+    from plm_core.generation.regular import parse
     from plm_core.generation.sampling import Sampling
     from plm_core.generation.text import continue_texts, read_prompts, stream_texts
     from plm_core.runs.open import Run
 
     if prompt is not None and prompts is not None:
         raise ValueError("--prompt and --prompts exclude each other: put all prompts into the file")
+    settings = Sampling(temperature, top_k, top_p, min_p, typical_p, repetition_penalty)
+    search = None
+    if beam is not None:
+        if stream or stop or regex is not None or settings != Sampling():
+            raise ValueError(
+                "--beam searches for the likeliest text: it draws nothing, and takes no --stream, --stop, --regex, "
+                "temperature, filter or repetition penalty"
+            )
+        search = Beam(beam, max_new_tokens, alpha=0.6 if length_penalty is None else length_penalty)
+    elif length_penalty is not None:
+        raise ValueError("--length-penalty belongs to --beam: give its width, for example --beam 4")
+    expression = None if regex is None else parse(regex)
     beginnings = [prompt or ""] if prompts is None else read_prompts(prompts)
     opened = Run.open(run)
     for number, beginning in enumerate(beginnings, start=1):
         report_unknown(opened.tokenizer, beginning, "the prompt" if prompts is None else f"prompt {number}")
-    settings = Sampling(temperature, top_k, top_p)
+    if search is not None:
+        print("\n-----\n".join(search_texts(opened.model, opened.tokenizer, beginnings, search)))
+        return
+    constraint = None if expression is None else Grammar(expression, token_texts(opened.tokenizer))
     if not stream:
         texts = continue_texts(
-            opened.model, opened.tokenizer, beginnings, max_new_tokens=max_new_tokens, sampling=settings, seed=seed
+            opened.model,
+            opened.tokenizer,
+            beginnings,
+            max_new_tokens=max_new_tokens,
+            sampling=settings,
+            stop_strings=stop,
+            constraint=constraint,
+            seed=seed,
         )
         print("\n-----\n".join(texts))
         return
@@ -218,6 +261,8 @@ def generate(
             [beginning],
             max_new_tokens=max_new_tokens,
             sampling=settings,
+            stop_strings=stop,
+            constraint=constraint,
             seed=seed,
             first=number,
         )
