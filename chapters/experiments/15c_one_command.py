@@ -21,7 +21,7 @@ from plm_core.runs.fine_tune_config import FineTuneConfig
 from plm_core.runtime import setup
 
 CORPORA = {"TREC": trec_questions, "polarity": sentence_polarity}
-EPOCHS = {"TREC": 2, "polarity": 1}
+EPOCHS = {"TREC": 1, "polarity": 1}
 VARIANTS = list(CORPORA)
 SEEDS = [0]
 CONFIG = Path(__file__).parents[2] / "configs" / "fine_tune" / "texts.yaml"

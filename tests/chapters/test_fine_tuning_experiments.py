@@ -1,0 +1,47 @@
+"""The marked sentences of the chapter on fine-tuning: right classes, no leak, and no class in the words alone."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+
+import pytest
+
+from plm_chapters.notebook import load_experiment
+
+relations = load_experiment("15b_relations")
+PARTS = ("train", "valid", "test")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_class_says_who_acts(part: str) -> None:
+    """Read off the plain sentences by patterns of their own, for those that have one."""
+    seen = 0
+    for text, label in relations.sentences(part):
+        giving = re.fullmatch(r"<e(\d)>\w+</e\1> (?:gave|offered) .*<e(\d)>.*", text)
+        asking = re.fullmatch(r"<e(\d)>\w+</e\1> (?:asked|begged|invited) <e(\d)>.*", text)
+        found = giving or asking
+        if found:
+            verb = "gives" if giving else "asks"
+            assert label == f"e{found[1]} {verb} e{found[2]}", text
+            seen += 1
+    assert seen > len(relations.sentences(part)) / 4
+
+
+def test_hunger_is_not_giving() -> None:
+    """The one kind of sentence in which the second-named person gives."""
+    given = [(text, label) for text, label in relations.sentences("train") if "was hungry" in text]
+    for text, label in given:
+        hungry = re.match(r"<e(\d)>", text)
+        assert hungry is None or label == f"e{3 - int(hungry[1])} gives e{hungry[1]}", text
+
+
+def test_no_sentence_is_in_two_parts_and_the_classes_are_equally_frequent() -> None:
+    plain = {part: {relations.plain(text) for text, _ in relations.sentences(part)} for part in PARTS}
+    for one, other in itertools.combinations(PARTS, 2):
+        assert not plain[one] & plain[other]
+    for part in PARTS:
+        counts = Counter(label for _, label in relations.sentences(part))
+        assert set(counts) == set(relations.CLASSES)
+        assert len(set(counts.values())) == 1
