@@ -7,8 +7,8 @@ not who does it.
 
 Arms: the pretrained network of :mod:`~plm_chapters.experiments.fine_tuning_runs`, and the same with random weights.
 Both read the states of the two markers (:class:`~plm_core.models.heads.RelationClassifier`). LABELLED sentences, STEPS
-steps of 16, otherwise as there. Five rates or more by the loss on 120 validation sentences with seed 0; then three other
-seeds on 300 test sentences, none of which occurs in training. "words" is a bag of words that sees the markers.
+steps of 16, otherwise as there. Five rates or more by the loss on 120 validation sentences with seed 0; then three
+other seeds on 300 test sentences. No sentence is in two parts. "words" is a bag of words that sees the markers.
 
 Criterion, set before the run: the difference of the accuracies, paired by seed, counts if its 95 % interval (Student's
 t) does not contain zero.
