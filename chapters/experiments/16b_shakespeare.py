@@ -41,7 +41,7 @@ SEEDS = [0, 1, 2]
 
 VOCABULARY = 1000
 CONTEXT, PROMPT, NEW = 192, 64, 128
-STEPS, BATCH, RATE = 600, 8, 0.008
+STEPS, BATCH, RATE = 900, 8, 0.016
 """The rate is that of the same shape on StoryWorld."""
 PASSAGES = 40
 
@@ -70,7 +70,7 @@ def run(variant: str, seed: int, preset: str, folder: Path) -> dict[str, Any]:
     test_text = tinyshakespeare("validation") + tinyshakespeare("test")
     tokenizer = train_bpe([train_text], vocab_size=VOCABULARY)
     ids, test_ids = np.array(tokenizer.encode(train_text)), np.array(tokenizer.encode(test_text))
-    model = models.make_model("Transformer, 0.3 M", len(tokenizer), seed)
+    model = models.make_model("Transformer, 0.1 M", len(tokenizer), seed)
     assert isinstance(model, Gpt)
     source = WindowBatches(ids, context=CONTEXT, batch_size=BATCH, seed=seed)
     valid = WindowBatches(test_ids[:20_000], context=CONTEXT, batch_size=16, seed=0).in_order()
@@ -79,7 +79,7 @@ def run(variant: str, seed: int, preset: str, folder: Path) -> dict[str, Any]:
         optimizer="muon",
         learning_rate=RATE,
         schedule="linear",
-        warmup_steps=60,
+        warmup_steps=90,
         final_fraction=0.01,
         weight_decay=0.05,
         eval_every=STEPS // 6,

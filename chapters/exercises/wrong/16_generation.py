@@ -49,7 +49,7 @@ by_pencil = {
         "score": 1,
         "message": "the word that crosses p belongs to the set",
         "code": """
-def nucleus(logits_BV, top_p, temperature):
+def keep_nucleus(logits_BV, top_p, temperature):
     p_BV = (logits_BV / temperature).softmax(-1)
     sorted_BV, order_BV = p_BV.sort(-1, descending=True)
     outside_BV = sorted_BV.cumsum(-1) > top_p
@@ -64,7 +64,7 @@ def nucleus(logits_BV, top_p, temperature):
         "score": 2,
         "message": "chosen before the temperature",
         "code": """
-def nucleus(logits_BV, top_p, temperature):
+def keep_nucleus(logits_BV, top_p, temperature):
     p_BV = logits_BV.softmax(-1)
     sorted_BV, order_BV = p_BV.sort(-1, descending=True)
     outside_BV = sorted_BV.cumsum(-1) - sorted_BV >= top_p
