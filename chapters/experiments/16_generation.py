@@ -63,6 +63,7 @@ LONG = ["plain sampling", "temperature 0.7", "top-p 0.9", "min-p 0.1", "typical 
 
 def run(variant: str, seed: int, preset: str, folder: Path) -> dict[str, Any]:
     """Let one writer continue stories by every method."""
+    torch.set_num_threads(1)  # the networks are small: further threads would wait for each other
     world = StoryWorld("small", "en")
     told = stories.contexts(world, CONTEXTS)
     if variant == IDEAL:

@@ -66,6 +66,7 @@ BEAMS = [4, 16]
 
 def run(variant: str, seed: int, preset: str, folder: Path) -> dict[str, Any]:
     """Train a model; continue passages by every method and describe the texts."""
+    torch.set_num_threads(1)  # the model is small: further threads would wait for each other
     train_text = tinyshakespeare("train")
     test_text = tinyshakespeare("validation") + tinyshakespeare("test")
     tokenizer = train_bpe([train_text], vocab_size=VOCABULARY)
