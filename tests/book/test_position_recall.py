@@ -9,6 +9,8 @@ from plm_chapters.experiments import position_recall as recall
 from plm_chapters.experiments import position_runs as runs
 from plm_chapters.experiments.rope_stretching import REPAIRS, ScaledRope
 from plm_chapters.notebook import load_experiment, load_results
+from plm_core.models.config import TransformerConfig
+from plm_core.models.inputs import Embeddings
 from plm_core.models.positions import Rope
 
 
@@ -39,6 +41,18 @@ def test_models_read_together_as_they_read_alone(variant: str) -> None:
     both = recall.together(models, ids, per_model=False)
     for model, logits in zip(models, both, strict=True):
         torch.testing.assert_close(logits, model(ids))
+
+
+def test_events_are_scaled_under_sinusoidal_positions_only() -> None:
+    """As in the library's embeddings: the sum has an event's part and a position's part of like size."""
+    ids = torch.arange(recall.PEOPLE * (recall.PLACES + 1))[None]
+    for variant in recall.SCHEMES:
+        (model,) = recall.build(variant, [0])
+        config = TransformerConfig(ids.shape[1], recall.HIDDEN, recall.LAYERS, recall.HEADS, 2 * recall.HIDDEN)
+        assert model.scale == Embeddings(config, model.scheme).scale
+        added = model.embed(ids) - model.scheme.embed(torch.zeros(*ids.shape, recall.HIDDEN))
+        torch.testing.assert_close(added, model.scale * model.events(ids), atol=1e-6, rtol=1e-4)
+        assert added.std().item() == pytest.approx(1.0 if variant == "sinusoidal" else 0.1, rel=0.1)
 
 
 def test_a_window_hides_what_lies_before_it() -> None:
@@ -125,7 +139,8 @@ def test_truncation_at_true_positions_shows_the_last_events_with_their_own_rows(
         for t in range(60 - recall.SCORED, 60):
             if data.distances[row, t] > 0:
                 first = t - recall.LENGTH + 1
-                x = model.scheme.embed(model.events(data.ids[row : row + 1, first : t + 1]), offset=first)
+                words = model.scale * model.events(data.ids[row : row + 1, first : t + 1])
+                x = model.scheme.embed(words, offset=first)
                 guess = model.places(model.stack(x, is_causal=True))[0, -1].argmax()
                 expected.append(float(guess == data.answers[row, t]))
     assert found[0].tolist() == expected
