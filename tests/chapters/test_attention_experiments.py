@@ -7,10 +7,12 @@ import torch
 
 from plm_chapters.notebook import load_experiment
 from plm_core.models.multi_head import MultiHeadAttention
+from plm_core.runtime import Runtime
 
 recall = load_experiment("phone_book")
 tuning = load_experiment("phone_book_tuning")
 text = load_experiment("05b_attention_text")
+decay = load_experiment("05f_attention_decay")
 
 
 def test_a_table_of_fixed_size_gives_the_answers_of_all_keys_and_values_without_a_softmax() -> None:
@@ -53,6 +55,16 @@ def test_the_sweep_goes_on_when_the_best_rate_is_at_its_edge(monkeypatch: pytest
         tuned = tuning.tuned("attention", "laptop", rates=[0.5, 1.0, 2.0], seeds=[3], by=by)
         assert tuned["rate"] == 4.0
         assert list(tuned["sweep"]) == ["0.5", "1", "2", "4", "8"]
+
+
+def test_a_rate_at_which_one_seed_fails_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(variant: str, rt: Runtime, rate: float, examples: int) -> float:
+        return 0.03 if rate > 0.006 and rt.seed == 102 else 1 - abs(rate - 0.008)
+
+    monkeypatch.setattr(decay, "measured", measured)
+    result = decay.run("softmax", 0, "laptop")
+    assert result["rate"] == pytest.approx(0.004 * 2**0.5)
+    assert len(result["final_accuracy"]) == 6
 
 
 def test_a_preference_for_a_character_is_one_where_weights_know_distances_only() -> None:
