@@ -245,7 +245,8 @@ class IdealRows:
                     logits_NV[row, END] = 0.0
                     continue
             for word, probability in cursor.next_word().items():
-                logits_NV[row, self.number[word]] = math.log(probability)
+                if probability:  # a word that this story has used up has none
+                    logits_NV[row, self.number[word]] = math.log(probability)
         return logits_NV
 
     def select(self, rows_N: Tensor) -> None:
