@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from plm_core.data.datasets import sentence_polarity, trec_questions
+from plm_core.data.datasets import Split, sentence_polarity, trec_questions
 from plm_core.data.examples import LabelledText
 from plm_core.files import read_yaml
 from plm_core.runs.fine_tune import fine_tune
@@ -31,7 +31,8 @@ def run(variant: str, seed: int, preset: str, folder: Path) -> dict[str, Any]:
     """Write the tables, fine-tune, and keep the report."""
     setup(seed=seed, preset=preset)
     torch.set_num_threads(1)
-    files = {"train_file": "train", "validation_file": "validation", "test_file": "test"}
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, Split] = {"train_file": "train", "validation_file": "validation", "test_file": "test"}
     for name, split in files.items():
         write_table(folder / f"{name}.tsv", CORPORA[variant](split))
     paths = {name: str(folder / f"{name}.tsv") for name in files}

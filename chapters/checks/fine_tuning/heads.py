@@ -131,7 +131,8 @@ def _best(begin_T: Tensor, end_T: Tensor, allowed_T: Tensor, longest: int) -> tu
 
 
 def _span(function: SpanFunction, scores: tuple[Tensor, Tensor, Tensor], longest: int, threshold: float) -> Any:
-    found = function(*[each.clone() for each in scores], longest, threshold)
+    begin_T, end_T, allowed_T = (each.clone() for each in scores)
+    found = function(begin_T, end_T, allowed_T, longest, threshold)
     if found is None:
         return None
     if not isinstance(found, tuple | list) or len(found) != 2:

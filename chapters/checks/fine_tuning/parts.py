@@ -119,7 +119,7 @@ def _(function: MergeFunction, draw: Draw) -> None:
 def _(function: MergeFunction, draw: Draw) -> None:
     W, A, B = _case(draw)
     given = [each.clone() for each in (W, A, B)]
-    expect_tensor(function(*given, 5.0), tuple(W.shape), what="the merged weight")
+    expect_tensor(function(given[0], given[1], given[2], 5.0), tuple(W.shape), what="the merged weight")
     for before, after, name in zip((W, A, B), given, ("W", "A", "B"), strict=True):
         if not before.equal(after):
             raise CheckFailed(f"{name} was changed in place: a second call would merge into the merged weight")
