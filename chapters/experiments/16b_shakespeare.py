@@ -136,8 +136,8 @@ def continuations(
         for start in range(0, len(prompts), 15):
             group = prompts[start : start + 15]
             with torch.inference_mode():
-                rows = SuppressingRows(model.eval(), group, width, special)  # no end: the model has never read one
-                outputs = search(rows, len(group), Beam(width, NEW, alpha=0.0), stop_token_id=tokenizer.eos_id)
+                candidates = SuppressingRows(model.eval(), group, width, special)  # no end: none was ever read
+                outputs = search(candidates, len(group), Beam(width, NEW, alpha=0.0), stop_token_id=tokenizer.eos_id)
             best += [list(output.tokens) for (output, *_) in outputs]
         found[f"beam {width}"] = best
     contrasted = [contrastive_search(model, prompt, max_new_tokens=NEW)[PROMPT:] for prompt in prompts]
