@@ -137,7 +137,7 @@ def _(function: SearchFunction, draw: Draw) -> None:
 
 @searching.stage("a narrow beam")
 def _(function: SearchFunction, draw: Draw) -> None:
-    for number in range(20):
+    for number in range(150):  # the difference shows in few of them
         step = _language(Draw(draw.seed, "narrow", number))
         for width in (2, 3):
             if _result(function, step, width, 0.0) != _search(step, width, LONGEST, 0.0):
