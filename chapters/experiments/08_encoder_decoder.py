@@ -65,7 +65,7 @@ SEEDS = [0]
 """The seeds of the weights are inside a run."""
 MODEL_SEEDS = [1, 2, 3]
 RATES = [2.5e-3, 5e-3, 1e-2, 2e-2, 4e-2]
-STEPS, SWEEP_STEPS, BATCH = 500, 60, 64
+STEPS, SWEEP_STEPS, BATCH = 500, 200, 64
 STORIES = {"valid": 60, "test": 200}
 EOS = 0
 """Begins and ends every target."""
