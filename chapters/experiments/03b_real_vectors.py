@@ -7,38 +7,51 @@ continuations of others. Everything here is computed from the published weights,
 
 "analogies": all questions that two different pairs of a relation make. Measured: the share of right answers with the
 three words of the question barred, the share without barring and which words are then returned, and two rules that
-ignore the relation: the nearest word to c, and to b + c, the question's words barred. To see why the answer is c, four
-means over the questions are stored, all words of length 1: the length of b - a, the cosine of b - a and d - c, and the
-cosines of b - a + c with c and with d. The lists are ours, as are those of the other two parts, but for the family
-group of WEAT, which is that of Caliskan et al. (2017); they were written before any of these was computed.
+ignore the relation: the nearest word to c, and to b + c, the question's words barred. To see why the answer is c, means
+over the questions are stored, all words of length 1: the length of b - a, the cosines of b - a + c with c and with d,
+the cosine of b - a and d - c, and the value that it would have to exceed for d to be nearer than c. The lists are ours,
+as are those of the other parts, but for the groups of WEAT 6; they were written before any of these was computed.
 
-"associations": WEAT with the exact permutation test, for four pairs of groups of eight words, and how large the effect
-is when the same 16 words are divided at random. Four tests are made: p below 0.05 / 4 counts.
+"associations": WEAT with the exact permutation test, for pairs of groups of eight words. A first run took four pairs,
+and let p below 0.05 / 4 count. "unrelated", added afterwards, shows that this p is too small: for all pairs of 14
+groups that were written for another purpose, the kinds of Brown's words (the first eight of each that are tokens; no
+kind with fewer, and no families) with stones and metals, it stores the effects and how often p is that small in either
+direction. The words of WEAT 6 itself (Caliskan et al. 2017) were added then, too; our groups for names and careers are
+largely others.
 
 "senses": five words, each in five sentences of either of two senses. A sentence counts as right if, of the nine others
 with the same word, the one with the nearest vector has its sense. Vectors: the word's static one (the same everywhere;
 of equal neighbours each counts its share), the mean of the static vectors of the other words of the sentence, and the
 states of each layer at the word. Criterion, set before the run: contextual vectors tell senses apart better than the
 order-free mean if more sentences are right, with p < 0.05 in the exact sign test on the sentences where the two differ.
+Two stronger means were added after the first outcome: the first one leaves out words that are not tokens of two letters
+or more, so "mean of all tokens" takes the pieces of all other words; "weighted mean" takes the same words as the first,
+with the weights of tf-idf, from the pages of Python's manual.
+
+"search": which of these pages are nearest to a question, all as weighted means of static vectors.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from functools import cache
-from math import comb
+from itertools import combinations
+from math import comb, log
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from plm_chapters.experiments.word_texts import KINDS
+from plm_core.data.corpora import python_documentation
 from plm_core.evaluation.word_vectors import analogies, association, cosines, nearest, weat
 from plm_core.interop.pretrained_models import pretrained
 from plm_core.models.transformer import Trace
 
-VARIANTS = ["analogies", "associations", "senses"]
+VARIANTS = ["analogies", "associations", "unrelated", "senses", "search"]
 SEEDS = [0]
 RELATIONS = {
     "country of a capital": "paris france|rome italy|berlin germany|madrid spain|lisbon portugal|london england|"
@@ -70,17 +83,25 @@ GROUPS = {
     "unpleasant": "hate war ugly enemy agony poison sickness prison",
     "career": "office salary business career manager profession company executive",
     "family": "home parents children family wedding cousins marriage relatives",
+    "their men": "john paul mike kevin steve greg jeff bill",
+    "their women": "amy joan lisa sarah diana kate ann donna",
+    "their career": "executive management professional corporation salary office business career",
     "stone": "granite marble slate limestone basalt flint quartz chalk",
     "metal": "iron copper tin silver gold zinc lead nickel",
 }
-"""Words of the groups that are compared; "family" is word for word that of Caliskan et al. (2017), WEAT 6."""
+"""Words of the groups that are compared; "family" and the three groups called theirs are WEAT 6 of Caliskan et al."""
 TESTS = {
     "flowers, insects": ("flowers", "insects", "pleasant", "unpleasant"),
     "instruments, weapons": ("instruments", "weapons", "pleasant", "unpleasant"),
     "men, women": ("men", "women", "career", "family"),
+    "their men, women": ("their men", "their women", "their career", "family"),
     "stone, metal": ("stone", "metal", "career", "family"),
 }
-"""Two groups of targets and two groups of attributes; the last test has no reason to find anything."""
+"""Two groups of targets and two groups of attributes; the last test was meant to find nothing."""
+UNRELATED = [kind for kind in KINDS if kind != "family"]
+"""Kinds of words that were listed for another purpose."""
+QUESTIONS = ["handle an exception", "catch a failure"]
+"""Questions to Python's manual."""
 SENSES = {
     "bank": (
         ("She opened an account at the bank.",
@@ -144,6 +165,8 @@ SENSES = {
     ),
 }  # fmt: skip
 """Two senses of each word in five sentences each."""
+MEANS = ["mean of the others", "mean of all tokens", "weighted mean"]
+"""The means of static vectors, which know no order."""
 
 
 @cache
@@ -199,6 +222,8 @@ def measure_analogies(relation: str) -> dict[str, float]:
     geometry = {
         "length of the difference": offset.norm(dim=-1),
         "cosine of differences": F.cosine_similarity(offset, unit[d] - unit[c], dim=-1),
+        "cosine needed": (unit[d] - unit[c]).norm(dim=-1) / (2 * offset.norm(dim=-1)),
+        "d nearer than c": (total * (unit[d] - unit[c])).sum(dim=-1) > 0,
         "cosine of sum and c": F.cosine_similarity(total, unit[c], dim=-1),
         "cosine of sum and d": F.cosine_similarity(total, unit[d], dim=-1),
     }
@@ -207,20 +232,62 @@ def measure_analogies(relation: str) -> dict[str, float]:
 
 
 def measure_association(test: str) -> dict[str, Any]:
-    """WEAT of four groups, each target's association, and how often a random division has an effect of 0.5 or more."""
+    """WEAT of four groups, and each target's association."""
     x, y, a, b = (of_words(GROUPS[group]) for group in TESTS[test])
     result = weat((x, y), (a, b))
     s = association(torch.cat([x, y]), (a, b))
-    generator = torch.Generator().manual_seed(0)
-    order = torch.rand(10_000, len(s), generator=generator).argsort(dim=1)
-    effects = (s[order[:, : len(x)]].mean(dim=1) - s[order[:, len(x) :]].mean(dim=1)) / s.std()
+    return {"effect": result.effect, "p": result.p, "divisions": result.divisions, "each": s.tolist()}
+
+
+def unrelated_groups() -> dict[str, Tensor]:
+    """The vectors of eight words of each group that was listed for another purpose."""
+    row = static()[1]
+    tokens = {kind: [word for word in KINDS[kind].split() if word in row][:8] for kind in UNRELATED}
+    groups = {kind: " ".join(words) for kind, words in tokens.items() if len(words) == 8}
+    return {name: of_words(words) for name, words in (groups | {n: GROUPS[n] for n in ("stone", "metal")}).items()}
+
+
+def measure_unrelated(attributes: tuple[str, str]) -> dict[str, Any]:
+    """The sizes of the effects of all pairs of unrelated groups, and how many have a small p in either direction."""
+    groups = unrelated_groups()
+    a, b = (of_words(GROUPS[group]) for group in attributes)
+    found = {(x, y): weat((groups[x], groups[y]), (a, b)) for x, y in combinations(groups, 2)}
     return {
-        "effect": result.effect,
-        "p": result.p,
-        "divisions": result.divisions,
-        "random effects of 0.5 or more": float((effects.abs() >= 0.5).float().mean()),
-        "each": s.tolist(),
+        "groups": list(groups),
+        "effects": {f"{x}, {y}": result.effect for (x, y), result in found.items()},
+        "small p": sum(min(r.p, 1 + 1 / r.divisions - r.p) < 0.05 / 4 for r in found.values()),
     }
+
+
+@cache
+def page_words() -> tuple[list[str], list[list[str]]]:
+    """The titles of the pages of Python's manual, and the words of each."""
+    pages = python_documentation()
+    return [page.title for page in pages], [re.findall("[a-z]+", page.text.lower()) for page in pages]
+
+
+@cache
+def weight_of() -> dict[str, float]:
+    """The weight that tf-idf gives each word of Python's manual; "" stands for a word that no page has."""
+    pages = page_words()[1]
+    counts = Counter(word for words in pages for word in set(words)) | Counter({"": 0})
+    return {word: 1 + log((1 + len(pages)) / (1 + counts[word])) for word in ["", *counts]}
+
+
+def weighted_mean(words: list[str]) -> Tensor:
+    """The mean of the static vectors of those words that have one, weighed as in tf-idf; (D,)."""
+    vectors, row = static()
+    known = [word for word in words if word in row]
+    weights = torch.tensor([weight_of().get(word, weight_of()[""]) for word in known])
+    return weights @ vectors[[row[word] for word in known]] / weights.sum()
+
+
+def find_pages(question: str) -> tuple[list[str], Tensor]:
+    """The titles of all pages of the manual, the nearest to the question first, and their cosines."""
+    titles, pages = page_words()
+    scores = cosines(torch.stack([weighted_mean(words) for words in pages]), weighted_mean(question.split())[None])[0]
+    order = scores.argsort(descending=True)
+    return [titles[place] for place in order.tolist()], scores[order]
 
 
 @torch.no_grad()
@@ -234,8 +301,17 @@ def sense_vectors(word: str) -> tuple[dict[str, Tensor], Tensor]:
     place = (ids == tokenizer.backend.token_to_id(word)).int().argmax(dim=1)
     each = torch.arange(len(texts))
     found = {"static": vectors[[row[word]] * len(texts)]}
-    others = [[row[w] for w in re.findall("[a-z]+", text.lower()) if w in row and w != word] for text in texts]
-    found["mean of the others"] = torch.stack([vectors[rows].mean(dim=0) for rows in others])
+    others = [[w for w in re.findall("[a-z]+", text.lower()) if w != word] for text in texts]
+    found["mean of the others"] = torch.stack([of_words(" ".join(w for w in ws if w in row)).mean(0) for ws in others])
+    table = bert.encoder.embeddings.word_embeddings.weight
+    centre = table[tokenizer.backend.token_to_id("the")] - vectors[row["the"]]
+    tokens = [[tokenizer.backend.id_to_token(number) for number in each_ids] for each_ids in ids.tolist()]
+    other_BT = torch.tensor(
+        [[token != word and bool(re.search("[a-z]", token)) for token in sentence] for sentence in tokens]
+    )
+    means = [table[sentence[other]].mean(dim=0) - centre for sentence, other in zip(ids, other_BT, strict=True)]
+    found["mean of all tokens"] = torch.stack(means)
+    found["weighted mean"] = torch.stack([weighted_mean(ws) for ws in others])
     trace = Trace()
     bert.encoder(ids, attention_mask=mask, trace=trace)
     found |= {f"layer {number}": x_BTD[each, place] for number, x_BTD in enumerate(trace.hidden_states)}
@@ -243,7 +319,7 @@ def sense_vectors(word: str) -> tuple[dict[str, Tensor], Tensor]:
 
 
 def measure_senses() -> dict[str, Any]:
-    """The sentences that each kind of vector gets right, and the sign test of the last layer against the mean."""
+    """The sentences that each kind of vector gets right, and sign tests of the last layer against the three means."""
     right: dict[str, list[float]] = {}
     for word in SENSES:
         found, sense = sense_vectors(word)
@@ -252,14 +328,18 @@ def measure_senses() -> dict[str, Any]:
             best = similarity >= similarity.max(dim=1, keepdim=True).values - 1e-5
             same = sense[:, None] == sense
             right.setdefault(name, []).extend(((best & same).sum(dim=1) / best.sum(dim=1)).tolist())
-    last, mean = right[f"layer {len(right) - 3}"], right["mean of the others"]
-    better = sum(a > b for a, b in zip(last, mean, strict=True))
-    worse = sum(a < b for a, b in zip(last, mean, strict=True))
+    last = right[max(name for name in right if name.startswith("layer"))]
+    tests = {}
+    for name in MEANS:
+        better = sum(a > b for a, b in zip(last, right[name], strict=True))
+        worse = sum(a < b for a, b in zip(last, right[name], strict=True))
+        tests[name] = {"better": better, "worse": worse, "p": sign_test(better, worse)}
+    row = static()[1]
+    texts = [text for senses in SENSES.values() for sense in senses for text in sense]
     return {
         "shares": {name: sum(of) / len(of) for name, of in right.items()},
-        "better": better,
-        "worse": worse,
-        "p": sign_test(better, worse),
+        "tests": tests,
+        "left out": sorted(w for text in texts for w in re.findall("[a-z]+", text.lower()) if w not in row),
         "right": right,
     }
 
@@ -271,9 +351,15 @@ def sign_test(better: int, worse: int) -> float:
 
 
 def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
-    """One of the three measurements."""
+    """One of the measurements."""
     if variant == "analogies":
         return {relation: measure_analogies(relation) for relation in RELATIONS}
     if variant == "associations":
         return {test: measure_association(test) for test in TESTS}
+    if variant == "unrelated":
+        pairs = dict.fromkeys((a, b) for _, _, a, b in TESTS.values())
+        return {", ".join(pair): measure_unrelated(pair) for pair in pairs}
+    if variant == "search":
+        found = {question: find_pages(question) for question in QUESTIONS}
+        return {q: {"titles": titles, "cosines": scores.tolist()} for q, (titles, scores) in found.items()}
     return measure_senses()

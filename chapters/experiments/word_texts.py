@@ -65,6 +65,8 @@ class Text:
         ids, sentences: the text, and the number of the sentence in which each word stands.
         known: numbers of words whose kind is known.
         kinds: for each of them the number of its kind.
+        reported: for each of them whether it is reported; settings are chosen on the others. A word is on the same side
+            in every text of a corpus.
         names: the names of the kinds.
     """
 
@@ -73,6 +75,7 @@ class Text:
     sentences: Tensor
     known: Tensor
     kinds: Tensor
+    reported: Tensor
     names: list[str]
 
     @property
@@ -92,18 +95,22 @@ def numbered(sentences: Iterable[Sequence[str]], number: dict[str, int]) -> tupl
 
 
 def of_kinds(words: list[str], ids: Tensor, sentences: Tensor, kinds: dict[str, list[str]], least: int) -> Text:
-    """A text with those words of each kind that occur in it often enough and are of one kind only."""
+    """A text with those words of each kind that occur in it often enough and are of one kind only.
+
+    Every second word of the lists that is in the vocabulary and of one kind only is reported, whether or not it occurs.
+    """
     number = {word: place for place, word in enumerate(words)}
     counts = torch.bincount(ids, minlength=len(words))
     times = Counter(word for members in kinds.values() for word in set(members))
-    known = [
+    listed = [
         (number[word], kind)
         for kind, members in enumerate(kinds.values())
         for word in dict.fromkeys(members)
-        if times[word] == 1 and word in number and counts[number[word]] >= least
+        if times[word] == 1 and word in number
     ]
-    places, labels = (torch.tensor(column, dtype=torch.int64) for column in zip(*known, strict=True))
-    return Text(words, ids, sentences, places, labels, list(kinds))
+    known = [(*row, place % 2) for place, row in enumerate(listed) if counts[row[0]] >= least]
+    places, labels, odd = (torch.tensor(column, dtype=torch.int64) for column in zip(*known, strict=True))
+    return Text(words, ids, sentences, places, labels, odd == 1, list(kinds))
 
 
 @cache
@@ -113,12 +120,17 @@ def world() -> StoryWorld:
 
 
 def storyworld_kinds(world: StoryWorld) -> dict[str, list[str]]:
-    """The words of each kind in StoryWorld's lexicons, and its animals."""
+    """The words of each kind in StoryWorld's lexicons, and its animals.
+
+    They come in an order drawn once: the lexicons alternate between boys and girls, and between one fruit and many, and
+    every second word is reported.
+    """
     kinds = {
         group: [word for entry in entries for form, word in entry.forms["en"].items() if form in FORMS[group]]
         for group, entries in world.lexicons.all_entries().items()
     }
-    return kinds | {"animals": [row[0] for row in world.lexicons.thieves + world.lexicons.eaters]}
+    kinds["animals"] = [row[0] for row in world.lexicons.thieves + world.lexicons.eaters]
+    return {kind: random.Random(kind).sample(words, len(words)) for kind, words in kinds.items()}
 
 
 FORMS = {

@@ -33,6 +33,29 @@ def test_words_of_two_kinds_and_rare_ones_are_not_asked() -> None:
     assert text.known.tolist() == [0]
 
 
+def test_a_word_is_reported_in_every_text_or_in_none() -> None:
+    kinds = {"x": ["a", "b", "c"], "y": ["d", "e", "f"]}
+    words = [word for members in kinds.values() for word in members]
+    sides: dict[int, set[bool]] = {}
+    for ids in ([0, 1, 2, 3, 4, 5], [1, 2, 4, 5], [0, 2, 3, 5], [2, 3, 4]):  # rare words are missing here and there
+        text = word_texts.of_kinds(words, torch.tensor(ids), torch.zeros(len(ids), dtype=torch.int64), kinds, 1)
+        for row, reported in zip(text.known.tolist(), text.reported.tolist(), strict=True):
+            sides.setdefault(row, set()).add(reported)
+    assert [len(each) for each in sides.values()] == [1] * 6
+    assert sorted(next(iter(each)) for each in sides.values()) == [False] * 3 + [True] * 3
+    fruits = word_texts.storyworld_kinds(StoryWorld("full"))["fruits"]
+    assert (
+        {word.endswith("s") for word in fruits[::2]} == {word.endswith("s") for word in fruits[1::2]} == {True, False}
+    )
+
+
+def test_shares_are_those_of_the_reported_words() -> None:
+    text = word_texts.of_kinds(list("abcd"), torch.arange(4), torch.zeros(4, dtype=torch.int64), {"x": list("abcd")}, 1)
+    right = text.reported
+    assert experiment.score(text, lambda text: right)["share"] == 1
+    assert experiment.score(text, lambda text: ~right)["share"] == 0
+
+
 def test_floors_by_hand() -> None:
     ids = torch.tensor([0, 1, 1, 2, 2, 3, 3, 3, 3])
     kinds = {"x": ["a", "b"], "y": ["c", "d"]}
@@ -89,6 +112,11 @@ def test_the_vote_of_endings_asks_only_the_longest_common_ending() -> None:
     assert new_words.ending_vote("talked", list(tag_of), tag_of) == "vb"
     assert new_words.ending_vote("faked", list(tag_of), tag_of) == "jj"  # naked and baked tie: the first is taken
     assert new_words.ending_vote("bred", list(tag_of), tag_of) == "jj"
+
+
+def test_words_on_many_pages_weigh_little() -> None:
+    weight = real_vectors.weight_of()
+    assert weight["the"] == min(weight.values()) < weight["exception"] < weight[""] == max(weight.values())
 
 
 def test_groups_of_weat_are_of_one_size_and_senses_hold_their_word() -> None:
