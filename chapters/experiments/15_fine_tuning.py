@@ -85,16 +85,14 @@ def run(variant: str, seed: int, preset: str, folder: Path) -> dict[str, Any]:
     swept = sweep(at, RATES[method], factor=10**0.5, further=3)
     rate = best_rate(swept)
     counts = [runs.SWEPT_AT] if arm in SMALL else runs.LABELS if variant == "TREC, full" else [40, 640]
-    scores = {
-        str(count): [
-            kept.get(
-                f"{count} {each}",
-                lambda count=count, each=each: runs.measure(task, count, rate=rate, seed=each, on="test", **settings),
-            )
-            for each in runs.MODEL_SEEDS
-        ]
-        for count in counts
-    }
+
+    def tested(count: int, each: int) -> dict[str, float]:
+        return kept.get(
+            f"{count} {each}",
+            lambda: runs.measure(task, count, rate=rate, seed=each, on="test", **settings),
+        )
+
+    scores = {str(count): [tested(count, each) for each in runs.MODEL_SEEDS] for count in counts}
     sweeps = {key: found for key, found in kept.found.items() if " " not in key}
     return told | {
         "rate": rate,
