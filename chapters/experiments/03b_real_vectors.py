@@ -13,11 +13,13 @@ the cosine of b - a and d - c, and the value that it would have to exceed for d 
 as are those of the other parts, but for the groups of WEAT 6; they were written before any of these was computed.
 
 "associations": WEAT with the exact permutation test, for pairs of groups of eight words. A first run took four pairs,
-and let p below 0.05 / 4 count. "unrelated", added afterwards, shows that this p is too small: for all pairs of 14
-groups that were written for another purpose, the kinds of Brown's words (the first eight of each that are tokens; no
-kind with fewer, and no families) with stones and metals, it stores the effects and how often p is that small in either
-direction. The words of WEAT 6 itself (Caliskan et al. 2017) were added then, too; our groups for names and careers are
-largely others.
+and let p below 0.05 / 4 count. "unrelated", added afterwards, asks whether this p can be trusted: for the pairs of 13
+groups that were written for another purpose, the kinds of Brown's words (the first eight of each that are tokens, one
+form of each word; no kind with fewer, and no families) with stones and metals, it stores the effects and for which
+pairs p is that small in either direction. Three pairs of groups that are related are left out. A first run had all 91
+pairs of 14 groups, some with the singular and the plural of a word among their eight; p was small for 12 of them with
+pleasant and unpleasant words, for 26 with career and family. The words of WEAT 6 itself (Caliskan et al. 2017) were
+added after the first outcome, too; our groups for names and careers are largely others.
 
 "senses": five words, each in five sentences of either of two senses. A sentence counts as right if, of the nine others
 with the same word, the one with the nearest vector has its sense. Vectors: the word's static one (the same everywhere;
@@ -100,6 +102,8 @@ TESTS = {
 """Two groups of targets and two groups of attributes; the last test was meant to find nothing."""
 UNRELATED = [kind for kind in KINDS if kind != "family"]
 """Kinds of words that were listed for another purpose."""
+RELATED = [{"month", "time"}, {"country", "state"}, {"stone", "metal"}]
+"""Pairs of these groups that have to do with each other."""
 QUESTIONS = ["handle an exception", "catch a failure"]
 """Questions to Python's manual."""
 SENSES = {
@@ -239,23 +243,29 @@ def measure_association(test: str) -> dict[str, Any]:
     return {"effect": result.effect, "p": result.p, "divisions": result.divisions, "each": s.tolist()}
 
 
+def one_form(words: list[str]) -> list[str]:
+    """The words without the plurals in -s of others among them."""
+    return [word for word in words if not (word.endswith("s") and word[:-1] in words)]
+
+
 def unrelated_groups() -> dict[str, Tensor]:
     """The vectors of eight words of each group that was listed for another purpose."""
     row = static()[1]
-    tokens = {kind: [word for word in KINDS[kind].split() if word in row][:8] for kind in UNRELATED}
+    tokens = {kind: one_form([word for word in KINDS[kind].split() if word in row])[:8] for kind in UNRELATED}
     groups = {kind: " ".join(words) for kind, words in tokens.items() if len(words) == 8}
     return {name: of_words(words) for name, words in (groups | {n: GROUPS[n] for n in ("stone", "metal")}).items()}
 
 
 def measure_unrelated(attributes: tuple[str, str]) -> dict[str, Any]:
-    """The sizes of the effects of all pairs of unrelated groups, and how many have a small p in either direction."""
+    """The effects of all pairs of unrelated groups, and the pairs that have a small p in either direction."""
     groups = unrelated_groups()
     a, b = (of_words(GROUPS[group]) for group in attributes)
-    found = {(x, y): weat((groups[x], groups[y]), (a, b)) for x, y in combinations(groups, 2)}
+    pairs = [pair for pair in combinations(groups, 2) if set(pair) not in RELATED]
+    found = {(x, y): weat((groups[x], groups[y]), (a, b)) for x, y in pairs}
     return {
         "groups": list(groups),
         "effects": {f"{x}, {y}": result.effect for (x, y), result in found.items()},
-        "small p": sum(min(r.p, 1 + 1 / r.divisions - r.p) < 0.05 / 4 for r in found.values()),
+        "small p": [f"{x}, {y}" for (x, y), r in found.items() if min(r.p, 1 + 1 / r.divisions - r.p) < 0.05 / 4],
     }
 
 

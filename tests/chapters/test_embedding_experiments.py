@@ -119,6 +119,16 @@ def test_words_on_many_pages_weigh_little() -> None:
     assert weight["the"] == min(weight.values()) < weight["exception"] < weight[""] == max(weight.values())
 
 
+def test_no_group_of_the_floor_holds_two_forms_of_a_word() -> None:
+    assert real_vectors.one_form(["second", "minute", "minutes", "hour", "hours", "eyes", "bus", "ship", "ships"]) == (
+        ["second", "minute", "hour", "eyes", "bus", "ship"]
+    )
+    for kind in real_vectors.UNRELATED:
+        words = real_vectors.one_form(word_texts.KINDS[kind].split())
+        assert not {f"{word}s" for word in words} & set(words)
+    assert all(pair <= {*real_vectors.UNRELATED, "stone", "metal"} for pair in real_vectors.RELATED)
+
+
 def test_groups_of_weat_are_of_one_size_and_senses_hold_their_word() -> None:
     assert {len(words.split()) for words in real_vectors.GROUPS.values()} == {8}
     for word, senses in real_vectors.SENSES.items():
