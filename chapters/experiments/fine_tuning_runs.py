@@ -1,9 +1,11 @@
 """One network with and without pretraining, and a bag of words, on few labelled texts: what the experiments share.
 
-The network is all-MiniLM-L6-v2, 22.7 million parameters, with a new linear layer on the mean of its last states. It was
-distilled from a larger BERT and then trained on pairs of similar sentences, whose vectors were such means; its pooler
-was not part of that. "Random weights" is the same network with BERT's initial weights. Without a network: logistic
-regression on tf-idf (:class:`~plm_core.evaluation.bag_of_words.BagOfWords`), and on the frozen network's means.
+The network is all-MiniLM-L6-v2, 22.7 million parameters, with a new linear layer on the mean of its last states. By its
+model card it is every second layer of a network of 12 that Wang et al. (2020) distilled from a larger one, and was then
+trained on a billion pairs of texts, many of them questions, to pick the partner of a text by the means of the states;
+its pooler was not part of that. "Random weights" is the same network with BERT's initial weights. Without a network:
+logistic regression on tf-idf (:class:`~plm_core.evaluation.bag_of_words.BagOfWords`), and on the means of the frozen
+network.
 
 A run is STEPS steps of BATCH texts whatever the number of labels: AdamW, a linear warm-up over a tenth of the steps,
 then a linear fall to zero, weight decay 0.01 on matrices, gradients clipped to norm 1, the network's dropout of 0.1. A
