@@ -70,6 +70,7 @@ class RecurrentEncoder(nn.Module):
         num_layers: number of recurrent layers.
         cell: ``"rnn"``, ``"gru"`` or ``"lstm"``.
         bidirectional: whether a second set of layers reads from the last token to the first.
+        dropout: share of the embeddings' numbers that training sets to zero.
     """
 
     def __init__(
@@ -81,11 +82,13 @@ class RecurrentEncoder(nn.Module):
         num_layers: int = 1,
         cell: Cell = "gru",
         bidirectional: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.directions = 2 if bidirectional else 1
         self.hidden_size = hidden_size
         self.word_embeddings = nn.Embedding(vocab_size, embedding_size)
+        self.dropout = nn.Dropout(dropout)
         self.layers = LAYERS[cell](
             embedding_size, hidden_size, num_layers, batch_first=True, bidirectional=bidirectional
         )
@@ -106,7 +109,8 @@ class RecurrentEncoder(nn.Module):
         """
         if state is not None and self.directions == 2:
             raise ValueError("a state carries the past forward; the backward direction has none: use one direction")
-        return run_packed(self.layers, self.word_embeddings(input_ids), attention_mask, state=state)
+        x_BTE = self.dropout(self.word_embeddings(input_ids))
+        return run_packed(self.layers, x_BTE, attention_mask, state=state)
 
     def summary(self, state: State) -> Tensor:
         """The top layer's last states of all directions and, for an LSTM, its memory, side by side: (B, ...)."""

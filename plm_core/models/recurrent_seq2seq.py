@@ -37,8 +37,11 @@ class RecurrentSeq2SeqConfig(Config):
     """Whether the encoder reads in both directions."""
     attention: bool = False
     """Whether the decoder also looks at all states of the encoder, by additive attention."""
+    dropout: float = 0.0
+    """Share of the numbers of embeddings and of the output layer's input that training sets to zero."""
 
     def validate(self) -> None:
+        self.require_probability("dropout")
         self.require_positive("vocab_size", "hidden_size", "embedding_size", "summary")
         self.require_at_most(**{name: LIMITS[name] for name in ("vocab_size", "hidden_size")})
 
@@ -99,8 +102,14 @@ class RecurrentSeq2Seq(nn.Module):
         width, directions = config.hidden_size, 2 if config.bidirectional else 1
         parts = 2 if config.cell == "lstm" else 1
         self.encoder = RecurrentEncoder(
-            config.vocab_size, config.embedding_size, width, cell=config.cell, bidirectional=config.bidirectional
+            config.vocab_size,
+            config.embedding_size,
+            width,
+            cell=config.cell,
+            bidirectional=config.bidirectional,
+            dropout=config.dropout,
         )
+        self.dropout = nn.Dropout(config.dropout)
         self.to_summary = nn.Linear(parts * directions * width, config.summary)
         self.to_state = nn.Linear(config.summary, parts * width)
         self.word_embeddings = nn.Embedding(config.vocab_size, config.embedding_size)
@@ -143,10 +152,10 @@ class RecurrentSeq2Seq(nn.Module):
         """
         check_ids(decoder_input_ids, self.config.vocab_size, "decoder_input_ids")
         state = self.first_state(encoded.summary_BZ) if state is None else state
-        x_BTE = self.word_embeddings(decoder_input_ids)
+        x_BTE = self.dropout(self.word_embeddings(decoder_input_ids))
         if self.attention is None:
             hidden_BTH, state = self.decoder(x_BTE, state)
-            return self.lm_head(hidden_BTH), state, None
+            return self.lm_head(self.dropout(hidden_BTH)), state, None
         projected_BSF = self.attention.key(encoded.outputs_BSD)
         outputs, weights = [], []
         for x_BE in x_BTE.unbind(dim=1):
@@ -156,7 +165,7 @@ class RecurrentSeq2Seq(nn.Module):
             hidden_B1H, state = self.decoder(torch.cat([x_BE, context_BD], dim=-1)[:, None], state)
             outputs.append(torch.cat([hidden_B1H[:, 0], context_BD], dim=-1))
             weights.append(weights_BS)
-        return self.lm_head(torch.stack(outputs, dim=1)), state, torch.stack(weights, dim=1)
+        return self.lm_head(self.dropout(torch.stack(outputs, dim=1))), state, torch.stack(weights, dim=1)
 
     def forward(self, input_ids: Tensor, decoder_input_ids: Tensor, *, attention_mask: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) where the decoder reads the true target so far (teacher forcing).

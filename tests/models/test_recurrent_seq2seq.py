@@ -38,6 +38,24 @@ def test_the_decoder_is_causal_steps_agree_and_padding_changes_nothing(
     torch.testing.assert_close(torch.cat(steps, 1), logits)
 
 
+@pytest.mark.parametrize("attention", [False, True])
+def test_dropout_acts_on_embeddings_and_output_in_training_only(attention: bool) -> None:
+    model = make(attention=attention, dropout=0.9)
+    ids = torch.randint(11, (2, 6)), torch.randint(11, (2, 5))
+    assert not torch.equal(model(*ids), model(*ids))
+    model.eval()
+    assert torch.equal(model(*ids), model(*ids))
+    torch.manual_seed(0)
+    plain = make(attention=attention).train()
+    assert torch.equal(plain(*ids), plain(*ids))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_a_share_outside_0_to_1_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="dropout"):
+        make(dropout=share)
+
+
 def test_without_attention_the_decoder_sees_the_summary_alone() -> None:
     model = make(summary_size=2)
     encoded = model.encode(torch.randint(11, (1, 6)))
