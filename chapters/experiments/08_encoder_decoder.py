@@ -176,17 +176,16 @@ class OneVector(Seq2Seq):
         real_BS1 = attention_mask[..., None]
         return (states_BSD * real_BS1).sum(dim=1, keepdim=True) / real_BS1.sum(dim=1, keepdim=True)
 
-    def forward(
+    def decode(
         self,
-        input_ids: Tensor,
         decoder_input_ids: Tensor,
+        encoder_hidden_states: Tensor,
         *,
         attention_mask: Tensor | None = None,
-        decoder_attention_mask: Tensor | None = None,
+        **rest: Any,
     ) -> Tensor:
-        """Logits, (B, T, V), as Seq2Seq has them."""
-        encoded_B1D = self.encode(input_ids, attention_mask=attention_mask)
-        return self.decode(decoder_input_ids, encoded_B1D, decoder_attention_mask=decoder_attention_mask)
+        """Logits, (B, T, V), as Seq2Seq has them; one vector needs no mask."""
+        return super().decode(decoder_input_ids, encoder_hidden_states, **rest)
 
 
 def objective(variant: str) -> PrefixLM | Seq2SeqLM:

@@ -26,7 +26,7 @@ from plm_core.data.datasets import tinyshakespeare
 from plm_core.data.tokenizer_training import train_bpe
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.generation.beam import Beam, search
-from plm_core.generation.beam_text import SuppressingRows
+from plm_core.generation.candidates import PromptRows
 from plm_core.generation.contrastive import contrastive_search
 from plm_core.generation.decoding import generate
 from plm_core.generation.sampling import Sampling
@@ -136,7 +136,7 @@ def continuations(
         for start in range(0, len(prompts), 15):
             group = prompts[start : start + 15]
             with torch.inference_mode():
-                candidates = SuppressingRows(model.eval(), group, width, special)  # no end: none was ever read
+                candidates = PromptRows(model.eval(), group, width, suppressed=special)  # no end: none was ever read
                 outputs = search(candidates, len(group), Beam(width, NEW, alpha=0.0), stop_token_id=tokenizer.eos_id)
             best += [list(output.tokens) for (output, *_) in outputs]
         found[f"beam {width}"] = best

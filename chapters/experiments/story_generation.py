@@ -53,7 +53,7 @@ SAMPLERS: dict[str, Sampling] = {
 BEAMS = {"beam 4": Beam(4, SENTENCE_TOKENS, alpha=0.0), "beam 16": Beam(16, SENTENCE_TOKENS, alpha=0.0)}
 """Beam search without a penalty: the likeliest sentence that it finds."""
 CONTRASTIVE = "contrastive search"
-"""With the settings of the paper's open-ended experiments, k = 4 and alpha = 0.6, as the library has them."""
+"""With the library's settings, k = 4 and alpha = 0.6."""
 
 
 @dataclass(frozen=True)

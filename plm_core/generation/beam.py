@@ -1,8 +1,9 @@
 """Beam search: the best of the sequences that a model can write, found among a few candidates at a time.
 
 At each step every candidate of a beam is extended by every token, and the likeliest extensions are kept. One that ends
-with the stop token leaves the beam, whose width shrinks by one (Sutskever et al. 2014, section 3.2). Width 1 is thus
-greedy search, and a width of at least the number of all possible outputs is exhaustive search.
+with the stop token leaves the beam (Sutskever et al. 2014, section 3.2), and its place is not filled again, which the
+paper leaves open. Width 1 is thus greedy search, and a width of at least the number of all possible outputs is
+exhaustive search.
 
 Shapes are written into names: B sources, K candidates of a source (the width), N = B·K rows, S source tokens, V
 vocabulary.
@@ -31,8 +32,9 @@ Penalty = Literal["wu", "division"]
 class Beam:
     """How beam search searches and how it compares outputs of different lengths.
 
-    An output y of n tokens, the stop token included, has the score log p(y | x) / penalty(n). Without a penalty short
-    outputs win, for every further token lowers the probability.
+    An output y of n tokens, the stop token included, has the score log p(y | x) / penalty(n). Every further token
+    lowers the probability; whether short outputs win without a penalty depends on how much probability the model gives
+    to an early end.
 
     Raises:
         ValueError: a setting outside its range.
@@ -149,7 +151,7 @@ def continue_prompts(
         raise ValueError(f"prompt and continuation may have {longest} tokens, the model's context is {context}")
     device = next(iter(model.parameters())).device
     with evaluation_mode(model, keep_random_state=False), torch.inference_mode():
-        rows = PromptRows(model, prompts, beam.width, device)
+        rows = PromptRows(model, prompts, beam.width)
         return search(rows, len(prompts), beam, stop_token_id=stop_token_id, device=device)
 
 

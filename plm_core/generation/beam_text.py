@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from plm_core.data.tokenize import frame
 from plm_core.data.tokenizers import Tokenizer
 from plm_core.evaluation.modes import evaluation_mode
 from plm_core.generation.beam import Beam, search
 from plm_core.generation.candidates import PromptRows
-from plm_core.generation.decoding import CausalModel, check_prompts
+from plm_core.generation.decoding import check_prompts
 from plm_core.generation.text import Detokenizer
 from plm_core.models.bert import Bert
 from plm_core.models.gpt import Gpt
@@ -52,31 +50,9 @@ def search_texts(model: Bert | Gpt, tokenizer: Tokenizer, prompts: Sequence[str]
     texts = []
     with evaluation_mode(model, keep_random_state=False), torch.inference_mode():
         for prompt, ids in zip(prompts, encoded, strict=True):
-            rows = SuppressingRows(model, [ids], beam.width, suppressed)
+            rows = PromptRows(model, [ids], beam.width, suppressed=suppressed)
             ((best, *_),) = search(rows, 1, beam, stop_token_id=end, device=rows.device)
             text = Detokenizer(tokenizer, ids)
             written = [text.add(token) for token in best.tokens if token != end]
             texts.append(prompt + "".join(written) + text.rest())
     return texts
-
-
-class SuppressingRows(PromptRows):
-    """The candidates of a beam that never write certain tokens.
-
-    Args:
-        model: the model.
-        prompts: token ids of each.
-        width: candidates of a prompt.
-        suppressed: the tokens that are never written.
-    """
-
-    def __init__(
-        self, model: CausalModel, prompts: Sequence[Sequence[int]], width: int, suppressed: Sequence[int]
-    ) -> None:
-        self.device = next(iter(model.parameters())).device
-        super().__init__(model, prompts, width, self.device)
-        self.suppressed = torch.tensor(list(suppressed), dtype=torch.long, device=self.device)
-
-    def next_logits(self, tokens_N: Tensor | None) -> Tensor:
-        """Logits, (N, V), after each row was extended by a token; -inf for suppressed tokens."""
-        return super().next_logits(tokens_N).index_fill(-1, self.suppressed, -math.inf)

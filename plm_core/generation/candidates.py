@@ -5,6 +5,7 @@ Shapes are written into names: B sources, K candidates of a source, N = B·K row
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -140,11 +141,20 @@ class PromptRows:
         model: the model.
         prompts: token ids of each.
         width: K.
-        device: where the model is.
+        suppressed: tokens that are never written.
     """
 
-    def __init__(self, model: CausalModel, prompts: Sequence[Sequence[int]], width: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: CausalModel,
+        prompts: Sequence[Sequence[int]],
+        width: int,
+        *,
+        suppressed: Sequence[int] = (),
+    ) -> None:
         self.model, self.cache, self.width = model, model.new_cache(), width
+        device = self.device = next(iter(model.parameters())).device
+        self.suppressed = torch.tensor(list(suppressed), dtype=torch.long, device=device)
         longest = max(map(len, prompts))
         rows = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
         self.prompts_BT = torch.tensor(rows, device=device)
@@ -152,7 +162,10 @@ class PromptRows:
         self.mask_NS = torch.arange(longest, device=device) >= padding_B1
 
     def next_logits(self, tokens_N: Tensor | None) -> Tensor:
-        """Logits, (N, V), after each row was extended by a token; the prompts are read once for all their rows."""
+        """Logits, (N, V), after each row was extended by a token; -inf for suppressed tokens.
+
+        The prompts are read once for all their rows.
+        """
         unread_NT = self.prompts_BT if tokens_N is None else tokens_N[:, None]
         if tokens_N is not None:
             self.mask_NS = nn.functional.pad(self.mask_NS, (0, 1), value=True)
@@ -165,11 +178,12 @@ class PromptRows:
             cache=self.cache,
             logits_to_keep=1,
         )
+        logits_NV = logits_N1V[:, -1].index_fill(-1, self.suppressed, -math.inf)
         if tokens_N is not None:
-            return logits_N1V[:, -1]
+            return logits_NV
         first = torch.arange(len(unread_NT), device=unread_NT.device).repeat_interleave(self.width)
         self.select(first)
-        return logits_N1V[:, -1][first]
+        return logits_NV[first]
 
     def select(self, rows_N: Tensor) -> None:
         """Keep the given rows."""

@@ -38,8 +38,9 @@ PRETRAINED = {
         licence="Apache-2.0",
     )
 }
-"""all-MiniLM-L6-v2: a BERT of 6 layers and 22.7 million parameters, distilled (Wang et al. 2020), then trained to give
-similar vectors to sentences of similar meaning (Reimers and Gurevych 2019)."""
+"""all-MiniLM-L6-v2: a BERT of 6 layers and 22.7 million parameters. Its makers took every second layer of MiniLM, a
+network of 12 layers distilled from BERT (Wang et al. 2020), and trained it on a billion pairs of sentences to give
+similar vectors to the two of a pair (contrastive training, as in Reimers and Gurevych 2019)."""
 
 
 def pretrained(name: str) -> tuple[Model, Tokenizer]:
