@@ -7,8 +7,8 @@ factors.
 
 **Arms.** A run is one trained length. Each sweeps its learning rate (five values or more, the best not at the edge, one
 seed, all steps; validation loss at the trained length), then trains five seeds. Both lengths see equally many
-characters. The models trained on 256 characters show what the longer context is worth to a model that has learnt to
-use it.
+characters. The models trained on 256 characters are also read with the last 64 alone; the difference is what the longer
+context is worth to them. It turned out to be less than 0.002 bits per character on the test text with each seed.
 
 **Criteria**, fixed before the runs. Intervals are Student's with 4 degrees of freedom over differences paired by seed,
 at 95 % after Bonferroni's correction for 36 comparisons: at 256 characters a repair *helps* if its loss is lower than
