@@ -1,8 +1,8 @@
 """One small Transformer in four number formats, and what happens to weights that are stored in 16 bits.
 
-All variants see the same stories in the same order, and start from the same weights. Each step is one micro-batch of a
-window of 8,192, the size of batch with which large models are trained: its loss is divided by the tokens of the whole
-window, and the other micro-batches are imagined to be like it. In fp32 this changes nothing.
+All variants see the same stories in the same order, and start from the same weights. Each step is a stress test: its
+micro-batch stands for one of 8,192 that a single process accumulates. Its loss is divided by the tokens of all, before
+the backward pass, and the gradient is multiplied by 8,192 afterwards, in fp32. In fp32 this changes nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VARIANTS = FORMATS + WEIGHTS
 SEEDS = [0, 1, 2]
 
 WINDOW = 8192
-"""Micro-batches of a window; the loss of each is divided by the tokens of all."""
+"""Micro-batches of a step in the stress test; the loss of each is divided by the tokens of all."""
 
 
 def settings(variant: str, rt: Runtime) -> dict[str, Any]:
