@@ -25,6 +25,7 @@ resampled over sentences, does not contain zero. This interval is about other se
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -56,8 +57,6 @@ ALPHAS = [0.0, 1.0]
 VALIDATED = 500
 """Validation pairs on which widths and penalties are compared."""
 RESAMPLES = 1000
-EXAMPLES = [3, 16, 40]
-"""Test sentences whose translations are stored."""
 
 
 @cache
@@ -162,6 +161,33 @@ def resampled(statistics: np.ndarray, *, seed: int = 0) -> list[float]:
     return [bleu_of(statistics[draw].sum(axis=0)) for draw in draws]
 
 
+def nearest(sources: Sequence[str]) -> list[str]:
+    """For each source the German side of the training caption whose English side is most like it: a floor.
+
+    Likeness is the cosine of the words' counts, weighted by the logarithm of the inverse document frequency.
+    """
+    known, german = texts("train")
+    counted = [Counter(text.lower().split()) for text in known]
+    frequency = Counter(word for words in counted for word in words)
+    weight = {word: float(np.log(len(known) / count)) for word, count in frequency.items()}
+    postings: dict[str, tuple[list[int], list[float]]] = {word: ([], []) for word in frequency}
+    for number, words in enumerate(counted):
+        norm = float(np.sqrt(sum((count * weight[word]) ** 2 for word, count in words.items()))) or 1.0
+        for word, count in words.items():
+            postings[word][0].append(number)
+            postings[word][1].append(count * weight[word] / norm)
+    arrays = {word: (np.array(numbers), np.array(values)) for word, (numbers, values) in postings.items()}
+    found = []
+    for source in sources:
+        likeness = np.zeros(len(known))
+        for word, count in Counter(source.lower().split()).items():
+            if word in arrays:
+                numbers, values = arrays[word]
+                likeness[numbers] += count * weight[word] * values
+        found.append(german[int(likeness.argmax())])
+    return found
+
+
 def german_ids() -> list[int]:
     """The tokens that occur in German training sentences."""
     return sorted({token for row in tokenizer().encode_all(texts("train")[1]) for token in row})
@@ -226,8 +252,8 @@ def run(variant: str, seed: int, preset: str, folder: Path) -> dict[str, Any]:
         "alpha": alpha,
         "validation": beams,
         "test": {name: scores(each, references) for name, each in outputs.items()},
-        "resampled": [round(float(each), 3) for each in resampled(statistics_of(outputs["beam"], references))],
-        "examples": [[sources[number], references[number], outputs["beam"][number]] for number in EXAMPLES],
+        "outputs": outputs,
         "copied": scores(sources, references),
+        "nearest": scores(nearest(sources), references),
         "mistake": mistake_in_prefix(model, valid, ids=german_ids()),
     }
