@@ -2,7 +2,8 @@
 bits per character.
 
 Every model of a comparison sees the same tokens the same number of times and is scored on the same held-out text. Each
-kind of network has the learning rate and the first weights that suit it; one LSTM has those of the Transformer instead.
+kind of network has its own learning rate and size of initial weights, which were set without a stored sweep; a
+second LSTM has the learning rate of the Transformer, and initial weights as small as those of GPT-2.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 All variants read the same stories, for the same number of steps, with the same network. They differ in what is masked,
 in what stands at a masked place, and in the second task. Measured are gaps filled in unseen stories, against the exact
-posterior of the world, and what the trunk knows: about pairs of texts, moods, and who is where.
+posterior of the world, and what the trunk knows: about pairs of texts, moods, and who is where. The mood is not
+reported: the probe reads the last row of a story only, which often lacks the wish that decides it, and always answering
+"sad" is right for 53 % of the test stories.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
 
 
 def make_model(tokenizer: Tokenizer, rt: Runtime) -> Bert:
-    """A small BERT. Pre-norm, RoPE, no dropout and larger first weights help it learn in seconds."""
+    """A small BERT. Pre-norm, RoPE, no dropout and larger initial weights help it learn in seconds."""
     config = BertConfig(
         vocab_size=tokenizer.vocab_size,
         hidden_size=rt.choose(laptop=64, gpu=256),
