@@ -57,6 +57,8 @@ ALPHAS = [0.0, 1.0]
 VALIDATED = 500
 """Validation pairs on which widths and penalties are compared."""
 RESAMPLES = 1000
+EXAMPLES = [3, 16, 40]
+"""Test sentences whose translations are stored."""
 
 
 @cache
@@ -252,7 +254,8 @@ def run(variant: str, seed: int, preset: str, folder: Path) -> dict[str, Any]:
         "alpha": alpha,
         "validation": beams,
         "test": {name: scores(each, references) for name, each in outputs.items()},
-        "outputs": outputs,
+        "resampled": [round(float(each), 3) for each in resampled(statistics_of(outputs["beam"], references))],
+        "examples": [[sources[number], references[number], outputs["beam"][number]] for number in EXAMPLES],
         "copied": scores(sources, references),
         "nearest": scores(nearest(sources), references),
         "mistake": mistake_in_prefix(model, valid, ids=german_ids()),
