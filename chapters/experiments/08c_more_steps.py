@@ -1,8 +1,8 @@
-"""StoryWorld's sentences from English to Chinese, trained four times as long: how near does the model come to its ceiling?
+"""StoryWorld's sentences from English to Chinese, trained four times as long: how near to the ceiling?
 
 The arm "encoder-decoder" of 08_encoder_decoder, with the same pairs, LONGER times its steps, and three rates or more
-with a seed of its own, for all of these steps, by the loss on unseen validation sentences; then three other seeds at the
-best rate.
+with a seed of its own, for all of these steps, by the loss on unseen validation sentences; then three other seeds at
+the best rate.
 
 Criterion, set before the run: the share of exact matches on unseen test sentences, averaged over seeds, is above 95 %
 of the ceiling, the share of these sentences that say all that their translation needs.
