@@ -123,7 +123,7 @@ class AnswerTask:
         scores = answer_scores(list(predicted), [_accepted(question) for question in split.texts])
         return {"accuracy": scores.exact, "f1": scores.f1}
 
-    def baselines(self, train: Split, split: Split) -> dict[str, dict[str, float]]:
+    def baselines(self, train: Split, valid: Split, split: Split) -> dict[str, dict[str, float]]:
         """The scores of leaving every question unanswered, and of the sentence with the most words of the question."""
         return {
             "no answer": self.scores(split, [""] * len(split.texts)),

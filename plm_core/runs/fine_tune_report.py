@@ -132,7 +132,7 @@ def make_report(
     predicted: Predictions,
 ) -> FineTuneReport:
     """Score predictions on the last split, and write the report and its figures into the run's folder."""
-    train, _, test = splits
+    train, valid, test = splits
     parts = named_parts(splits)
     true, names = task.true(test), task.names.names
     matrix = confusion(true, predicted.labels, labels=names) if task.has_classes else None
@@ -151,7 +151,7 @@ def make_report(
         tuple(task.remarks(train)),
         test.name,
         task.scores(test, predicted.labels),
-        task.baselines(train, test),
+        task.baselines(train, valid, test),
         diagram.ece,
         ece_by_chance(confidence),
         {} if matrix is None else {str(name): asdict(scores) for name, scores in matrix.per_class().items()},

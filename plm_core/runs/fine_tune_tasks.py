@@ -37,6 +37,9 @@ from plm_core.runs.fine_tune_config import FineTuneConfig
 VALIDATION_SHARE = 0.1
 """Share of the training examples that is set aside where no validation file is given."""
 
+STRENGTHS = (1.0, 10.0, 100.0)
+"""Inverse strengths of the penalty, of which the bag of words has one; of equally good ones, the first."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -145,15 +148,22 @@ class TextTask:
         matrix = confusion(split.labels, list(predicted), labels=self.names.names)
         return {"accuracy": matrix.accuracy, "f1": matrix.average("macro").f1}
 
-    def baselines(self, train: Split, split: Split) -> dict[str, dict[str, float]]:
-        """The scores of always saying the most frequent class, and of a bag of words."""
+    def baselines(self, train: Split, valid: Split, split: Split) -> dict[str, dict[str, float]]:
+        """The scores of always saying the most frequent class, and of a bag of words.
+
+        The bag of words has the one of STRENGTHS with which it is most often right about the validation examples.
+        """
         most = Counter(train.labels).most_common(1)[0][0]
-        numbers = self.names.ids(train.labels, train.name)
-        bag = BagOfWords([_joined(text) for text in train.texts], numbers, len(self.names))
-        found = [self.names.names[number] for number in bag.predict([_joined(text) for text in split.texts])]
+        texts, numbers = [_joined(text) for text in train.texts], self.names.ids(train.labels, train.name)
+        bags = [BagOfWords(texts, numbers, len(self.names), strength=strength) for strength in STRENGTHS]
+
+        def predicted(bag: BagOfWords, by: Split) -> list[str]:
+            return [self.names.names[number] for number in bag.predict([_joined(text) for text in by.texts])]
+
+        best = max(bags, key=lambda bag: sum(self.right(valid, predicted(bag, valid))))
         return {
             "majority": self.scores(split, [most] * len(split.labels)),
-            "bag of words": self.scores(split, found),
+            "bag of words": self.scores(split, predicted(best, split)),
         }
 
     def remarks(self, train: Split) -> list[str]:
@@ -261,7 +271,7 @@ class TagTask:
             return {"accuracy": matrix.accuracy, "f1": matrix.average("macro").f1}
         return {"accuracy": matrix.accuracy, "f1": entity_scores(true, found).average("micro").f1}
 
-    def baselines(self, train: Split, split: Split) -> dict[str, dict[str, float]]:
+    def baselines(self, train: Split, valid: Split, split: Split) -> dict[str, dict[str, float]]:
         """The scores of always saying the most frequent tag, and of each word's most frequent tag in training."""
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         for sentence in train.texts:

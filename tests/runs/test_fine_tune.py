@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from plm_core import cli
+from plm_core.data.label_names import LabelNames
 from plm_core.data.labelled_rows import LabelledBatches
+from plm_core.evaluation.bag_of_words import BagOfWords
 from plm_core.models.lora import load_lora, lora_layers
 from plm_core.runs.config import RunConfig
 from plm_core.runs.fine_tune import PART_FILE, FineTuned, ScoredTrainer, fine_tune, open_source
 from plm_core.runs.fine_tune_config import FineTuneConfig, Method, read_fine_tune_config
-from plm_core.runs.fine_tune_tasks import set_aside
+from plm_core.runs.fine_tune_tasks import STRENGTHS, TextTask, set_aside
 from plm_core.runs.open import Run, trained_weights
 from plm_core.runs.predict import predict_file
 from plm_core.runs.pretrain import pretrain
@@ -179,6 +181,25 @@ def test_predictions_are_written_for_texts_and_sentences(make, tmp_path, capsys)
     assert (tmp_path / "new.conll").read_text(encoding="utf-8") == expected
     assert cli.main(arguments) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_the_penalty_of_the_bag_of_words_is_chosen_by_the_validation_texts(make):
+    """One text in ten is of the rare class, told by one word of ten: a strong penalty leaves it unseen."""
+    config = make()
+    task = TextTask(config, open_source(config.init_from)[1], LabelNames(("bad", "good")))
+    texts = [f"ann bob lee kim york rome oslo hates and {'likes' if n % 10 == 0 else 'sees'}" for n in range(20)]
+    labels = ["good" if "likes" in text else "bad" for text in texts]
+    split = task.split("texts", texts, labels)
+    bags = {each: BagOfWords(texts, [int(label == "good") for label in labels], 2, strength=each) for each in STRENGTHS}
+    right = {
+        each: sum(a == (b == "good") for a, b in zip(bag.predict(texts), labels, strict=True))
+        for each, bag in bags.items()
+    }
+    assert right[STRENGTHS[0]] == 18  # the rare class is never said
+    assert max(right.values()) == 20
+    assert task.baselines(split, split, split)["bag of words"]["accuracy"] == 1.0
+    wrong = task.split("reversed", texts, ["good" if label == "bad" else "bad" for label in labels])
+    assert task.baselines(split, wrong, split)["bag of words"]["accuracy"] == 0.9  # chosen by what it is given
 
 
 def test_the_command_takes_a_file_and_single_values(make, tmp_path, capsys):
