@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -35,6 +37,33 @@ def test_logits_equal_scikit_learns(strength):
         expected = reference.predict_proba(vectorizer.transform(texts))
         np.testing.assert_allclose(model.logits(texts).softmax(1).numpy(), expected, atol=1e-4)
     assert model.predict(TEXTS) == reference.predict(vectorizer.transform(TEXTS)).tolist()
+
+
+def common_and_rare_words(count: int) -> tuple[list[str], list[int]]:
+    """Texts of words with Zipf's frequencies and labels that follow them loosely: an ill-conditioned problem."""
+    generator = np.random.default_rng(0)
+    words_NL = np.minimum(generator.zipf(1.3, size=(count, 20)), 60)
+    labels_N = ((words_NL > 5).sum(1) + generator.integers(-3, 4, size=count)) % 3
+    return [" ".join(f"w{word}" for word in row) for row in words_NL], labels_N.tolist()
+
+
+def test_a_weak_penalty_reaches_the_minimum_too():
+    from sklearn.linear_model import LogisticRegression
+
+    texts, labels = common_and_rare_words(200)
+    model = BagOfWords(texts, labels, 3, strength=1000.0)
+    features = model._features([Counter(words_of(text)) for text in texts]).to_dense().numpy()
+    reference = LogisticRegression(C=1000.0, tol=1e-10, max_iter=1000, solver="newton-cg").fit(features, labels)
+    expected = reference.predict_proba(features)
+    np.testing.assert_allclose(model.logits(texts).softmax(1).numpy(), expected, atol=1e-3)
+    assert model.gradient_norm <= (2 * 1e-8 * len(texts) / 1000) ** 0.5
+
+
+def test_a_minimum_that_is_not_reached_is_said():
+    texts, labels = common_and_rare_words(200)
+    with pytest.warns(RuntimeWarning, match="did not reach its minimum in 25 iterations"):
+        unfinished = BagOfWords(texts, labels, 3, strength=1000.0, max_iterations=25)
+    assert unfinished.gradient_norm > 0.01
 
 
 def test_order_does_not_count_and_a_separable_task_is_solved():
