@@ -2,9 +2,9 @@
 
 "plain" is trained once through 1,280 review sentences (40 batches of 32); the upper three of six layers and the head
 learn. "mended" sees as many texts: a quarter of them is templates with and without "not", and half of the others have
-three swapped letters. Rates: 17b_rates, chosen for each arm. The two arms share sentences and, seed by seed, the head's
-initial weights. What is stored is the logit of "positive" minus that of "negative" for every text, from which the
-chapter computes everything.
+three pairs of letters swapped. Rates: 17b_rates, chosen for each arm. The two arms share sentences and, seed by seed,
+the head's initial weights. What is stored is the logit of "positive" minus that of "negative" for every text, from
+which the chapter computes everything.
 
 Criterion, set before the runs. Five seeds; the differences mended minus plain are paired by seed, and an effect is
 claimed if its interval (Student's t, four degrees of freedom) excludes zero. Five comparisons are made, and each

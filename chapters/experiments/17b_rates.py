@@ -7,10 +7,10 @@ arm's. If it is the lowest or the highest that was tried, the sweep goes on, by 
 "words": the bag of words, trained on the sentences of "plain", at the strength that is best on validation sentences.
 
 "leak": the bag of words again, with half of the test sentences and their labels added to its training, either as they
-are or reworded (three swapped letters and three dropped ones in each). Scored on the half that leaked and on the half
-that did not. Criterion, set before the run: the leak raises the score if the accuracy on the leaked half rises by more
-than on the other half, with p < 0.05 by a permutation of which sentences leaked (two tests, Holm). Beside it, what the
-check for shared 8-grams finds.
+are or reworded (up to three pairs of letters swapped and up to three letters dropped in each). Scored on the half that
+leaked and on the half that did not. Criterion, set before the run: the leak raises the score if the accuracy on the
+leaked half rises by more than on the other half, with p < 0.05 by a permutation of which sentences leaked (two tests,
+Holm). Beside it, what the check for shared 8-grams finds.
 """
 
 from __future__ import annotations

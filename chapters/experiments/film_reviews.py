@@ -153,9 +153,10 @@ def templates(part: str) -> Labelled:
     """Sentences from templates.
 
     Args:
-        part: ``train``, those that are trained on, negated or not; ``own``, the negated ones among them; ``new words``,
-            negated in the same way, with words that training does not have; ``other forms``, the same words negated
-            in other ways; ``affirmed``, the same words without a negation.
+        part: ``train``, those that are trained on, negated or not; ``own``, negated ones among them; ``new words``,
+            negated in the same way, with words that these templates do not have (most of them stand in training
+            reviews, but never directly after "not"); ``other forms``, these words negated in other ways; ``affirmed``,
+            these words without a negation.
     """
     made: Labelled = []
     if part in ("train", "own"):
@@ -212,7 +213,7 @@ def other_gender(text: str) -> str | None:
 def training_set(arm: str, seed: int) -> Labelled:
     """What an arm is trained on, once through: TRAINED texts.
 
-    "mended" has a template sentence in every fourth place, and every second of its review sentences has typos.
+    A quarter of "mended" is template sentences, and every second of its review sentences has typos.
     """
     reviews = sentences("train")
     if arm == "plain":
@@ -319,7 +320,7 @@ def packed(values: Sequence[float]) -> str:
 
 
 def labels() -> dict[str, str]:
-    """The classes of all groups of texts that have one, as strings of 0 and 1, and the test sentences' words."""
+    """The classes of all groups of texts that have one, as strings of 0 and 1, and the test sentences' lengths."""
     parts = {part: sentences(part) for part in ("valid", "test", "long")} | {"elsewhere": ELSEWHERE}
     parts |= {part: templates(part) for part in ("own", "new words", "other forms", "affirmed")}
     swapped, found = transforms(), {name: "".join(str(label) for _, label in part) for name, part in parts.items()}
