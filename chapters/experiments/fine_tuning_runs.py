@@ -1,19 +1,21 @@
 """One network with and without pretraining, and a bag of words, on few labelled texts: what the experiments share.
 
-The network is all-MiniLM-L6-v2, 22.7 million parameters, with a new linear layer on the mean of its last states. By its
-model card it is every second layer of a network of 12 that Wang et al. (2020) distilled from a larger one, and was then
-trained on a billion pairs of texts, many of them questions, to pick the partner of a text by the means of the states;
-its pooler was not part of that. "Random weights" is the same network with BERT's initial weights. Without a network:
-logistic regression on tf-idf (:class:`~plm_core.evaluation.bag_of_words.BagOfWords`), and on the means of the frozen
-network.
+The network is all-MiniLM-L6-v2, 22.7 million parameters, with a new linear layer on the mean of its last states. It
+began as nreimers/MiniLM-L6-H384-uncased, by whose card it is every second layer of a network of 12 that Wang et al.
+(2020) distilled from a larger one. By its own card it was then trained on a billion pairs of texts, many of them
+questions, to pick the partner of a text by the means of the states; its pooler was not part of that. "Random weights"
+is the same network with BERT's initial weights. Without a network: logistic regression on tf-idf
+(:class:`~plm_core.evaluation.bag_of_words.BagOfWords`), and on the means of the frozen network.
 
-A run is STEPS steps of BATCH texts whatever the number of labels: AdamW, a linear warm-up over a tenth of the steps,
-then a linear fall to zero, weight decay 0.01 on matrices, gradients clipped to norm 1, the network's dropout of 0.1. A
-seed decides which texts are labelled, the new layer's initial weights, the order and the dropout, in all arms alike.
+A run is STEPS steps of BATCH texts whatever the number of labels, unless it says otherwise: AdamW, a linear warm-up
+over a tenth of the steps, then a linear fall to zero, weight decay 0.01 on matrices, gradients clipped to norm 1, the
+network's dropout of 0.1. A seed decides which texts are labelled, the new layer's initial weights, the order and the
+dropout, in all arms alike.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import time
@@ -29,7 +31,7 @@ from torch import Tensor, nn
 from plm_core.data.datasets import sentence_polarity, trec_questions
 from plm_core.data.labelled_rows import LabelledBatches, Row, text_rows
 from plm_core.data.tokenizers import Tokenizer
-from plm_core.evaluation.bag_of_words import BagOfWords
+from plm_core.evaluation.bag_of_words import BagOfWords, words_of
 from plm_core.evaluation.validation import validate
 from plm_core.interop.pretrained_models import pretrained
 from plm_core.models.adapters import AdapterConfig, add_adapters
@@ -175,22 +177,35 @@ def measure(
     method: str = "full",
     rank: int = 8,
     warmup: float = 0.1,
+    steps: int = STEPS,
 ) -> dict[str, float]:
     """Train on so many labelled texts and score on a part, ``"validation"`` or ``"test"``."""
     model = new_model(len(classes(task)), seed=seed, start=start, method=method, rank=rank)
     try:
-        told = train(model, labelled(task, count, seed), rate=rate, seed=seed, warmup=warmup)
+        told = train(model, labelled(task, count, seed), rate=rate, seed=seed, steps=steps, warmup=warmup)
     except DivergedError:
         return {"loss": math.inf, "accuracy": math.nan}
     counts = count_parameters(model)
     return score(model, part(task, on)) | told | {"trained": counts.trained, "rate": rate, "seed": seed}
 
 
-def words_arm(task: str, count: int, seed: int, strength: float, on: str) -> float:
-    """The accuracy of logistic regression on which words a text has."""
+def with_pairs(text: str) -> str:
+    """A text whose words are followed by its pairs of neighbouring words, each pair as one word.
+
+    >>> with_pairs("Who are you?")
+    'who are you mark63 start_who who_are are_you you_mark63'
+    """
+    words = [word if word.isalnum() else "mark" + "_".join(str(ord(sign)) for sign in word) for word in words_of(text)]
+    return " ".join([*words, *(f"{one}_{other}" for one, other in itertools.pairwise(["start", *words]))])
+
+
+def words_arm(task: str, count: int, seed: int, strength: float, on: str, *, pairs: bool = False) -> float:
+    """The accuracy of logistic regression on which words, or words and pairs of neighbouring words, a text has."""
     texts, numbers = labelled(task, count, seed)
-    model = BagOfWords(texts, numbers, len(classes(task)), strength=strength)
     tested, true = part(task, on)
+    if pairs:
+        texts, tested = [with_pairs(text) for text in texts], [with_pairs(text) for text in tested]
+    model = BagOfWords(texts, numbers, len(classes(task)), strength=strength)
     return sum(one == other for one, other in zip(model.predict(tested), true, strict=True)) / len(true)
 
 
