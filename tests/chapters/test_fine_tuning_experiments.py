@@ -9,8 +9,9 @@ from collections import Counter
 import pytest
 
 from plm_chapters.notebook import load_experiment
+from plm_core.evaluation.bag_of_words import words_of
 
-relations = load_experiment("15b_relations")
+relations, runs = load_experiment("15b_relations"), load_experiment("fine_tuning_runs")
 PARTS = ("train", "valid", "test")
 
 
@@ -45,3 +46,11 @@ def test_no_sentence_is_in_two_parts_and_the_classes_are_equally_frequent() -> N
         counts = Counter(label for _, label in relations.sentences(part))
         assert set(counts) == set(relations.CLASSES)
         assert len(set(counts.values())) == 1
+
+
+def test_pairs_of_words_are_words_of_their_own() -> None:
+    """The bag of words must not take a pair apart again, nor lose a mark or the first word's place."""
+    found = words_of(runs.with_pairs("Who are you?"))
+    assert found == ["who", "are", "you", "mark63", "start_who", "who_are", "are_you", "you_mark63"]
+    one, other = (set(words_of(runs.with_pairs(text))) for text in ("mira saw ben", "ben saw mira"))
+    assert one != other
