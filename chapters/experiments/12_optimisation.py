@@ -146,7 +146,7 @@ def train_config(plan: Plan, rt: Runtime) -> TrainConfig:
 
 
 def build(plan: Plan, seed: int, vocab_size: int, rt: Runtime) -> Gpt:
-    """The Transformer of every variant, with first weights from the seed."""
+    """The Transformer of every variant, with initial weights from the seed."""
     seed_everything(seed)
     width = rt.choose(laptop=64, gpu=256)
     common = {
@@ -167,7 +167,7 @@ def trainer_of(variant: str, seed: int, rt: Runtime, **changes: Any) -> tuple[Tr
 
     Args:
         variant: one of VARIANTS.
-        seed: decides stories, order and first weights.
+        seed: decides stories, order and initial weights.
         rt: device and preset.
         **changes: fields of TrainConfig to change once more.
     """
@@ -186,7 +186,7 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
     """Train one variant with one seed.
 
     Returns:
-        ``curve``: the training loss, averaged over stretches of equal length; ``grad_norm``: the gradient's length
+        ``curve``: the training loss, averaged over stretches of equal length; ``grad_norm``: the gradient norm
         likewise; ``valid``: pairs of step and validation loss; ``loss``: the last of these, or None if the run
         diverged; ``floor``; ``by_frequency``: the loss on words of each frequency group. All losses in nats per word.
     """
