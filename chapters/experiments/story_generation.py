@@ -113,11 +113,12 @@ def score_sentences(
     """What generated sentences are like, several for each context.
 
     Returns:
-        ``possible``: for each context the share of its sentences that are possible and whole; ``nats``: the mean exact
-        surprisal of the possible ones, in nats a sentence; ``differ``: the share of pairs of one context's sentences
-        that differ; ``words``: their mean length.
+        ``possible``: for each context the share of its sentences that are possible and whole; ``distinct``: for each
+        context the number of different ones among these; ``nats``: the mean exact surprisal of the possible ones, in
+        nats a sentence; ``differ``: the share of pairs of one context's sentences that differ, possible or not;
+        ``words``: their mean length.
     """
-    possible, nats, differ, lengths = [], [], [], []
+    possible, distinct, nats, differ, lengths = [], [], [], [], []
     for context, sentences in zip(told, written, strict=True):
         right = []
         for words in sentences:
@@ -126,10 +127,12 @@ def score_sentences(
             nats += [surprisal] if right[-1] else []
             lengths.append(len(words))
         possible.append(sum(right) / len(right))
+        distinct.append(len({tuple(words) for words, whole in zip(sentences, right, strict=True) if whole}))
         pairs = [(i, j) for i in range(len(sentences)) for j in range(i)]
         differ += [sentences[i] != sentences[j] for i, j in pairs]
     return {
         "possible": possible,
+        "distinct": distinct,
         "nats": math.fsum(nats) / len(nats) if nats else None,
         "differ": sum(differ) / len(differ) if differ else 0.0,
         "words": sum(lengths) / len(lengths),

@@ -8,6 +8,7 @@ import torch
 
 from plm_chapters.experiments import story_dialogues as talk
 from plm_chapters.experiments import story_generation as stories
+from plm_chapters.notebook import load_experiment, load_results
 from plm_core.generation.beam import Beam
 from plm_core.generation.sampling import Sampling
 from plm_core.models.gpt import Gpt, GptConfig
@@ -92,6 +93,8 @@ def test_sentences_are_scored_by_context():
     scores = stories.score_sentences([context], [[right, wrong]], ".")
     assert scores["possible"] == [0.5]
     assert scores["differ"] == 1.0
+    assert scores["distinct"] == [1]  # the other one is not possible
+    assert stories.score_sentences([context], [[right, right]], ".")["distinct"] == [1]
     assert scores["nats"] == pytest.approx(stories.judge(context, right)[1])
     assert stories.score_sentences([context], [[right, right[:-1]]], ".")["possible"] == [0.5]  # it breaks off
 
@@ -124,7 +127,7 @@ def test_answers_in_dialogues_follow_from_the_world():
 
 
 def test_summaries_are_judged_by_what_the_story_supports():
-    known = talk.phrases_of(WORLD).vocabulary() | {"wanted", "to", ",", "."}
+    known = talk.summary_words(WORLD)
     for example in summaries(WORLD, 20, split="valid"):
         words = list(example.label)
         assert talk.judge_summary(example, words, known) == "right"
@@ -135,6 +138,50 @@ def test_summaries_are_judged_by_what_the_story_supports():
         assert "contradicts" in verdicts
         assert talk.judge_summary(example, ["atlantis", *words[1:]], known) == "invented"
         assert talk.judge_summary(example, words[:-3], known) == "garbled"
+
+
+def test_naive_bayes_weighs_labels_by_how_often_they_have_each_feature():
+    a, b = ("a",), ("b",)
+    counted = talk.NaiveBayes([(a, {1, 2}), (a, {1}), (a, {1, 3}), (b, {2}), (b, {2, 3})], smoothing=0.1)
+    assert counted.likeliest({1}) == a
+    assert counted.likeliest({2}) == b
+    assert counted.likeliest({1, 2, 3}) == a
+    assert counted.likeliest({"never seen"}) == counted.likeliest(()) == a  # the more frequent label
+
+
+def test_the_counting_rule_copies_a_told_goal_and_counts_the_rest():
+    rule = talk.CountingRule(summaries(WORLD, 150, seed=7))
+    known, right, copied = talk.summary_words(WORLD), [], 0
+    for example in summaries(WORLD, 40, split="valid"):
+        words = rule.summary(example)
+        assert talk.well_formed(words, known)
+        assert words[0] == next(word for word in example.words if word in rule.names)
+        story, goal = " ".join(example.words), " ".join(words).rsplit(" , ", 1)[0]
+        if f"{words[0]} wanted to" in story:
+            copied += goal in story
+        right.append(talk.judge_summary(example, words, known) == "right")
+    assert copied > 5
+    blind = talk.CountingRule([next(summaries(WORLD, 1, seed=7))])
+    blind.names = rule.names
+    examples = list(summaries(WORLD, 40, split="valid"))
+    guessed = [talk.judge_summary(each, blind.summary(each), known) == "right" for each in examples]
+    assert sum(right) > sum(guessed) + 3  # it has learned something from 150 examples that one does not tell
+
+
+def test_answers_stand_in_the_dialogue_when_the_next_question_is_asked(writer):
+    asked = list(talk.dialogues(WORLD, 3, seed=0, split="valid"))
+    said = talk.converse(writer, asked, "greedy", Sampling(0), seed=0)
+    assert [len(answers) for answers in said] == [len(each.turns) for each in asked]
+    text = [*asked[0].words, talk.ASK, *asked[0].turns[0].asked, talk.SAY, *said[0][0], "."]
+    text += [talk.ASK, *asked[0].turns[1].asked, talk.SAY]
+    (second,) = talk.AllowingMarks(writer).sampled([text], Sampling(0), stop=".", most=6, seed=0)
+    assert said[0][1] == (second[: second.index(".")] if "." in second else second)
+
+
+def test_shakespeare_is_continued_by_the_methods_that_are_stored():
+    experiment = load_experiment("16b_shakespeare")
+    methods = {experiment.HUMAN, *experiment.SAMPLERS, "beam 4", "beam 16", stories.CONTRASTIVE}
+    assert all(set(run["texts"]) == methods for run in load_results("16b_shakespeare")["runs"])
 
 
 def test_documents_to_fine_tune_on_hold_marks_and_end():
