@@ -29,6 +29,20 @@ class MarkedText:
     closing: tuple[int, int]
     """The character of the marker after each of them."""
 
+    def with_marks(self) -> str:
+        """The text with the marks that a file has.
+
+        >>> parse_marked("<e2>Rome</e2> is where <e1>Ann</e1> lives").with_marks()
+        '<e2>Rome</e2> is where <e1>Ann</e1> lives'
+        """
+        marks = [(place, f"<e{number}>") for number, place in enumerate(self.opening, start=1)]
+        marks += [(place, f"</e{number}>") for number, place in enumerate(self.closing, start=1)]
+        text = self.text
+        for place, mark in sorted(marks, reverse=True):  # from the end, so that places stay right
+            before, after = text[:place], text[place + 1 :]
+            text = before.rstrip() + mark + after if mark.startswith("</") else before + mark + after.lstrip()
+        return text
+
 
 def parse_marked(text: str, where: str = "a text") -> MarkedText:
     """Replace the marks of a text, ``<e1>...</e1>`` and ``<e2>...</e2>`` in any order, by punctuation.

@@ -69,5 +69,5 @@ def unlabelled(task: TextTask | TagTask | AnswerTask, file: Path) -> Split:
 
 
 def _one_line(text: str | tuple[str, str] | MarkedText) -> str:
-    parts = text if isinstance(text, tuple) else (text.text if isinstance(text, MarkedText) else text,)
+    parts = text if isinstance(text, tuple) else (text.with_marks() if isinstance(text, MarkedText) else text,)
     return "\t".join(" ".join(part.split()) for part in parts)

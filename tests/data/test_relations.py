@@ -24,6 +24,7 @@ def test_markers_stand_around_the_words_that_were_marked(words, data):
         assert marked.text[opening + 1 : closing] == f" {words[number]} "
     assert [word for word in marked.text.split() if word not in "@#"] == words
     assert "  " not in marked.text
+    assert marked.with_marks() == text
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe", "words"])

@@ -332,6 +332,7 @@ def test_relations_of_marked_words_are_learned(make, tmp_path, source):
     predicted = predict_file(config.output, tmp_path / "test.jsonl").splitlines()[1:]
     share = sum(line.split("\t")[0] in line.split("\t")[2] for line in predicted) / len(predicted)
     assert share == pytest.approx(report.scores["accuracy"])
+    assert all(line.split("\t")[2].count("<e1>") == 1 and "@" not in line for line in predicted)  # marks as in the file
     (tmp_path / "bad.jsonl").write_text('{"text": "ann likes rome", "label": "likes"}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"bad\.jsonl, line 1: the mark <e1> is missing"):
         fine_tune(config.replace(test_file=tmp_path / "bad.jsonl", output=tmp_path / "other"), quiet=True)
