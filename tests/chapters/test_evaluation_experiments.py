@@ -20,6 +20,7 @@ def test_templates_are_balanced_and_a_negation_turns_the_label() -> None:
         for word in (*reviews.GOOD.split(), *reviews.BAD.split()):
             assert label_of[f"{subject} is {word} ."] == 1 - label_of[f"{subject} is not {word} ."]
     assert label_of["the film is good ."] == 1
+    assert 2 * sum(" not " in text for text in label_of) == len(reviews.templates("train"))
 
 
 def test_what_is_judged_by_is_not_trained_on() -> None:
