@@ -39,8 +39,9 @@ PRETRAINED = {
     )
 }
 """all-MiniLM-L6-v2: a BERT of 6 layers and 22.7 million parameters. Its makers took every second layer of MiniLM, a
-network of 12 layers distilled from BERT (Wang et al. 2020), and trained it on a billion pairs of sentences to give
-similar vectors to the two of a pair (contrastive training, as in Reimers and Gurevych 2019)."""
+network of 12 layers distilled from a larger one (Wang et al. 2020; by its card a UniLM v2 as large as BERT-base), and
+trained it on a billion pairs of sentences to give similar vectors to the two of a pair (contrastive training, as in
+Reimers and Gurevych 2019)."""
 
 
 def pretrained(name: str) -> tuple[Model, Tokenizer]:
