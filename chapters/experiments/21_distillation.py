@@ -1,7 +1,9 @@
 """What a small model gains from a large one that answers beside the label: by size, start, loss and temperature.
 
 Every student is a model for the next word with fewer blocks than its teacher, and reads the same stories in the same
-order. All choices of a learning rate are made on validation stories; what is compared is measured on others.
+order. All choices of a learning rate are made on validation stories; what is compared is measured on others. A student
+of copied blocks has had its teacher's training as well (see 21c). The teacher is trained for so short a time that one
+block can do as well as its six, so nothing follows from these runs about how many blocks are enough.
 """
 
 from __future__ import annotations
@@ -132,7 +134,8 @@ def remembered(task: Task, seed: int) -> Remembered:
 def make(spec: Student, seed: int, task: Task, teacher: Remembered) -> tuple[Model, Objective]:
     """A student before its training, and what it will learn from.
 
-    States are compared with evenly spaced blocks of the teacher, its last with the teacher's last.
+    States are compared with evenly spaced blocks of the teacher, its last with the teacher's last, even where the student
+    was copied from other blocks: blocks 1 and 2 are then compared with 3 and 6.
     """
     torch.manual_seed(1000 + seed)
     student = task.new_model(num_hidden_layers=spec.blocks)

@@ -1,8 +1,9 @@
-"""Every method and the sensible combinations on one chart: quality, bytes, latency.
+"""Every method and some combinations on one chart: quality, bytes, latency.
 
 Three teachers of one shape (next word, gaps, moods) go through each recipe. Quality is measured on unseen stories,
 bytes are those of the saved file; 21d takes the times, for which weights do not matter. Every training after a step has
-the teacher's answers beside the labels.
+the teacher's answers beside the labels. The steps are unequal: a distillation takes LONG, the other methods take SHORT
+at a lower rate, so the chart does not rank the methods.
 """
 
 from __future__ import annotations

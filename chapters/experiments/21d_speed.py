@@ -2,7 +2,7 @@
 
 Weights do not matter for time, so most of these models are untrained. The small one is distilled anew from its teacher,
 exported, and judged by the file that would be shipped: quality, bytes and time of one and the same file. All models of
-a task are timed in turns, on one thread, after a warm-up.
+a task are timed in turns, on one thread, after a warm-up: one forward pass of whole sequences, never token by token.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ ROUNDS = 20
 
 
 def run(variant: Kind, seed: int, preset: str) -> dict[str, Any]:
-    """Distil the small model of one seed and measure all shapes; their memory, which hardly varies, once."""
+    """Distil the small model of one seed and measure all shapes; their memory with the first seed only."""
     task = Task(variant, preset)
     teacher = task.teacher(seed)
     work = frontier.Work(task, seed, teacher, task.teacher(seed))
