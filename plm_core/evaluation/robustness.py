@@ -173,13 +173,14 @@ def substitutes(names: Sequence[str], *, seed: int = 0) -> Transform:
 
 
 def negate(text: str) -> str | None:
-    """An English sentence with its first auxiliary verb negated, or no longer negated; None where it has none.
+    """An English sentence with its first negated auxiliary verb no longer negated, or else with a verb negated.
 
-    ``not`` follows forms of *be* and modal verbs that do not begin the text. Other verbs would need *do*, so that a
-    text without such a verb is left out.
+    The first negated form of *be*, *do*, *have* or a modal verb loses its negation. In a text without one, ``not``
+    follows the first form of *be* or modal verb that does not begin the text. Other verbs would need *do*: the result
+    is None where there is no such verb either.
 
-    >>> negate("The film is good."), negate("I can't recommend it."), negate("She likes it.")
-    ('The film is not good.', 'I can recommend it.', None)
+    >>> negate("The film is good."), negate("It is good but it isn't fun."), negate("She likes it.")
+    ('The film is not good.', 'It is good but it is fun.', None)
     """
     irregular = re.search(rf"\b({'|'.join(IRREGULAR)})(?![A-Za-z])", text, re.IGNORECASE)
     regular = NEGATIVE.search(text)
