@@ -1,8 +1,14 @@
-"""Integers in the place of floats: what each choice costs, where int8 breaks, and what training wins back.
+"""Integers instead of floats: the quality that each choice loses, outlier channels, and training with rounding.
 
 Every model is a copy of a trained causal teacher; its quality is bits per character on unseen stories. ``stretch_rows``
-and ``stretch_channels`` rescale a model by powers of two so that its outputs keep every bit: what a float product does
-not notice, an integer product does.
+and ``stretch_channels`` rescale a model by powers of two so that its float outputs keep every bit, while its integer
+outputs change.
+
+What the results do not show: the teacher needs little of its depth; the stretched channels are made, and ``smooth``
+undoes them, by the same operation, so its success is no evidence about outliers that training makes; int4 loses too
+little for a verdict on training with rounding, which was run at one learning rate; torchao is timed without
+``torch.compile``. The stored static results come from a calibration that thinned its sample by a fixed step and counted
+padding. The training batches carry no mask, so calibration on them still counts padding.
 """
 
 from __future__ import annotations
