@@ -134,8 +134,8 @@ def remembered(task: Task, seed: int) -> Remembered:
 def make(spec: Student, seed: int, task: Task, teacher: Remembered) -> tuple[Model, Objective]:
     """A student before its training, and what it will learn from.
 
-    States are compared with evenly spaced blocks of the teacher, its last with the teacher's last, even where the student
-    was copied from other blocks: blocks 1 and 2 are then compared with 3 and 6.
+    States are compared with evenly spaced blocks of the teacher, its last with the teacher's last, even where the
+    student was copied from other blocks: blocks 1 and 2 are then compared with 3 and 6.
     """
     torch.manual_seed(1000 + seed)
     student = task.new_model(num_hidden_layers=spec.blocks)
