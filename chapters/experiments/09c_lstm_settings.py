@@ -15,7 +15,7 @@ from torch import nn
 
 from plm_core.models.recurrent import RecurrentConfig, RecurrentLM
 
-nine = importlib.import_module("plm_chapters.experiments.09_causal_language_modelling")
+nine: Any = importlib.import_module("plm_chapters.experiments.09_causal_language_modelling")
 
 VARIANTS = ["lower learning rate", "smaller initial weights"]
 SEEDS = [0, 1, 2]

@@ -1,4 +1,4 @@
-"""The optimisers of 12_optimisation on stories that chose nothing; SGD without clipping; regularisers at three strengths.
+"""The optimisers of 12_optimisation on stories that chose nothing; SGD unclipped; regularisers at three strengths.
 
 The learning rates of ``CHOSEN`` were found on the validation stories. Here the same runs are made again and the model
 is evaluated once, on test stories. ``UNCLIPPED`` gives the runs without clipping learning rates of their own. The runs
@@ -11,6 +11,7 @@ degrees of freedom) leaves out zero.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 from plm_chapters.notebook import load_experiment
@@ -65,7 +66,7 @@ PLANS = make_plans()
 VARIANTS = list(PLANS)
 
 
-def read_test(count: int) -> tuple[list[Batch], float]:
+def read_test(count: int) -> tuple[Sequence[Batch], float]:
     """Test stories as batches, and their entropy in nats per word."""
     world = StoryWorld("small", "en")
     number = {word: i for i, word in enumerate(world.vocabulary)}
