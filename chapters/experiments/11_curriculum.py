@@ -20,11 +20,12 @@ The learning rate of each objective is that of 11a_stage_rates, in every stage.
 Measured on test stories: the loss of each objective, the excess over the ideal reader by skill (read from left to
 right), and how often a linear classifier on the frozen trunk finds the mood of a story from 64, 256 or 1,024 labels.
 
-Criterion, set before the run: for each of (a) loss of C, (b) loss of M, (c) the probe with 256 labels (states of both
-sides), the best of the six orders that end with the objective concerned ((c): of all six) is chosen on the first seed
-and compared on the other seeds with the single objective (C, M) and with the mixture in equal shares, paired by seed;
-a difference counts if its interval (Student's t) does not contain zero. Six comparisons: each interval has 99.17 %,
-which makes 95 % together. With few seeds such an interval is wide; what it contains is not separated here.
+Criterion, set before the run: no order is chosen. Compared are, in each seed, (a) the loss of C, averaged over the two
+orders that end with C, (b) the loss of M, averaged over the two orders that end with M, (c) the probe with 256 labels on
+states of both sides, averaged over all six orders, each with the single objective (C, M, M) and with the mixture in
+equal shares. A difference counts if its interval (Student's t over the seeds) does not contain zero. Six comparisons:
+each interval has 99.17 %, which makes 95 % together. With three seeds such an interval is wide; what it contains is
+not separated here.
 """
 
 from __future__ import annotations
