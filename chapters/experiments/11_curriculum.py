@@ -21,11 +21,11 @@ Measured on test stories: the loss of each objective, the excess over the ideal 
 right), and how often a linear classifier on the frozen trunk finds the mood of a story from 64, 256 or 1,024 labels.
 
 Criterion, set before the run: no order is chosen. Compared are, in each seed, (a) the loss of C, averaged over the two
-orders that end with C, (b) the loss of M, averaged over the two orders that end with M, (c) the probe with 256 labels on
-states of both sides, averaged over all six orders, each with the single objective (C, M, M) and with the mixture in
+orders that end with C, (b) the loss of M, averaged over the two orders that end with M, (c) the probe with 256 labels
+on states of both sides, averaged over all six orders, each with the single objective (C, M, M) and with the mixture in
 equal shares. A difference counts if its interval (Student's t over the seeds) does not contain zero. Six comparisons:
-each interval has 99.17 %, which makes 95 % together. With three seeds such an interval is wide; what it contains is
-not separated here.
+each interval has 99.17 %, which makes 95 % together. With three seeds such an interval is wide; what it contains is not
+separated here.
 """
 
 from __future__ import annotations
