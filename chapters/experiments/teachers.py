@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from plm_chapters.experiments import masked_stories
+from plm_core.compression.inputs import with_padding_mask
 from plm_core.data.batch import Batch
 from plm_core.data.batches import MaskedBatches, PaddedBatches
 from plm_core.data.download import data_folder
@@ -140,9 +141,9 @@ class Task:
         return [source.batch(number) for number in range(batches)]
 
     def run(self, model: nn.Module, batches: Sequence[Batch]) -> None:
-        """Show batches to a model, heads included, as calibration needs it."""
+        """Show batches to a model, heads included, as calibration needs it: with a mask that tells padding."""
         for batch in batches:
-            self.objective(model, batch)
+            self.objective(model, with_padding_mask(batch))
 
     def measure(self, model: nn.Module, batches: Sequence[Batch] | None = None) -> dict[str, float]:
         """Quality in the task's unit, and the loss in nats for each prediction."""

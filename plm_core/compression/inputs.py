@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from plm_core.compression.structure import linear_layers
+from plm_core.data.batch import Batch, real_tokens
 
 See = Callable[[str, Tensor], None]
 
@@ -20,7 +21,8 @@ def watched_inputs(model: nn.Module, see: See) -> Iterator[None]:
     """Call ``see(name, x_NK)`` for every linear layer that runs in the block, with the inputs of the N real tokens.
 
     Padding is what the model's own ``attention_mask`` says, (B, T), or (B, T, T) with its diagonal; it is left out of
-    layers whose input has the shape (B, T, K). Other inputs, such as those of an output layer that sees predicted
+    layers whose input has the shape (B, T, K). A causal model is usually called without one: see
+    :func:`with_padding_mask`. Other inputs, such as those of an output layer that sees predicted
     positions only, or of a model that was given its tokens packed, hold no padding and are passed on whole.
 
     Args:
@@ -48,6 +50,15 @@ def watched_inputs(model: nn.Module, see: See) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def with_padding_mask(batch: Batch) -> Batch:
+    """A batch with an ``attention_mask``, also where its model needs none to be right at the real tokens.
+
+    A causal model that is padded at the end reads its real tokens correctly without a mask. Whoever watches its layers
+    would count the padding as text.
+    """
+    return batch if "attention_mask" in batch else {**batch, "attention_mask": real_tokens(batch)}
 
 
 def padding_of(model: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> Tensor | None:

@@ -15,6 +15,7 @@ import torch
 
 from plm_core.compression.calibration import Method, calibrate
 from plm_core.compression.distill import Distillation, DistillConfig, smaller_copy
+from plm_core.compression.inputs import with_padding_mask
 from plm_core.compression.low_rank import (
     factorise_model,
     fisher_rows,
@@ -66,10 +67,10 @@ class Workbench:
 
 
 def score_all(objective: Objective | Joint, batches: Sequence[Batch], model: Any) -> None:
-    """Run a model on batches as its objective does, heads included; the scores are not kept."""
+    """Run a model on batches as its objective does, heads included; the scores are not kept. Padding is told apart."""
     with torch.no_grad():
         for batch in batches:
-            objective.terms(model, batch)
+            objective.terms(model, with_padding_mask(batch))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,12 @@ from torch import nn
 from plm_core.compression.calibration import calibrate, recorded_inputs
 from plm_core.compression.inputs import thinned, watched_inputs
 from plm_core.compression.low_rank import input_moments
+from plm_core.data.batch import real_tokens
+from plm_core.data.batches import PaddedBatches
 from plm_core.models.bert import Bert, BertConfig
+from plm_core.models.gpt import Gpt, GptConfig
+from plm_core.objectives.causal_lm import CausalLM
+from plm_core.runs.compression_steps import score_all
 
 
 @pytest.fixture
@@ -35,6 +40,21 @@ def test_moments_do_not_see_padding(bert, ids):
     for name, moments in short.items():
         if name.startswith("encoder") or "attention" in name or "feed_forward" in name:
             torch.testing.assert_close(long[name], moments, rtol=1e-5, atol=1e-6)
+
+
+def test_moments_of_a_causal_model_do_not_see_padding_either():
+    torch.manual_seed(0)
+    gpt = Gpt(GptConfig(vocab_size=40, hidden_size=32, num_hidden_layers=2, num_attention_heads=2)).eval()
+    rows = [list(range(5, 30)), list(range(3, 9)), list(range(20, 32))]
+    together = PaddedBatches(rows, batch_size=3, pad_id=0, seed=0).in_order()[0]
+    alone = [PaddedBatches([row], batch_size=1, pad_id=0, seed=0).in_order()[0] for row in rows]
+    assert "attention_mask" not in together  # which is why it has to be added
+    assert int(real_tokens(together).sum()) < together["input_ids"].numel()
+    padded_moments = input_moments(gpt, lambda model: score_all(CausalLM(), [together], model))
+    expected = input_moments(gpt, lambda model: score_all(CausalLM(), alone, model))
+    assert any("feed_forward" in name for name in expected)
+    for name, moments in expected.items():
+        torch.testing.assert_close(padded_moments[name], moments, rtol=1e-5, atol=1e-6)
 
 
 def test_recorded_values_do_not_come_from_padding(bert, ids):
