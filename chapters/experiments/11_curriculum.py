@@ -15,7 +15,8 @@ Variants, each with all arms of its kind:
 - "positions": whether R buys anything, by what the trunk has for positions, learned ones, rotary ones and none: M alone
   for two thirds of the steps, and the same after R for the other third.
 
-The learning rate of each objective is that of 11a_stage_rates, in every stage.
+The learning rate of each objective is that of 11a_stage_rates for one stage or for all; in a later stage it is lower
+by the factor of 11b_later_rates.
 
 Measured on test stories: the loss of each objective, the excess over the ideal reader by skill (read from left to
 right), and how often a linear classifier on the frozen trunk finds the mood of a story from 64, 256 or 1,024 labels.
@@ -52,8 +53,14 @@ ALL = runs.STAGES * runs.STAGE_STEPS
 
 
 def rates(preset: str) -> dict[str, float]:
-    """The best learning rate of each objective."""
-    return {each["variant"]: each["rate"] for each in load_results("11a_stage_rates", preset)["runs"]}
+    """The best learning rate of each objective, and of those for all stages; "later" is the factor of later stages."""
+    found = {each["variant"]: each["rate"] for each in load_results("11a_stage_rates", preset)["runs"]}
+    return found | {"later": load_results("11b_later_rates", preset)["runs"][0]["factor"]}
+
+
+def rate_in_stage(objective: str, number: int, rate_of: dict[str, float]) -> float:
+    """The rate of an objective in the stage of that number."""
+    return rate_of[objective] * (rate_of["later"] if number else 1.0)
 
 
 def with_replay(order: str, number: int, rate_of: dict[str, float], seed: int) -> Stage:
@@ -63,12 +70,15 @@ def with_replay(order: str, number: int, rate_of: dict[str, float], seed: int) -
     if not earlier:
         return runs.stage(order[0], 0, rate=rate_of[order[0]], seed=seed)
     name = f"{runs.NAMES[order[number]]}_and_earlier"
-    return runs.mixed(shares, number, rate=rate_of[order[number]], seed=seed, name=name)
+    return runs.mixed(shares, number, rate=rate_in_stage(order[number], number, rate_of), seed=seed, name=name)
 
 
 def in_order(order: str, rate_of: dict[str, float], seed: int) -> list[Stage]:
     """The stages of an order, or of its beginning."""
-    return [runs.stage(each, number, rate=rate_of[each], seed=seed) for number, each in enumerate(order)]
+    return [
+        runs.stage(each, number, rate=rate_in_stage(each, number, rate_of), seed=seed)
+        for number, each in enumerate(order)
+    ]
 
 
 def orders(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]:
@@ -88,7 +98,7 @@ def mixtures(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, An
     """Mixtures at each temperature."""
     found: dict[str, Any] = {}
     for name, temperature in MIXTURES.items():
-        stage = runs.mixed(runs.shares_at(temperature), 0, rate=rate_of["mixture"], seed=seed, steps=ALL)
+        stage = runs.mixed(runs.shares_at(temperature), 0, rate=rate_of["mixture long"], seed=seed, steps=ALL)
         found[name] = runs.measure(runs.run_stages(runs.build(seed), [stage], folder / name, seed=seed))
     return found | {"shares": {name: runs.shares_at(temperature) for name, temperature in MIXTURES.items()}}
 
@@ -97,7 +107,7 @@ def single(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]
     """One objective for all steps."""
     found: dict[str, Any] = {}
     for each in SINGLE:
-        stage = runs.stage(each, 0, rate=rate_of[each], seed=seed, steps=ALL)
+        stage = runs.stage(each, 0, rate=rate_of.get(f"{each} long", rate_of[each]), seed=seed, steps=ALL)
         found[each] = runs.measure(runs.run_stages(runs.build(seed), [stage], folder / each, seed=seed))
     return found
 
@@ -118,7 +128,8 @@ def positions(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, A
     for scheme in SCHEMES:
         for name, before in (("M", ""), ("RM", "R")):
             stages = [runs.stage(each, 0, rate=rate_of[each], seed=seed) for each in before]
-            stages.append(runs.stage("M", 1, rate=rate_of["M"], seed=seed, steps=later))
+            rate = rate_in_stage("M", len(before), rate_of)
+            stages.append(runs.stage("M", 1, rate=rate, seed=seed, steps=later))
             model = runs.run_stages(runs.build(seed, scheme), stages, folder / f"{scheme}-{name}", seed=seed)
             found[f"{scheme}, {name}"] = runs.measure(model)
     return found

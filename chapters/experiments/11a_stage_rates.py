@@ -1,9 +1,10 @@
-"""The learning rates of the objectives on one trunk, each swept alone, and that of their mixture.
+"""The learning rates of the objectives on one trunk, each swept for the length for which it is used.
 
-Each of C, M, R and P (see stage_runs) and the mixture of C, M and R in equal shares is trained for STEPS steps from
-initial weights of a seed of its own at five rates or more, and the best is chosen by the objective's own loss on
-validation stories. The experiment 11_curriculum takes them for its stages, also for the second and third, and for the
-longer runs, which may prefer a lower rate.
+Each of C, M and R (see stage_runs) is trained for the steps of one stage, and each of C, M, P and the mixture of C, M
+and R in equal shares for those of all stages ("C long" and so on), from initial weights of a seed of its own, at five
+rates or more. The best is chosen by the objective's own loss on validation stories. The experiment 11_curriculum takes
+them. Two of its arms have no sweep of their own: R alone for all stages takes R's rate of one stage, and mixtures with
+other shares take that of equal shares.
 """
 
 from __future__ import annotations
@@ -18,22 +19,23 @@ from plm_chapters.experiments.sweeps import best_rate, sweep
 from plm_core.evaluation.validation import validate
 from plm_core.runtime import setup
 
-VARIANTS = ["C", "M", "R", "P", "mixture"]
+VARIANTS = ["C", "M", "R", "C long", "M long", "mixture long", "P long"]
 SEEDS = [100]
 RATES = [2.5e-3, 5e-3, 1e-2, 2e-2, 4e-2]
-STEPS = 200
 
 
 def run(variant: str, seed: int, preset: str, folder: Path) -> dict[str, Any]:
     """Sweep the rates of one objective."""
     setup(seed=seed, preset=preset)
     torch.set_num_threads(1)
+    name = variant.removesuffix(" long")
+    steps = runs.STAGE_STEPS if name == variant else runs.STAGES * runs.STAGE_STEPS
 
     def measure(rate: float) -> float:
-        if variant == "mixture":
-            stage = runs.mixed(dict.fromkeys("CMR", 1 / 3), 0, rate=rate, seed=seed, steps=STEPS)
+        if name == "mixture":
+            stage = runs.mixed(dict.fromkeys("CMR", 1 / 3), 0, rate=rate, seed=seed, steps=steps)
         else:
-            stage = runs.stage(variant, 0, rate=rate, seed=seed, steps=STEPS)
+            stage = runs.stage(name, 0, rate=rate, seed=seed, steps=steps)
         model = runs.run_stages(runs.build(seed), [stage], folder / f"{rate:.5f}", seed=seed)
         return validate(model, stage.objective, stage.valid_batches)["loss"]
 
