@@ -9,7 +9,7 @@ Variants, each with all arms of its kind:
 - "orders": the six orders of C, M and R, a third of the steps for each stage. Orders with the same beginning share it.
   The best checkpoint of each stage, by its own loss on validation stories, is handed on. Measured after every stage;
 - "mixtures": the three objectives side by side from the start, with shares by the number of their labels at
-  temperatures 1 and 2, and equal shares;
+  temperatures 1 and 2, and equal shares; and P and M in equal shares;
 - "single": C, M, R or P alone for all steps;
 - "replay": the orders RCM and RMC, with a fifth of the batches of each later stage for the earlier objectives;
 - "positions": whether R buys anything, by what the trunk has for positions, learned ones, rotary ones and none: M alone
@@ -45,6 +45,7 @@ from plm_core.training.curriculum import Stage
 
 ORDERS = ["".join(order) for order in itertools.permutations("CMR")]
 MIXTURES = {"temperature 1": 1.0, "temperature 2": 2.0, "equal shares": runs.EQUAL}
+PREFIXES = "prefix and masked"
 SINGLE = ["C", "M", "R", "P"]
 REPLAYED, REPLAY = ["RCM", "RMC"], 0.2
 SCHEMES: list[runs.Scheme] = ["learned", "rope", "none"]
@@ -95,12 +96,15 @@ def orders(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]
 
 
 def mixtures(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]:
-    """Mixtures at each temperature."""
+    """Mixtures at each temperature, and one of prefixes and masks."""
+    shares = {name: runs.shares_at(temperature) for name, temperature in MIXTURES.items()} | {
+        PREFIXES: {"P": 0.5, "M": 0.5}
+    }
     found: dict[str, Any] = {}
-    for name, temperature in MIXTURES.items():
-        stage = runs.mixed(runs.shares_at(temperature), 0, rate=rate_of["mixture long"], seed=seed, steps=ALL)
+    for name, each in shares.items():
+        stage = runs.mixed(each, 0, rate=rate_of["mixture long"], seed=seed, steps=ALL)
         found[name] = runs.measure(runs.run_stages(runs.build(seed), [stage], folder / name, seed=seed))
-    return found | {"shares": {name: runs.shares_at(temperature) for name, temperature in MIXTURES.items()}}
+    return found | {"shares": shares}
 
 
 def single(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]:
