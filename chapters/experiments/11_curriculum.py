@@ -15,8 +15,8 @@ Variants, each with all arms of its kind:
 - "positions": whether R buys anything, by what the trunk has for positions, learned ones, rotary ones and none: M alone
   for two thirds of the steps, and the same after R for the other third.
 
-The learning rate of each objective is that of 11a_stage_rates for one stage or for all; in a later stage it is lower
-by the factor of 11b_later_rates.
+The learning rate of each objective is that of 11a_stage_rates, for one stage or for all; in a later stage it is
+multiplied by the factor of 11b_later_rates.
 
 Measured on test stories: the loss of each objective, the excess over the ideal reader by skill (read from left to
 right), and how often a linear classifier on the frozen trunk finds the mood of a story from 64, 256 or 1,024 labels.
@@ -46,7 +46,8 @@ from plm_core.training.curriculum import Stage
 ORDERS = ["".join(order) for order in itertools.permutations("CMR")]
 MIXTURES = {"temperature 1": 1.0, "temperature 2": 2.0, "equal shares": runs.EQUAL}
 PREFIXES = "prefix and masked"
-SINGLE = ["C", "M", "R", "P"]
+SINGLE = {"C": "C long", "M": "M long", "R": "R", "P": "C long"}
+"""Objectives that are alone for all steps, and whose rate they take."""
 REPLAYED, REPLAY = ["RCM", "RMC"], 0.2
 SCHEMES: list[runs.Scheme] = ["learned", "rope", "none"]
 SEEDS = [0, 1, 2]
@@ -69,27 +70,29 @@ def with_replay(order: str, number: int, rate_of: dict[str, float], seed: int) -
     earlier = order[:number]
     shares = {order[number]: 1 - REPLAY if earlier else 1.0} | {each: REPLAY / len(earlier) for each in earlier}
     if not earlier:
-        return runs.stage(order[0], 0, rate=rate_of[order[0]], seed=seed)
+        return runs.storyworld().stage(order[0], 0, rate=rate_of[order[0]], seed=seed)
     name = f"{runs.NAMES[order[number]]}_and_earlier"
-    return runs.mixed(shares, number, rate=rate_in_stage(order[number], number, rate_of), seed=seed, name=name)
+    return runs.storyworld().mixed(
+        shares, number, rate=rate_in_stage(order[number], number, rate_of), seed=seed, name=name
+    )
 
 
 def in_order(order: str, rate_of: dict[str, float], seed: int) -> list[Stage]:
     """The stages of an order, or of its beginning."""
     return [
-        runs.stage(each, number, rate=rate_in_stage(each, number, rate_of), seed=seed)
+        runs.storyworld().stage(each, number, rate=rate_in_stage(each, number, rate_of), seed=seed)
         for number, each in enumerate(order)
     ]
 
 
 def orders(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]:
     """What was measured after every beginning of every order, by its letters."""
-    found: dict[str, Any] = {"": runs.measure(runs.build(seed))}
+    found: dict[str, Any] = {"": runs.measure(runs.storyworld().build(seed))}
     for length in range(1, runs.STAGES + 1):
         for begun in sorted({order[:length] for order in ORDERS}):
             before = folder / begun[:-1] if length > 1 else None
             model = runs.run_stages(
-                runs.build(seed), in_order(begun, rate_of, seed), folder / begun, seed=seed, begun=before
+                runs.storyworld().build(seed), in_order(begun, rate_of, seed), folder / begun, seed=seed, begun=before
             )
             found[begun] = runs.measure(model)
     return found
@@ -97,22 +100,22 @@ def orders(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]
 
 def mixtures(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]:
     """Mixtures at each temperature, and one of prefixes and masks."""
-    shares = {name: runs.shares_at(temperature) for name, temperature in MIXTURES.items()} | {
+    shares = {name: runs.storyworld().shares_at(temperature) for name, temperature in MIXTURES.items()} | {
         PREFIXES: {"P": 0.5, "M": 0.5}
     }
     found: dict[str, Any] = {}
     for name, each in shares.items():
-        stage = runs.mixed(each, 0, rate=rate_of["mixture long"], seed=seed, steps=ALL)
-        found[name] = runs.measure(runs.run_stages(runs.build(seed), [stage], folder / name, seed=seed))
+        stage = runs.storyworld().mixed(each, 0, rate=rate_of["mixture long"], seed=seed, steps=ALL)
+        found[name] = runs.measure(runs.run_stages(runs.storyworld().build(seed), [stage], folder / name, seed=seed))
     return found | {"shares": shares}
 
 
 def single(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]:
     """One objective for all steps."""
     found: dict[str, Any] = {}
-    for each in SINGLE:
-        stage = runs.stage(each, 0, rate=rate_of.get(f"{each} long", rate_of[each]), seed=seed, steps=ALL)
-        found[each] = runs.measure(runs.run_stages(runs.build(seed), [stage], folder / each, seed=seed))
+    for each, rate in SINGLE.items():
+        stage = runs.storyworld().stage(each, 0, rate=rate_of[rate], seed=seed, steps=ALL)
+        found[each] = runs.measure(runs.run_stages(runs.storyworld().build(seed), [stage], folder / each, seed=seed))
     return found
 
 
@@ -121,7 +124,7 @@ def replay(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]
     found: dict[str, Any] = {}
     for order in REPLAYED:
         stages = [with_replay(order, number, rate_of, seed) for number in range(runs.STAGES)]
-        found[order] = runs.measure(runs.run_stages(runs.build(seed), stages, folder / order, seed=seed))
+        found[order] = runs.measure(runs.run_stages(runs.storyworld().build(seed), stages, folder / order, seed=seed))
     return found
 
 
@@ -131,10 +134,12 @@ def positions(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, A
     later = 2 * runs.STAGE_STEPS
     for scheme in SCHEMES:
         for name, before in (("M", ""), ("RM", "R")):
-            stages = [runs.stage(each, 0, rate=rate_of[each], seed=seed) for each in before]
+            stages = [runs.storyworld().stage(each, 0, rate=rate_of[each], seed=seed) for each in before]
             rate = rate_in_stage("M", len(before), rate_of)
-            stages.append(runs.stage("M", 1, rate=rate, seed=seed, steps=later))
-            model = runs.run_stages(runs.build(seed, scheme), stages, folder / f"{scheme}-{name}", seed=seed)
+            stages.append(runs.storyworld().stage("M", 1, rate=rate, seed=seed, steps=later))
+            model = runs.run_stages(
+                runs.storyworld().build(seed, scheme), stages, folder / f"{scheme}-{name}", seed=seed
+            )
             found[f"{scheme}, {name}"] = runs.measure(model)
     return found
 

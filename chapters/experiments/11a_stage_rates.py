@@ -1,10 +1,10 @@
 """The learning rates of the objectives on one trunk, each swept for the length for which it is used.
 
-Each of C, M and R (see stage_runs) is trained for the steps of one stage, and each of C, M, P and the mixture of C, M
-and R in equal shares for those of all stages ("C long" and so on), from initial weights of a seed of its own, at five
-rates or more. The best is chosen by the objective's own loss on validation stories. The experiment 11_curriculum takes
-them. Two of its arms have no sweep of their own: R alone for all stages takes R's rate of one stage, and mixtures with
-other shares take that of equal shares.
+Each of C, M and R (see stage_runs) is trained for the steps of one stage, and each of C, M and the mixture of C, M and R
+in equal shares for those of all stages ("C long" and so on), from initial weights of a seed of its own, at five rates
+or more. The best is chosen by the objective's own loss on validation stories. The experiment 11_curriculum takes them.
+Some of its arms have no sweep of their own: R alone for all stages takes R's rate of one stage, P that of C, and
+mixtures with other shares that of equal shares.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from plm_chapters.experiments.sweeps import best_rate, sweep
 from plm_core.evaluation.validation import validate
 from plm_core.runtime import setup
 
-VARIANTS = ["C", "M", "R", "C long", "M long", "mixture long", "P long"]
+VARIANTS = ["C", "M", "R", "C long", "M long", "mixture long"]
 SEEDS = [100]
 RATES = [2.5e-3, 5e-3, 1e-2, 2e-2, 4e-2]
 
@@ -33,10 +33,10 @@ def run(variant: str, seed: int, preset: str, folder: Path) -> dict[str, Any]:
 
     def measure(rate: float) -> float:
         if name == "mixture":
-            stage = runs.mixed(dict.fromkeys("CMR", 1 / 3), 0, rate=rate, seed=seed, steps=steps)
+            stage = runs.storyworld().mixed(dict.fromkeys("CMR", 1 / 3), 0, rate=rate, seed=seed, steps=steps)
         else:
-            stage = runs.stage(name, 0, rate=rate, seed=seed, steps=steps)
-        model = runs.run_stages(runs.build(seed), [stage], folder / f"{rate:.5f}", seed=seed)
+            stage = runs.storyworld().stage(name, 0, rate=rate, seed=seed, steps=steps)
+        model = runs.run_stages(runs.storyworld().build(seed), [stage], folder / f"{rate:.5f}", seed=seed)
         return validate(model, stage.objective, stage.valid_batches)["loss"]
 
     swept = sweep(measure, RATES, factor=2, further=2)

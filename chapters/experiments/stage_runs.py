@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -55,6 +56,107 @@ EQUAL = 1e9
 """The temperature of a mixture whose shares are all but equal."""
 
 
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """The texts of a run in stages, and what is made of them: batches, the trunk, and stages.
+
+    Args:
+        tokenizer: gives ids and special tokens.
+        training: the rows of a seed's stage, or of several; every number of a stage has other ones.
+        valid: the rows on which rates and checkpoints are chosen.
+        test: the rows on which results are reported.
+    """
+
+    tokenizer: Tokenizer
+    training: Callable[[int, int, int], list[list[int]]]
+    valid: list[list[int]]
+    test: list[list[int]]
+    _kept: dict[tuple[str, str], list[Batch]] = field(default_factory=dict)
+
+    def framed(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Rows between [CLS] and [SEP]."""
+        return [[self.tokenizer.cls_id, *row, self.tokenizer.sep_id] for row in rows]
+
+    def source(self, objective: str, rows: list[list[int]], seed: int) -> Any:
+        """The batches of an objective."""
+        tokens = self.tokenizer
+        special = sorted(tokens.special_ids)
+        settings: dict[str, Any] = {"batch_size": BATCH, "seed": seed}
+        if objective == "M":
+            masker = Masker(vocab_size=len(tokens), mask_token_id=tokens.mask_id, special_ids=special, seed=seed)
+            return MaskedBatches(rows, tokenizer=tokens, masker=masker, max_length=LONGEST, **settings)
+        if objective == "R":
+            pairs = TokenPairs(special_ids=special, config=PAIRS, seed=seed)
+            return TokenPairBatches(self.framed(rows), pairs=pairs, pad_id=tokens.pad_id, **settings)
+        padded = PaddedBatches(self.framed(rows), pad_id=tokens.pad_id, **settings)
+        return PrefixBatches(padded, seed=seed) if objective == "P" else padded
+
+    def held_out(self, objective: str, split: Literal["valid", "test"]) -> list[Batch]:
+        """The validation or test batches of an objective, always the same."""
+        if (objective, split) not in self._kept:
+            rows = self.valid if split == "valid" else self.test
+            self._kept[objective, split] = list(self.source(objective, rows, seed=0).in_order())
+        return self._kept[objective, split]
+
+    def build(self, seed: int, scheme: Scheme = "learned") -> BertWithPairs:
+        """A trunk with its heads and initial weights."""
+        torch.manual_seed(seed)
+        config = BertConfig(
+            vocab_size=len(self.tokenizer),
+            hidden_size=WIDTH,
+            num_hidden_layers=BLOCKS,
+            num_attention_heads=WIDTH // 32,
+            intermediate_size=4 * WIDTH,
+            max_position_embeddings=LONGEST,
+            position=scheme,
+            type_vocab_size=0,
+            norm_position="pre",
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            initializer_range=0.7 / math.sqrt(WIDTH),
+        )
+        return BertWithPairs(config, num_pair_labels=PAIRS.num_labels)
+
+    def stage(self, objective: str, number: int, *, rate: float, seed: int, steps: int = STAGE_STEPS) -> Stage:
+        """One objective alone, as the stage of that number."""
+        rows = self.training(seed, number, max(1, steps // STAGE_STEPS))
+        source = self.source(objective, rows, seed=seed)
+        valid = self.held_out(objective, "valid")
+        return Stage(NAMES[objective], OBJECTIVES[objective](), source, settings_of(steps, rate), valid)
+
+    def mixed(
+        self,
+        shares: dict[str, float],
+        number: int,
+        *,
+        rate: float,
+        seed: int,
+        steps: int = STAGE_STEPS,
+        name: str = "mixture",
+    ) -> Stage:
+        """Several objectives side by side, every batch one of them, drawn by its share."""
+        rows = self.training(seed, number, max(1, steps // STAGE_STEPS))
+        sources = [self.source(objective, rows, seed=seed) for objective in shares]
+        objective = Mixture([OBJECTIVES[each]() for each in shares])
+        batches = MixtureBatches(sources, list(shares.values()), seed=seed)
+        together = all_tagged([self.held_out(each, "valid") for each in shares])
+        return Stage(name, objective, batches, settings_of(steps, rate), together)
+
+    def shares_at(self, temperature: float) -> dict[str, float]:
+        """The shares of C, M and R: the sizes are how many labels a batch of each has."""
+        batches = [self.held_out(each, "valid") for each in "CMR"]
+        sizes = [sum(map(count_labels, each)) / len(each) for each in batches]
+        return dict(zip("CMR", temperature_shares(sizes, temperature), strict=True))
+
+    def losses(self, model: nn.Module) -> dict[str, float]:
+        """The mean test loss of each objective, in nats a label, and the accuracy on masks and pairs."""
+        found: dict[str, float] = {}
+        for letter in "CMR":
+            measured = validate(model, OBJECTIVES[letter](), self.held_out(letter, "test"))
+            found |= {letter: measured["loss"], f"{letter}, right": measured[f"{NAMES[letter]}/accuracy"]}
+        return found
+
+
 @cache
 def world() -> StoryWorld:
     """The world of all stories."""
@@ -62,33 +164,20 @@ def world() -> StoryWorld:
 
 
 @cache
-def tokenizer() -> Tokenizer:
-    """One token for each word; [SEP] ends a story."""
-    return word_tokenizer([word for word in world().vocabulary if word != "<eos>"])
+def storyworld() -> Texts:
+    """StoryWorld, one token for each word; [SEP] ends a story."""
+    tokenizer = word_tokenizer([word for word in world().vocabulary if word != "<eos>"])
 
+    def encode(stories: Iterable[Story]) -> list[list[int]]:
+        return [tokenizer.encode(" ".join(story.words[:-1])) for story in stories]
 
-def encode(stories: Sequence[Story]) -> list[list[int]]:
-    """Stories as ids without special tokens."""
-    return [tokenizer().encode(" ".join(story.words[:-1])) for story in stories]
+    @cache
+    def training(seed: int, stage: int, stages: int) -> list[list[int]]:
+        count = STAGE_STEPS * BATCH
+        told = islice(world().stories(seed, "train"), stage * count, (stage + stages) * count)
+        return [row for row in encode(told) if len(row) + 2 <= LONGEST]
 
-
-def framed(rows: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Rows between [CLS] and [SEP]."""
-    return [[tokenizer().cls_id, *row, tokenizer().sep_id] for row in rows]
-
-
-@cache
-def training_rows(seed: int, stage: int, *, stages: int = 1) -> list[list[int]]:
-    """The stories of a stage, or of several; every number of a stage has other ones."""
-    count = STAGE_STEPS * BATCH
-    told = islice(world().stories(seed, "train"), stage * count, (stage + stages) * count)
-    return [row for row in encode(list(told)) if len(row) + 2 <= LONGEST]
-
-
-@cache
-def valid_rows() -> list[list[int]]:
-    """The stories on which rates and checkpoints are chosen."""
-    return encode(list(world().stories(0, "valid", VALID)))
+    return Texts(tokenizer, training, valid=encode(world().stories(0, "valid", VALID)), test=encode(test_stories()[0]))
 
 
 @cache
@@ -96,53 +185,6 @@ def test_stories() -> tuple[list[Story], list[list[ReadWord]]]:
     """The stories on which results are reported, and how the ideal reader reads them."""
     stories = [story for story in world().stories(0, "test", TEST) if len(story.words) + 1 <= LONGEST]
     return stories, read_ideally(stories)
-
-
-def source(objective: str, rows: list[list[int]], seed: int) -> Any:
-    """The batches of an objective."""
-    tokens = tokenizer()
-    special = sorted(tokens.special_ids)
-    settings: dict[str, Any] = {"batch_size": BATCH, "seed": seed}
-    if objective == "M":
-        masker = Masker(vocab_size=len(tokens), mask_token_id=tokens.mask_id, special_ids=special, seed=seed)
-        return MaskedBatches(rows, tokenizer=tokens, masker=masker, max_length=LONGEST, **settings)
-    if objective == "R":
-        pairs = TokenPairs(special_ids=special, config=PAIRS, seed=seed)
-        return TokenPairBatches(framed(rows), pairs=pairs, pad_id=tokens.pad_id, **settings)
-    padded = PaddedBatches(framed(rows), pad_id=tokens.pad_id, **settings)
-    return PrefixBatches(padded, seed=seed) if objective == "P" else padded
-
-
-@cache
-def validation(objective: str) -> list[Batch]:
-    """The validation batches of an objective, always the same."""
-    return list(source(objective, valid_rows(), seed=0).in_order())
-
-
-@cache
-def test_batches(objective: str) -> list[Batch]:
-    """The test batches of an objective, always the same."""
-    return list(source(objective, encode(test_stories()[0]), seed=0).in_order())
-
-
-def build(seed: int, scheme: Scheme = "learned") -> BertWithPairs:
-    """A trunk with its heads and initial weights."""
-    torch.manual_seed(seed)
-    config = BertConfig(
-        vocab_size=len(tokenizer()),
-        hidden_size=WIDTH,
-        num_hidden_layers=BLOCKS,
-        num_attention_heads=WIDTH // 32,
-        intermediate_size=4 * WIDTH,
-        max_position_embeddings=LONGEST,
-        position=scheme,
-        type_vocab_size=0,
-        norm_position="pre",
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        initializer_range=0.7 / math.sqrt(WIDTH),
-    )
-    return BertWithPairs(config, num_pair_labels=PAIRS.num_labels)
 
 
 def settings_of(steps: int, rate: float) -> TrainConfig:
@@ -160,36 +202,6 @@ def settings_of(steps: int, rate: float) -> TrainConfig:
         save_every=max(1, steps // 2),
         keep_last=1,
     )
-
-
-def stage(objective: str, number: int, *, rate: float, seed: int, steps: int = STAGE_STEPS) -> Stage:
-    """One objective alone, as the stage of that number."""
-    rows = training_rows(seed, number, stages=max(1, steps // STAGE_STEPS))
-    return Stage(
-        NAMES[objective],
-        OBJECTIVES[objective](),
-        source(objective, rows, seed=seed),
-        settings_of(steps, rate),
-        validation(objective),
-    )
-
-
-def mixed(
-    shares: dict[str, float], number: int, *, rate: float, seed: int, steps: int = STAGE_STEPS, name: str = "mixture"
-) -> Stage:
-    """Several objectives side by side, every batch one of them, drawn by its share."""
-    rows = training_rows(seed, number, stages=max(1, steps // STAGE_STEPS))
-    sources = [source(objective, rows, seed=seed) for objective in shares]
-    objective = Mixture([OBJECTIVES[each]() for each in shares])
-    batches = MixtureBatches(sources, list(shares.values()), seed=seed)
-    together = all_tagged([validation(each) for each in shares])
-    return Stage(name, objective, batches, settings_of(steps, rate), together)
-
-
-def shares_at(temperature: float) -> dict[str, float]:
-    """The shares of C, M and R: the sizes are how many labels a batch of each has."""
-    sizes = [sum(map(count_labels, validation(each))) / len(validation(each)) for each in "CMR"]
-    return dict(zip("CMR", temperature_shares(sizes, temperature), strict=True))
 
 
 def count_labels(batch: Batch) -> int:
@@ -235,21 +247,10 @@ class AsReader(nn.Module):
         return logits_NV.view(*ids_BT.shape, -1)
 
 
-def losses(model: nn.Module) -> dict[str, float]:
-    """The mean test loss of each objective, in nats a label, and the accuracy on pairs."""
-    found: dict[str, float] = {}
-    for letter in "CMR":
-        measured = validate(model, OBJECTIVES[letter](), test_batches(letter))
-        found[letter] = measured["loss"]
-        if letter == "R":
-            found["pairs right"] = measured[f"{NAMES[letter]}/accuracy"]
-    return found
-
-
 def skills(model: BertWithPairs) -> dict[str, float]:
     """The excess over the ideal reader of each skill and of all words, in nats a word, read from left to right."""
-    stories, readings = test_stories()
-    predictions = predict_tokens(AsReader(model), framed(encode(stories)), batch_size=16)
+    texts, readings = storyworld(), test_stories()[1]
+    predictions = predict_tokens(AsReader(model), texts.framed(texts.test), batch_size=16)
     return {each.skill: each.excess for each in score_skills(readings, predictions)}
 
 
@@ -257,8 +258,9 @@ def skills(model: BertWithPairs) -> dict[str, float]:
 def mood_examples(split: str, count: int) -> tuple[list[list[int]], Tensor]:
     """Stories without their last sentence, as ids, and the numbers of their moods."""
     found = list(moods(world(), count, seed=7, split=split))
-    rows = [tokenizer().encode(" ".join(each.words)) for each in found]
-    return framed(rows), torch.tensor([FATES.index(each.label) for each in found])
+    texts = storyworld()
+    rows = [texts.tokenizer.encode(" ".join(each.words)) for each in found]
+    return texts.framed(rows), torch.tensor([FATES.index(each.label) for each in found])
 
 
 @torch.no_grad()
@@ -267,7 +269,7 @@ def pooled(model: BertWithPairs, rows: Sequence[Sequence[int]], *, causal: bool)
     found: list[Tensor] = []
     with evaluation_mode(model):
         for first in range(0, len(rows), 32):
-            ids_BT = pad(rows[first : first + 32], tokenizer().pad_id)
+            ids_BT = pad(rows[first : first + 32], storyworld().tokenizer.pad_id)
             real_BT = padding_mask([len(row) for row in rows[first : first + 32]])
             mask = prefix_mask(ids_BT.new_zeros(len(ids_BT)), real_BT) if causal else real_BT
             x_BTD = model.encoder(ids_BT, attention_mask=mask)
@@ -295,4 +297,4 @@ def probe(model: BertWithPairs) -> dict[str, dict[str, float]]:
 
 def measure(model: BertWithPairs) -> dict[str, Any]:
     """Losses of all objectives, skills, and the probe."""
-    return {"losses": losses(model), "skills": skills(model), "probe": probe(model)}
+    return {"losses": storyworld().losses(model), "skills": skills(model), "probe": probe(model)}
