@@ -16,7 +16,7 @@ Variants, each with all arms of its kind:
   for two thirds of the steps, and the same after R for the other third.
 
 The learning rate of each objective is that of 11a_stage_rates, for one stage or for all; in a later stage it is
-multiplied by the factor of 11b_later_rates.
+multiplied by that objective's factor of 11b_later_rates.
 
 Measured on test stories: the loss of each objective, the excess over the ideal reader by skill (read from left to
 right), and how often a linear classifier on the frozen trunk finds the mood of a story from 64, 256 or 1,024 labels.
@@ -55,14 +55,15 @@ ALL = runs.STAGES * runs.STAGE_STEPS
 
 
 def rates(preset: str) -> dict[str, float]:
-    """The best learning rate of each objective, and of those for all stages; "later" is the factor of later stages."""
+    """The best learning rate of each objective in a first stage ("C"), a later one ("C later"), or alone ("C long")."""
     found = {each["variant"]: each["rate"] for each in load_results("11a_stage_rates", preset)["runs"]}
-    return found | {"later": load_results("11b_later_rates", preset)["runs"][0]["factor"]}
+    factors = {each["variant"]: each["factor"] for each in load_results("11b_later_rates", preset)["runs"]}
+    return found | {f"{name} later": found[name] * factor for name, factor in factors.items()}
 
 
 def rate_in_stage(objective: str, number: int, rate_of: dict[str, float]) -> float:
     """The rate of an objective in the stage of that number."""
-    return rate_of[objective] * (rate_of["later"] if number else 1.0)
+    return rate_of[f"{objective} later" if number else objective]
 
 
 def with_replay(order: str, number: int, rate_of: dict[str, float], seed: int) -> Stage:
