@@ -2,15 +2,16 @@
 
 One trunk (see stage_runs) of 3 blocks of width 96 with learned positions, unless an arm says otherwise. Every arm makes
 STAGES times STAGE_STEPS steps of BATCH stories and sees each story once, so all read the same number of words. How many
-labels they learn from differs: every word for C, 15 % of the words for M, 16 pairs a story for R.
+labels they learn from differs: every word for C, 40 % of the words for M (15 % in tests), 16 pairs a story for R.
 
 Variants, each with all arms of its kind:
 
 - "orders": the six orders of C, M and R, a third of the steps for each stage. Orders with the same beginning share it.
   The best checkpoint of each stage, by its own loss on validation stories, is handed on. Measured after every stage;
-- "mixtures": the three objectives side by side from the start, with shares by the number of their labels at
-  temperatures 1 and 2, and equal shares; and P and M in equal shares;
-- "single": C, M, R or P alone for all steps;
+- "alone": C or M alone for all steps;
+- "mixture": the three objectives side by side from the start, in equal shares;
+- "others": R or P alone; mixtures with shares by the number of labels at temperatures 1 and 2; and P with M in equal
+  shares;
 - "replay": the orders RCM and RMC, with a fifth of the batches of each later stage for the earlier objectives;
 - "positions": whether R buys anything, by what the trunk has for positions, learned ones, rotary ones and none: M alone
   for two thirds of the steps, and the same after R for the other third.
@@ -44,10 +45,8 @@ from plm_core.runtime import setup
 from plm_core.training.curriculum import Stage
 
 ORDERS = ["".join(order) for order in itertools.permutations("CMR")]
-MIXTURES = {"temperature 1": 1.0, "temperature 2": 2.0, "equal shares": runs.EQUAL}
+TEMPERATURES = {"temperature 1": 1.0, "temperature 2": 2.0}
 PREFIXES = "prefix and masked"
-SINGLE = {"C": "C long", "M": "M long", "R": "R", "P": "C long"}
-"""Objectives that are alone for all steps, and whose rate they take."""
 REPLAYED, REPLAY = ["RCM", "RMC"], 0.2
 SCHEMES: list[runs.Scheme] = ["learned", "rope", "none"]
 SEEDS = [0, 1, 2]
@@ -58,6 +57,7 @@ def rates(preset: str) -> dict[str, float]:
     """The best learning rate of each objective in a first stage ("C"), a later one ("C later"), or alone ("C long")."""
     found = {each["variant"]: each["rate"] for each in load_results("11a_stage_rates", preset)["runs"]}
     factors = {each["variant"]: each["factor"] for each in load_results("11b_later_rates", preset)["runs"]}
+    factors["R"] = factors["M"]
     return found | {f"{name} later": found[name] * factor for name, factor in factors.items()}
 
 
@@ -99,25 +99,42 @@ def orders(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]
     return found
 
 
-def mixtures(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]:
-    """Mixtures at each temperature, and one of prefixes and masks."""
-    shares = {name: runs.storyworld().shares_at(temperature) for name, temperature in MIXTURES.items()} | {
-        PREFIXES: {"P": 0.5, "M": 0.5}
-    }
-    found: dict[str, Any] = {}
-    for name, each in shares.items():
-        stage = runs.storyworld().mixed(each, 0, rate=rate_of["mixture long"], seed=seed, steps=ALL)
-        found[name] = runs.measure(runs.run_stages(runs.storyworld().build(seed), [stage], folder / name, seed=seed))
-    return found | {"shares": shares}
-
-
-def single(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]:
-    """One objective for all steps."""
-    found: dict[str, Any] = {}
-    for each, rate in SINGLE.items():
-        stage = runs.storyworld().stage(each, 0, rate=rate_of[rate], seed=seed, steps=ALL)
-        found[each] = runs.measure(runs.run_stages(runs.storyworld().build(seed), [stage], folder / each, seed=seed))
+def for_all_steps(names: dict[str, str], rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]:
+    """Objectives that are alone for all steps, each with the name of its rate."""
+    texts, found = runs.storyworld(), dict[str, Any]()
+    for each, rate in names.items():
+        stage = texts.stage(each, 0, rate=rate_of[rate], seed=seed, steps=ALL)
+        found[each] = runs.measure(runs.run_stages(texts.build(seed), [stage], folder / each, seed=seed))
     return found
+
+
+def side_by_side(
+    shares: dict[str, dict[str, float]], rate_of: dict[str, float], seed: int, folder: Path
+) -> dict[str, Any]:
+    """Mixtures with these shares for all steps."""
+    texts, found = runs.storyworld(), dict[str, Any]()
+    for name, each in shares.items():
+        stage = texts.mixed(each, 0, rate=rate_of["mixture long"], seed=seed, steps=ALL)
+        found[name] = runs.measure(runs.run_stages(texts.build(seed), [stage], folder / name, seed=seed))
+    return found
+
+
+def alone(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]:
+    """One objective for all steps."""
+    return for_all_steps({"C": "C long", "M": "M long"}, rate_of, seed, folder)
+
+
+def mixture(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]:
+    """All three in equal shares."""
+    return side_by_side({"equal shares": dict.fromkeys("CMR", 1 / 3)}, rate_of, seed, folder)
+
+
+def others(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]:
+    """What the criterion does not concern."""
+    shares = {name: runs.storyworld().shares_at(temperature) for name, temperature in TEMPERATURES.items()}
+    shares |= {PREFIXES: {"P": 0.5, "M": 0.5}}
+    found = for_all_steps({"R": "R", "P": "C long"}, rate_of, seed, folder)
+    return found | side_by_side(shares, rate_of, seed, folder) | {"shares": shares}
 
 
 def replay(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, Any]:
@@ -147,8 +164,9 @@ def positions(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, A
 
 ARMS: dict[str, Callable[[dict[str, float], int, Path], dict[str, Any]]] = {
     "orders": orders,
-    "mixtures": mixtures,
-    "single": single,
+    "alone": alone,
+    "mixture": mixture,
+    "others": others,
     "replay": replay,
     "positions": positions,
 }

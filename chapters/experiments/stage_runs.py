@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from plm_core.data.batch import Batch, padding_mask
 from plm_core.data.batches import MaskedBatches, PaddedBatches
-from plm_core.data.masking import Masker
+from plm_core.data.masking import Masker, MaskingConfig
 from plm_core.data.mixture import MixtureBatches, all_tagged, temperature_shares
 from plm_core.data.prefixes import PrefixBatches
 from plm_core.data.token_pairs import TokenPairBatches, TokenPairConfig, TokenPairs
@@ -50,6 +50,7 @@ NAMES = {"C": "causal_lm", "M": "masked_lm", "R": "relative_position", "P": "pre
 OBJECTIVES: dict[str, type[Objective]] = {"C": CausalTrunkLM, "M": MaskedLM, "R": RelativePosition, "P": PrefixLM}
 BATCH, STAGE_STEPS, STAGES = 8, 400, 3
 WIDTH, BLOCKS, LONGEST = 96, 3, 256
+MASKED, MASKED_IN_TESTS = 0.4, 0.15
 PAIRS = TokenPairConfig(max_distance=8, pairs_per_row=16)
 VALID, TEST, LABELS, PROBED = 64, 100, (64, 256, 1024), 600
 EQUAL = 1e9
@@ -77,13 +78,19 @@ class Texts:
         """Rows between [CLS] and [SEP]."""
         return [[self.tokenizer.cls_id, *row, self.tokenizer.sep_id] for row in rows]
 
-    def source(self, objective: str, rows: list[list[int]], seed: int) -> Any:
-        """The batches of an objective."""
+    def source(self, objective: str, rows: list[list[int]], seed: int, *, training: bool = True) -> Any:
+        """The batches of an objective; in training more words are masked than in tests."""
         tokens = self.tokenizer
         special = sorted(tokens.special_ids)
         settings: dict[str, Any] = {"batch_size": BATCH, "seed": seed}
         if objective == "M":
-            masker = Masker(vocab_size=len(tokens), mask_token_id=tokens.mask_id, special_ids=special, seed=seed)
+            masker = Masker(
+                vocab_size=len(tokens),
+                mask_token_id=tokens.mask_id,
+                special_ids=special,
+                config=MaskingConfig(rate=MASKED if training else MASKED_IN_TESTS),
+                seed=seed,
+            )
             return MaskedBatches(rows, tokenizer=tokens, masker=masker, max_length=LONGEST, **settings)
         if objective == "R":
             pairs = TokenPairs(special_ids=special, config=PAIRS, seed=seed)
@@ -95,7 +102,7 @@ class Texts:
         """The validation or test batches of an objective, always the same."""
         if (objective, split) not in self._kept:
             rows = self.valid if split == "valid" else self.test
-            self._kept[objective, split] = list(self.source(objective, rows, seed=0).in_order())
+            self._kept[objective, split] = list(self.source(objective, rows, seed=0, training=False).in_order())
         return self._kept[objective, split]
 
     def build(self, seed: int, scheme: Scheme = "learned") -> BertWithPairs:
@@ -143,8 +150,8 @@ class Texts:
         return Stage(name, objective, batches, settings_of(steps, rate), together)
 
     def shares_at(self, temperature: float) -> dict[str, float]:
-        """The shares of C, M and R: the sizes are how many labels a batch of each has."""
-        batches = [self.held_out(each, "valid") for each in "CMR"]
+        """The shares of C, M and R: the sizes are how many labels a batch of each has in training."""
+        batches = [list(self.source(each, self.valid, seed=0).in_order()) for each in "CMR"]
         sizes = [sum(map(count_labels, each)) / len(each) for each in batches]
         return dict(zip("CMR", temperature_shares(sizes, temperature), strict=True))
 
