@@ -78,7 +78,7 @@ def test_a_list_of_packages_that_cannot_be_read_is_left_alone() -> None:
 
 
 def test_nothing_is_overwritten(tiny) -> None:
-    tiny.path("chapters/checks/curriculum").mkdir()
+    tiny.path("chapters/checks/curriculum").mkdir(exist_ok=True)
     tiny.path("chapters/checks/curriculum/basics.py").write_text("# mine")
     with pytest.raises(BookError, match=r"chapters/checks/curriculum/basics\.py already there"):
         new_chapter(tiny.root, "11_curriculum")
