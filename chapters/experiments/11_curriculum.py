@@ -57,7 +57,6 @@ def rates(preset: str) -> dict[str, float]:
     """The best learning rate of each objective in a first stage ("C"), a later one ("C later"), or alone ("C long")."""
     found = {each["variant"]: each["rate"] for each in load_results("11a_stage_rates", preset)["runs"]}
     factors = {each["variant"]: each["factor"] for each in load_results("11b_later_rates", preset)["runs"]}
-    factors["R"] = factors["M"]
     return found | {f"{name} later": found[name] * factor for name, factor in factors.items()}
 
 

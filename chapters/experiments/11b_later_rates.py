@@ -1,9 +1,8 @@
 """By what factor the rate of an objective should change where the trunk was trained before.
 
-For C and M an order in which it comes last is trained from initial weights of a seed of its own. The second and third
+For each objective an order in which it comes last is trained from initial weights of a seed of its own. The second and third
 stages take the rates of 11a_stage_rates times a factor, and the best factor is that of the lowest loss of the last
-objective on validation stories. The experiment 11_curriculum takes it wherever that objective has a later stage. R has
-no sweep of its own and takes the factor of M, which reads both sides as well.
+objective on validation stories. The experiment 11_curriculum takes it wherever that objective has a later stage.
 """
 
 from __future__ import annotations
@@ -19,10 +18,11 @@ from plm_chapters.notebook import load_results
 from plm_core.evaluation.validation import validate
 from plm_core.runtime import setup
 
-ORDERS = {"C": "RMC", "M": "RCM"}
+ORDERS = {"C": "RMC", "M": "RCM", "R": "CMR"}
 VARIANTS = list(ORDERS)
 SEEDS = [100]
 FACTORS = [0.5, 1.0, 2.0, 4.0, 8.0]
+"""To begin with; where the best is the lowest or the highest, the sweep goes on."""
 
 
 def run(variant: str, seed: int, preset: str, folder: Path) -> dict[str, Any]:
