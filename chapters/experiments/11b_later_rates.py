@@ -1,8 +1,8 @@
 """By what factor the rate of an objective should change where the trunk was trained before.
 
-For each objective an order in which it comes last is trained from initial weights of a seed of its own. The second and third
-stages take the rates of 11a_stage_rates times a factor, and the best factor is that of the lowest loss of the last
-objective on validation stories. The experiment 11_curriculum takes it wherever that objective has a later stage.
+For each objective an order in which it comes last is trained from initial weights of a seed of its own. The second and
+third stages take the rates of 11a_stage_rates times a factor, and the best factor is that of the lowest loss of the
+last objective on validation stories. The experiment 11_curriculum takes it wherever that objective has a later stage.
 """
 
 from __future__ import annotations
