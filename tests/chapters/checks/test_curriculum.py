@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from plm_chapters.checks.curriculum import forgetting, pairs, stages
+from plm_chapters.checks.curriculum import floors, forgetting, pairs, replay, stages
 from plm_core.data.token_pairs import TokenPairConfig
 from plm_core.objectives.relative_position import lowest_loss
 
@@ -71,10 +71,10 @@ def floor(rows, k):
 RIGHT = {
     pairs.distances: (pair_labels,),
     pairs.reading: (prefix_mask,),
-    pairs.without_positions: (floor,),
+    floors.without_positions: (floor,),
     stages.prediction: (1, torch.tensor(-0.9129), 23.0, "rises"),
     stages.handing_on: (hand_on,),
-    stages.replaying: (replay_shares, schedule, lambda *each: epochs(*each).tolist()),
+    replay.replaying: (replay_shares, schedule, lambda *each: epochs(*each).tolist()),
 }
 
 
@@ -89,7 +89,7 @@ def test_right_answers_pass(exercise, seed):
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_the_floor_counted_pair_by_pair_is_that_of_the_library(k):
     rows = [[3, 1, 2, 1], [1, 1, 3, 2], [2, 2, 2, 2, 2], [0, 1, 2, 3, 4, 5], [1, 2, 1, 3, 1]]
-    assert pairs._floor(rows, k) == pytest.approx(floor(rows, k))
+    assert floors._floor(rows, k) == pytest.approx(floor(rows, k))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -145,10 +145,10 @@ MISTAKES = [
     (pairs.reading, (lambda *each: (prefix_mask(*each)[0].mT, prefix_mask(*each)[1]),), "the wrong way round"),
     (pairs.reading, (lambda prefix_B, real_BT: prefix_mask(0 * prefix_B, real_BT),), "from left to right only"),
     (pairs.reading, (lambda prefix_B, real_BT: prefix_mask(prefix_B + 1, real_BT),), "one token too long"),
-    (pairs.without_positions, (lambda rows, k: math.log(2 * k),), "the words say all"),
-    (pairs.without_positions, (lambda rows, k: pairs._floor(rows, k, weigh="corpus"),), "first a row is drawn"),
-    (pairs.without_positions, (lambda rows, k: pairs._floor(rows, k, ordered=False),), "taken in any order"),
-    (pairs.without_positions, (lambda rows, k: pairs._floor(rows, k, weigh="pair"),), "near distances"),
+    (floors.without_positions, (lambda rows, k: math.log(2 * k),), "the words say all"),
+    (floors.without_positions, (lambda rows, k: floors._floor(rows, k, weigh="corpus"),), "first a row is drawn"),
+    (floors.without_positions, (lambda rows, k: floors._floor(rows, k, ordered=False),), "taken in any order"),
+    (floors.without_positions, (lambda rows, k: floors._floor(rows, k, weigh="pair"),), "near distances"),
     (stages.prediction, (-1, -0.913, 23, "rises"), "against its gradient"),
     (stages.prediction, (0.447, -0.913, 23, "rises"), "bias correction is missing"),
     (stages.prediction, (1, -0.89, 23, "rises"), "not divided by the root"),
@@ -159,9 +159,9 @@ MISTAKES = [
     (stages.handing_on, (without_ties,), "an equal loss is no gain"),
     (stages.handing_on, (whole_stage,), "patience"),
     (stages.handing_on, (lambda each_stage, patience: [each[-1][0] for each in each_stage],), "two steps"),
-    (stages.replaying, with_schedule(round_robin), "is the seed used?"),
-    (stages.replaying, with_schedule(lambda *each: schedule(*each)[1:]), "199 numbers for 200 batches"),
-    (stages.replaying, with_schedule(in_two_blocks), "in each half they are not"),
+    (replay.replaying, with_schedule(round_robin), "is the seed used?"),
+    (replay.replaying, with_schedule(lambda *each: schedule(*each)[1:]), "199 numbers for 200 batches"),
+    (replay.replaying, with_schedule(in_two_blocks), "in each half they are not"),
 ]
 
 
