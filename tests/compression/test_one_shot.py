@@ -13,11 +13,11 @@ from tests.compression.test_gptq import example
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 10**6))
-def test_the_numbers_that_stay_are_the_best_for_the_zeros_that_were_chosen(seed):
-    # one block: the zeros are chosen once, and column by column the others are solved for
+@given(seed=st.integers(0, 10**6), block=st.sampled_from([4, 16]))
+def test_the_numbers_that_stay_are_the_best_for_the_zeros_that_were_chosen(seed, block):
+    # with the zeros that were found, column by column the others are solved for
     weight, moments = example(seed)
-    found = sparsegpt(weight, moments, 0.5, block=16).double()
+    found = sparsegpt(weight, moments, 0.5, block=block).double()
     damped = moments + 0.01 * moments.diagonal().mean() * torch.eye(len(moments))
     for row, exact in zip(found, weight.double(), strict=True):
         gone, rest = row == 0, exact.clone()
