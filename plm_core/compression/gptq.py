@@ -68,7 +68,8 @@ def gptq(weight_MK: Tensor, moments_KK: Tensor, layout: IntegerFormat, *, dampin
         if layout.granularity == "group" and column % size == 0:
             piece = rest[:, column : column + size]
             found = scale_for(piece.amin(-1), piece.amax(-1), layout)
-            scale[:, group, 0], zero_point[:, group, 0] = found[0].to(scale), found[1].to(zero_point)
+            scale[:, group, 0] = found[0].to(scale).clamp(min=torch.finfo(scale.dtype).tiny)
+            zero_point[:, group, 0] = found[1].to(zero_point)
         one = IntegerFormat(bits=layout.bits, symmetric=layout.symmetric, granularity="channel")
         own_scale, own_zero = (part_of(x, group, rows, layout) for x in (scale, zero_point))
         rounded = round_to(rest[:, column : column + 1], own_scale.double().cpu(), own_zero.cpu(), one)

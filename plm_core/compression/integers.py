@@ -21,6 +21,8 @@ Granularity = Literal["tensor", "channel", "group"]
 
 EXACT_BLOCK = 1024
 """Products of two int8 add up exactly in fp32 over that many columns: 1024 · 128 · 128 = 2^24."""
+HALF = torch.finfo(torch.float16)
+"""The range of a 16-bit scale: it is normal, so that it is off by at most 1/2048 of itself."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class IntegerFormat(Config):
     """Which numbers share a scale: the tensor, a row (the weights of one output), or a group of neighbours in a row."""
     group_size: int = 32
     """Number of weights in a group."""
+    scale_bits: Literal[16, 32] = 32
+    """Bits of a stored scale: 32 (that of the numbers themselves), or 16 (fp16)."""
 
     def validate(self) -> None:
         """Refuse a number of bits outside 2 to 8 and a group without elements."""
@@ -59,7 +63,7 @@ class Quantized:
 
     Attributes:
         values: int8, in the shape of the tensor.
-        scale: positive floats, broadcastable to ``grouped(values)``.
+        scale: positive floats, broadcastable to ``grouped(values)``; fp16 where the format says 16 bits.
         zero_point: integers of the scale's shape; zero where the format is symmetric.
         layout: the format.
     """
@@ -71,8 +75,8 @@ class Quantized:
 
     def dequantize(self) -> Tensor:
         """The real numbers that the integers stand for."""
-        groups = grouped(self.values, self.layout)
-        return ((groups.to(self.scale.dtype) - self.zero_point) * self.scale).view(self.values.shape)
+        groups, scale = grouped(self.values, self.layout), readable(self.scale)
+        return ((groups.to(scale.dtype) - self.zero_point) * scale).view(self.values.shape)
 
 
 def grouped(x: Tensor, layout: IntegerFormat) -> Tensor:
@@ -94,7 +98,7 @@ def quantize(x: Tensor, layout: IntegerFormat) -> Quantized:
     """Round a tensor to integers, the scale chosen so that the largest number still fits.
 
     Raises:
-        ValueError: numbers that are not finite, or rows that groups do not divide.
+        ValueError: numbers that are not finite, rows that groups do not divide, or a scale too large for 16 bits.
     """
     if not torch.isfinite(x).all():
         raise ValueError("numbers that are not finite cannot be quantised: look for a diverged weight or an overflow")
@@ -111,15 +115,35 @@ def scale_for(low: Tensor, high: Tensor, layout: IntegerFormat) -> tuple[Tensor,
 
     Returns:
         The scale and the zero point (int32), both of that shape.
+
+    Raises:
+        ValueError: a scale too large for 16 bits.
     """
     low, high = low.clamp(max=0.0), high.clamp(min=0.0)
-    tiny = torch.finfo(low.dtype).tiny
     if layout.symmetric:
-        scale = (torch.maximum(-low, high) / layout.highest).clamp(min=tiny)
+        scale = storable(torch.maximum(-low, high) / layout.highest, layout)
         return scale, torch.zeros_like(scale, dtype=torch.int32)
-    scale = ((high - low) / (layout.highest - layout.lowest)).clamp(min=tiny)
+    scale = storable((high - low) / (layout.highest - layout.lowest), layout)
     zero_point = (layout.lowest - low / scale).round().clamp(layout.lowest, layout.highest)
     return scale, zero_point.to(torch.int32)
+
+
+def storable(scale: Tensor, layout: IntegerFormat) -> Tensor:
+    """The nearest positive scale that the format can store, before anything is rounded with it.
+
+    Raises:
+        ValueError: a scale too large for 16 bits.
+    """
+    if layout.scale_bits == 32:
+        return scale.clamp(min=torch.finfo(scale.dtype).tiny)
+    if scale.max() > HALF.max:
+        raise ValueError(f"a scale of {float(scale.max()):.3g} does not fit into 16 bits: use scale_bits=32")
+    return scale.clamp(min=HALF.tiny).to(torch.float16)
+
+
+def readable(scale: Tensor) -> Tensor:
+    """A stored scale for arithmetic: one of 16 bits in fp32, which holds its products with 8-bit integers exactly."""
+    return scale.float() if scale.dtype == torch.float16 else scale
 
 
 def round_to(x: Tensor, scale: Tensor, zero_point: Tensor, layout: IntegerFormat) -> Quantized:

@@ -26,13 +26,14 @@ from plm_core.compression.integers import (
     integer_product,
     pack,
     quantize,
+    readable,
     round_to,
     unpack,
 )
+from plm_core.compression.quantized_tables import QuantizedEmbedding, TiedOutput, quantized_tables
 from plm_core.compression.structure import linear_layers
 from plm_core.config import Config
 from plm_core.models.replacement import replace_modules
-from plm_core.weights import tied_weights
 
 Activations = Literal["none", "dynamic", "static"]
 
@@ -56,6 +57,8 @@ class QuantizeConfig(Config):
     """How the inputs of a layer are treated."""
     embeddings: bool = True
     """Whether word embeddings, and an output layer tied to them, become 8-bit integers as well."""
+    scale_bits: Literal[16, 32] = 32
+    """Bits of the stored scales of weights: with 16, a group of 32 weights of 4 bits takes 18 bytes instead of 20."""
 
     def validate(self) -> None:
         """Refuse combinations that cannot be computed in integers."""
@@ -71,7 +74,8 @@ class QuantizeConfig(Config):
     @property
     def weights(self) -> IntegerFormat:
         """The format of the weights."""
-        return IntegerFormat(bits=self.bits, symmetric=True, granularity=self.granularity, group_size=self.group_size)
+        shared = {name: getattr(self, name) for name in ("bits", "granularity", "group_size", "scale_bits")}
+        return IntegerFormat(symmetric=True, **shared)
 
 
 @dataclass(frozen=True)
@@ -89,22 +93,38 @@ class QuantizedLinear(nn.Module):
         in_features, out_features: sizes.
         config: bits, granularity and the treatment of the input.
         bias: whether there is a bias; it stays a float.
+        scaled_inputs: whether every input channel is divided by a number of its own, ``channel_scale``.
 
-    The layer is empty until :meth:`fill` or a file gives it weights.
+    The layer is empty until :meth:`from_integers` or a file gives it weights.
+
+    Raises:
+        ValueError: input channels that are scaled, and activations that are rounded.
     """
 
     values: Tensor
     scale: Tensor
+    channel_scale: Tensor | None
     input_scale: Tensor
     input_zero_point: Tensor
 
-    def __init__(self, in_features: int, out_features: int, config: QuantizeConfig, *, bias: bool = True) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        config: QuantizeConfig,
+        *,
+        bias: bool = True,
+        scaled_inputs: bool = False,
+    ) -> None:
         super().__init__()
+        if scaled_inputs and config.activations != "none":
+            raise ValueError("scales of input channels are for inputs that stay floats: use activations='none'")
         self.in_features, self.out_features, self.config = in_features, out_features, config
         empty = torch.zeros(out_features, in_features)
         weights = quantize(empty, config.weights)
         self.register_buffer("values", pack(weights.values) if config.bits == 4 else weights.values)
         self.register_buffer("scale", weights.scale)
+        self.register_buffer("channel_scale", torch.ones(in_features) if scaled_inputs else None)
         self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
         if config.activations == "static":
             self.register_buffer("input_scale", torch.ones(1, 1))
@@ -112,17 +132,45 @@ class QuantizedLinear(nn.Module):
 
     @classmethod
     def of(cls, layer: nn.Linear, config: QuantizeConfig, input_range: Range | None = None) -> QuantizedLinear:
-        """Quantise a linear layer.
+        """Quantise a linear layer: every weight goes to the nearest integer.
 
         Raises:
             ValueError: static activations without a range, or weights that do not fit the format.
         """
-        made = cls(layer.in_features, layer.out_features, config, bias=layer.bias is not None).to(layer.weight.device)
-        weights = quantize(layer.weight.detach(), config.weights)
+        return cls.from_integers(quantize(layer.weight.detach(), config.weights), layer.bias, config, input_range)
+
+    @classmethod
+    def from_integers(
+        cls,
+        weights: Quantized,
+        bias: Tensor | None,
+        config: QuantizeConfig,
+        input_range: Range | None = None,
+        *,
+        channel_scale: Tensor | None = None,
+    ) -> QuantizedLinear:
+        """A layer of integers that were chosen before: see :mod:`plm_core.compression.rounding`.
+
+        Args:
+            weights: the integers, (out_features, in_features), in the format ``config.weights``.
+            bias: (out_features,); it is copied.
+            config: bits, granularity and the treatment of the input.
+            input_range: for static activations, what the inputs are rounded to.
+            channel_scale: (in_features,), what the input channels are divided by; None for no such division.
+
+        Raises:
+            ValueError: integers of another format, static activations without a range, or input channels that are
+                scaled together with activations that are rounded.
+        """
+        if weights.layout != config.weights:
+            raise ValueError(f"the integers are in the format {weights.layout}, the layer's is {config.weights}")
+        rows, columns = weights.values.shape
+        made = cls(columns, rows, config, bias=bias is not None, scaled_inputs=channel_scale is not None)
+        made.to(weights.values.device)
         made.values = pack(weights.values) if config.bits == 4 else weights.values
-        made.scale = weights.scale
-        if layer.bias is not None:
-            made.bias = nn.Parameter(layer.bias.detach().clone())
+        made.scale, made.channel_scale = weights.scale, channel_scale
+        if bias is not None:
+            made.bias = nn.Parameter(bias.detach().clone())
         if config.activations == "static":
             if input_range is None:
                 raise ValueError("static activations need the range of every layer's input: calibrate first")
@@ -139,13 +187,14 @@ class QuantizedLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The weights read back, (out_features, in_features)."""
-        return self.weights.dequantize()
+        """The weights read back, as they act on the layer's input, (out_features, in_features)."""
+        weight = self.weights.dequantize()
+        return weight if self.channel_scale is None else weight / self.channel_scale
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
         if self.config.activations == "none":
-            return F.linear(x, self.weight, self.bias)
+            return F.linear(x, self.weight.to(x.dtype), self.bias)
         rows = x.reshape(-1, self.in_features)
         inputs = self.round_input(rows)
         weights = self.weights
@@ -164,76 +213,16 @@ class QuantizedLinear(nn.Module):
 
     def description(self) -> dict[str, Any]:
         """Kind and sizes: see :class:`~plm_core.compression.saved.Compressed`."""
+        config = self.config.to_dict()
+        if self.config.scale_bits == 32:  # left out, as files have it that were written before there was a choice
+            del config["scale_bits"]
         return {
             "kind": "quantized_linear",
             "in_features": self.in_features,
             "out_features": self.out_features,
             "bias": self.bias is not None,
-            "config": self.config.to_dict(),
-        }
-
-
-class QuantizedEmbedding(nn.Module):
-    """A table of word vectors as 8-bit integers, with a scale for each word."""
-
-    values: Tensor
-    scale: Tensor
-
-    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
-        super().__init__()
-        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.register_buffer("values", torch.zeros(num_embeddings, embedding_dim, dtype=torch.int8))
-        self.register_buffer("scale", torch.ones(num_embeddings, 1))
-
-    @classmethod
-    def of(cls, table: nn.Embedding) -> QuantizedEmbedding:
-        """Quantise a table."""
-        made = cls(table.num_embeddings, table.embedding_dim)
-        weights = quantize(table.weight.detach(), TOKEN_FORMAT)
-        made.values, made.scale = weights.values, weights.scale
-        return made
-
-    @property
-    def weight(self) -> Tensor:
-        """The vectors read back, (num_embeddings, embedding_dim)."""
-        return self.values.to(self.scale.dtype) * self.scale
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Integers (...) -> vectors (..., embedding_dim); only the rows of these integers are read back."""
-        return self.values[ids].to(self.scale.dtype) * self.scale[ids]
-
-    def description(self) -> dict[str, Any]:
-        """Kind and sizes: see :class:`~plm_core.compression.saved.Compressed`."""
-        return {
-            "kind": "quantized_embedding",
-            "num_embeddings": self.num_embeddings,
-            "embedding_dim": self.embedding_dim,
-        }
-
-
-class TiedOutput(nn.Module):
-    """An output layer that reads the rows of a quantised table: logits = x·tableᵀ (+ bias), the table stored once."""
-
-    def __init__(self, table: QuantizedEmbedding, table_name: str, *, bias: bool) -> None:
-        super().__init__()
-        self._table = [table]  # in a list, so that the table is a sub-module of its owner alone
-        self.table_name = table_name
-        self.bias = nn.Parameter(torch.zeros(table.num_embeddings)) if bias else None
-
-    @property
-    def weight(self) -> Tensor:
-        """The table read back, (V, D)."""
-        return self._table[0].weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., D) -> (..., V)."""
-        table = self._table[0]
-        logits = F.linear(x, table.values.to(x.dtype)) * table.scale.view(-1)
-        return logits if self.bias is None else logits + self.bias
-
-    def description(self) -> dict[str, Any]:
-        """Kind and name of the table: see :class:`~plm_core.compression.saved.Compressed`."""
-        return {"kind": "tied_output", "table": self.table_name, "bias": self.bias is not None}
+            "config": config,
+        } | ({} if self.channel_scale is None else {"scaled_inputs": True})
 
 
 def quantize_model(
@@ -242,6 +231,7 @@ def quantize_model(
     *,
     ranges: Mapping[str, Range] | None = None,
     choose: Callable[[str, nn.Linear], bool] | None = None,
+    make: Callable[[str, nn.Linear], QuantizedLinear] | None = None,
 ) -> None:
     """Exchange the layers of a model for integer ones, in place.
 
@@ -250,6 +240,7 @@ def quantize_model(
         config: bits, granularity and the treatment of activations.
         ranges: for static activations the input range of every linear layer, from a calibration.
         choose: (name, layer) -> whether a linear layer is exchanged; all of them by default.
+        make: (name, layer) -> its integer layer; :meth:`QuantizedLinear.of` by default.
 
     Raises:
         ValueError: nothing to quantise, or a layer without a range.
@@ -257,29 +248,11 @@ def quantize_model(
     layers = {name: layer for name, layer in linear_layers(model).items() if choose is None or choose(name, layer)}
     if not layers:
         raise ValueError(f"{type(model).__name__} has no linear layer left to quantise, or `choose` takes none")
-    made: dict[str, nn.Module] = {
-        name: QuantizedLinear.of(layer, config, (ranges or {}).get(name)) for name, layer in layers.items()
-    }
+    make = make or (lambda name, layer: QuantizedLinear.of(layer, config, (ranges or {}).get(name)))
+    made: dict[str, nn.Module] = {name: make(name, layer) for name, layer in layers.items()}
     if config.embeddings:
-        made |= quantized_tables(model)
+        made |= quantized_tables(model, config.scale_bits)
     replace_modules(model, made)
-
-
-def quantized_tables(model: nn.Module) -> dict[str, nn.Module]:
-    """Quantised copies of the word embeddings and of the output layers tied to them, by name."""
-    made: dict[str, nn.Module] = {}
-    tables: dict[str, QuantizedEmbedding] = {}
-    for name, module in model.named_modules():
-        if type(module) is nn.Embedding and name.endswith("word_embeddings"):
-            made[name] = tables[name] = QuantizedEmbedding.of(module)
-    for alias, source in tied_weights(model).items():
-        owner, table = alias.removesuffix(".weight"), source.removesuffix(".weight")
-        if table in tables and isinstance(layer := model.get_submodule(owner), nn.Linear):
-            output = TiedOutput(tables[table], table, bias=layer.bias is not None)
-            if layer.bias is not None:
-                output.bias = nn.Parameter(layer.bias.detach().clone())
-            made[owner] = output
-    return made
 
 
 def plain_weights(model: nn.Module) -> None:
@@ -304,6 +277,8 @@ def plain_weights(model: nn.Module) -> None:
 def error_bound(layer: nn.Linear, x: Tensor, quantized: QuantizedLinear) -> Tensor:
     """How far the output of a quantised layer can lie from the layer's own, if no input is clipped.
 
+    It holds for weights that went to the nearest integer: other roundings move single weights further.
+
     Each weight is off by at most e_w = s_w/2 and each input by at most e_x = s_x/2 (0 where it stays a float), so that
     ``|y - ŷ| <= sum over k of |x_k|·e_w + |w_k|·e_x + e_x·e_w``.
 
@@ -318,7 +293,9 @@ def error_bound(layer: nn.Linear, x: Tensor, quantized: QuantizedLinear) -> Tens
     scale = quantized.scale.expand(-1, layer.in_features) if quantized.scale.dim() == 2 else None
     if scale is None:
         scale = quantized.scale.expand(-1, -1, quantized.config.group_size).reshape(-1, layer.in_features)
-    error_w_MK = (scale / 2).expand(layer.out_features, -1)
+    error_w_MK = (readable(scale) / 2).expand(layer.out_features, -1)
+    if quantized.channel_scale is not None:
+        error_w_MK = error_w_MK / quantized.channel_scale
     if quantized.config.activations == "none":
         return x.abs() @ error_w_MK.T
     error_x_N1 = quantized.round_input(x).scale / 2

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from plm_core.compression.low_rank import LowRankLinear
-from plm_core.compression.quantize import QuantizeConfig, QuantizedEmbedding, QuantizedLinear, TiedOutput
+from plm_core.compression.quantize import QuantizeConfig, QuantizedLinear
+from plm_core.compression.quantized_tables import QuantizedEmbedding, TiedOutput
 from plm_core.models.bert import Bert
 from plm_core.models.multi_head import MultiHeadAttention
 from plm_core.models.replacement import replace_modules
@@ -100,6 +101,7 @@ def rebuild(model: nn.Module, description: Description) -> None:
 
 
 SIZES = ("in_features", "out_features", "num_heads", "num_embeddings", "embedding_dim")
+FLAGS = ("bias", "scaled_inputs")
 
 
 def check_sizes(old: nn.Module, values: Mapping[str, Any]) -> None:
@@ -107,12 +109,16 @@ def check_sizes(old: nn.Module, values: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: a size that is no positive whole number, that the module in this place does not have, or that is
-            larger than its own; a rank above both sizes; a bias that is neither true nor false.
+            larger than its own; a rank above both sizes; a flag that is neither true nor false; scales of another
+            number of bits than 16 or 32.
     """
-    if not isinstance(values.get("bias", False), bool):
-        raise ValueError(f"bias must be true or false, got {values['bias']!r}")
+    for name in FLAGS:
+        if not isinstance(values.get(name, False), bool):
+            raise ValueError(f"{name} must be true or false, got {values[name]!r}")
+    if values.get("scale_bits", 32) not in (16, 32):
+        raise ValueError(f"scale_bits must be 16 or 32, got {values['scale_bits']!r}")
     for name, value in values.items():
-        if name in ("bias", "config", "table"):
+        if name in (*FLAGS, "scale_bits", "config", "table"):
             continue
         if name not in (*SIZES, "rank"):
             raise ValueError(f"unknown entry {name!r}")

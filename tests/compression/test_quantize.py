@@ -11,14 +11,8 @@ from torch import nn
 from plm_core.compression.calibration import calibrate, choose_range
 from plm_core.compression.integers import IntegerFormat, quantize
 from plm_core.compression.quantization_aware import finish, prepare, round_straight_through
-from plm_core.compression.quantize import (
-    QuantizeConfig,
-    QuantizedEmbedding,
-    QuantizedLinear,
-    Range,
-    error_bound,
-    quantize_model,
-)
+from plm_core.compression.quantize import QuantizeConfig, QuantizedLinear, Range, error_bound, quantize_model
+from plm_core.compression.quantized_tables import QuantizedEmbedding
 from plm_core.compression.structure import linear_layers, stored_bytes
 from plm_core.models.gpt import Gpt
 from plm_core.objectives.causal_lm import CausalLM
