@@ -123,7 +123,20 @@ def move_scale(norm: nn.LayerNorm, readers: list[nn.Linear], factors_D: Tensor) 
 
 
 def stretch_channels(model: Gpt, factor: float, *, seed: int = 0) -> Gpt:
-    """A copy in which a few channels are large at the entry of every layer, the same ones everywhere."""
+    """A copy in which a few channels are large at the entry of every layer, the same ones everywhere.
+
+    The outputs stay the same: what a norm's channel is multiplied by, the columns that read it are divided by
+    (:func:`move_scale`). Such channels are what large models have by themselves
+    (Dettmers et al. 2022, on LLM.int8()).
+
+    Args:
+        model: a Gpt whose blocks have layer norms at their entries; it is left as it is.
+        factor: what the channels are multiplied by; a power of two changes no bit of the outputs.
+        seed: draws the CHANNELS channels, out of the D of the model's width.
+
+    Returns:
+        The copy.
+    """
     made = copy.deepcopy(model)
     width = made.config.hidden_size
     chosen = torch.randperm(width, generator=torch.Generator().manual_seed(seed))[:CHANNELS]
