@@ -14,7 +14,8 @@ from typing import Any, Literal
 import torch
 
 from plm_core.compression.calibration import Method, calibrate
-from plm_core.compression.distill import Distillation, DistillConfig, smaller_copy
+from plm_core.compression.distill import Distillation, DistillConfig, evenly_spaced, first_blocks, smaller_copy
+from plm_core.compression.gptq import round_blocks
 from plm_core.compression.inputs import with_padding_mask
 from plm_core.compression.low_rank import (
     factorise_model,
@@ -22,9 +23,12 @@ from plm_core.compression.low_rank import (
     input_moments,
     row_curvature,
 )
-from plm_core.compression.prune import apply_masks, choose_masks, keep_zeros, magnitude_scores, sparsity
+from plm_core.compression.one_shot import Pattern, keep_in_rows, sparsegpt, wanda
+from plm_core.compression.prune import Masks, apply_masks, choose_masks, keep_zeros, magnitude_scores, sparsity
 from plm_core.compression.quantize import QuantizeConfig, QuantizedLinear, quantize_model
 from plm_core.compression.rank_budget import ranks_by_budget, spectra
+from plm_core.compression.rounding import Rounding, quantize_by_inputs
+from plm_core.compression.structure import find_block_linears
 from plm_core.compression.structured import importance, least_important, remove_heads, remove_neurons
 from plm_core.config import Config
 from plm_core.data.batch import Batch
@@ -120,27 +124,61 @@ class Prune(Recovery):
     share: float = 0.5
     """Share of the weights, heads or neurons that is removed."""
     what: Literal["weights", "2:4", "heads", "neurons"] = "weights"
-    """Single weights become zero; heads and neurons are removed, so that the tensors shrink."""
+    """Single weights become zero, anywhere or two of every four neighbours; heads and neurons are removed, so that the
+    tensors shrink."""
+    by: Literal["magnitude", "wanda", "sparsegpt"] = "magnitude"
+    """What decides about single weights: their size, size times input (``wanda``), or what their removal costs after
+    the others have made up for it (``sparsegpt``, which changes the others). Heads and neurons go by the loss."""
+    scope: Literal["global", "row"] | None = None
+    """Whether the share of single weights is counted over the whole model or in every row of a weight; if null, over
+    the model by magnitude, and in rows by the other two, which know nothing else."""
 
     def validate(self) -> None:
-        """Refuse a share that removes nothing that is defined, or everything."""
+        """Refuse a share that removes nothing that is defined, or everything, and settings that do not go together."""
         super().validate()
         if not 0 <= self.share < 1:
             raise ValueError(f"Prune.share is the share that is removed: expected 0 <= share < 1, got {self.share}")
+        if self.what in ("heads", "neurons") and (self.by != "magnitude" or self.scope):
+            raise ValueError(f"Prune.by and scope are about single weights: leave them out with what={self.what}")
+        if self.what == "2:4" and (self.share != 0.5 or self.scope):
+            raise ValueError("the pattern 2:4 removes half of every four neighbours: leave share and scope out")
+        if self.by != "magnitude" and self.scope == "global":
+            raise ValueError(f"by={self.by} compares the weights of a row: use scope=row, or leave it out")
 
     def apply(self, model: Model, config: RunConfig, bench: Workbench) -> tuple[Model, RunConfig]:
-        """Prune the model in place and let it recover."""
+        """Prune the model in place and let it recover.
+
+        Raises:
+            ValueError: a sparse model for ``sparsegpt``, which would fill its zeros.
+        """
         if self.what in ("heads", "neurons"):
             heads, neurons = importance(model, bench.task, bench.sample)
             if self.what == "heads":
                 remove_heads(model, least_important(heads, self.share))
             else:
                 remove_neurons(model, least_important(neurons, self.share))
+        elif self.by == "sparsegpt":
+            refuse_zeros(model, "sparsegpt changes the weights that stay", "prune once, or by=wanda after another step")
+            moments = input_moments(model, bench.read_sample)
+            round_blocks(model, lambda w, found: sparsegpt(w, found, self.share, pattern=self.pattern), moments)
         else:
-            scope: Literal["2:4", "global"] = "2:4" if self.what == "2:4" else "global"
-            apply_masks(model, choose_masks(magnitude_scores(model), self.share, scope=scope))
+            apply_masks(model, self.masks(model, bench))
         self.recover(model, bench.sources.objective, bench)
         return model, config
+
+    @property
+    def pattern(self) -> Pattern:
+        """The pattern in which rows are pruned."""
+        return "2:4" if self.what == "2:4" else "row"
+
+    def masks(self, model: Model, bench: Workbench) -> Masks:
+        """The masks of the single weights that stay, chosen by magnitude or by Wanda."""
+        if self.by == "wanda":
+            return wanda(model, input_moments(model, bench.read_sample), self.share, pattern=self.pattern)
+        scores = magnitude_scores(model)
+        if self.scope == "row":
+            return {name: keep_in_rows(score, self.share, "row") for name, score in scores.items()}
+        return choose_masks(scores, self.share, scope="2:4" if self.what == "2:4" else "global")
 
 
 @dataclass(frozen=True)
@@ -159,11 +197,7 @@ class LowRank(Recovery):
         Raises:
             ValueError: a sparse model, whose zeros would not survive.
         """
-        if (zeros := sparsity(model)) > MAX_ZEROS:
-            raise ValueError(
-                f"{zeros:.0%} of the weights are zero, and the product of two thin layers would fill them again: let "
-                "`low-rank` come before `prune`"
-            )
+        refuse_zeros(model, "the product of two thin layers is dense", "let `low-rank` come before `prune`")
         rows, moments = None, None
         ranks: float | dict[str, int] = self.share
         if self.weighting in ("fisher", "loss"):
@@ -182,8 +216,17 @@ class LowRank(Recovery):
 class Quantize(QuantizeConfig):
     """Replace weights by integers."""
 
+    rounding: Rounding = "nearest"
+    """How a weight becomes an integer: the nearest one, or one that is chosen by what flows into the layer (``gptq``,
+    ``awq``)."""
     calibration: Method = "percentile"
     """How the ranges of static activations are chosen."""
+
+    def validate(self) -> None:
+        """Refuse combinations that cannot be computed."""
+        super().validate()
+        if self.rounding == "awq" and self.activations != "none":
+            raise ValueError("rounding=awq divides a layer's input by scales: it needs activations=none")
 
     @property
     def layout(self) -> QuantizeConfig:
@@ -191,11 +234,21 @@ class Quantize(QuantizeConfig):
         return QuantizeConfig(**{name: getattr(self, name) for name in QuantizeConfig.__dataclass_fields__})
 
     def apply(self, model: Model, config: RunConfig, bench: Workbench) -> tuple[Model, RunConfig]:
-        """Quantise the model in place."""
+        """Quantise the model in place.
+
+        Raises:
+            ValueError: a sparse model for ``gptq``, which would fill its zeros.
+        """
+        if self.rounding == "gptq":
+            refuse_zeros(model, "gptq changes the weights that are not rounded yet", "use rounding=awq after `prune`")
         ranges = None
         if self.activations == "static":
             ranges = calibrate(model, bench.read_sample, method=self.calibration)
-        quantize_model(model, self.layout, ranges=ranges)
+        if self.rounding == "nearest":
+            quantize_model(model, self.layout, ranges=ranges)
+        else:
+            moments = input_moments(model, bench.read_sample)
+            quantize_by_inputs(model, self.layout, moments, rounding=self.rounding, ranges=ranges)
         return model, config
 
 
@@ -207,6 +260,8 @@ class Distill(Recovery):
     """Optimiser steps."""
     layers: int = 1
     """Blocks of the student, which starts from as many of the teacher's."""
+    start: Literal["first", "evenly_spaced"] = "first"
+    """Which of the teacher's blocks these are: see :func:`~plm_core.compression.distill.copy_layers`."""
     temperature: float = 2.0
     """See :class:`~plm_core.compression.distill.DistillConfig`."""
     soft_weight: float = 0.5
@@ -220,7 +275,9 @@ class Distill(Recovery):
 
     def apply(self, model: Model, config: RunConfig, bench: Workbench) -> tuple[Model, RunConfig]:
         """Train a student on the model's predictions; a second task of the run is learned from its labels as before."""
-        student = smaller_copy(model, self.layers)
+        choose = first_blocks if self.start == "first" else evenly_spaced
+        kept = choose(self.layers, model.config.num_hidden_layers)
+        student = smaller_copy(model, self.layers, kept=kept)
         soft = DistillConfig(temperature=self.temperature, soft_weight=self.soft_weight)
         distillation = Distillation(bench.task, model, student, soft)
         joint = bench.sources.objective
@@ -234,6 +291,16 @@ class Distill(Recovery):
 
 Step = Prune | LowRank | Quantize | Distill
 METHODS: Mapping[str, type[Step]] = {"prune": Prune, "low-rank": LowRank, "quantize": Quantize, "distill": Distill}
+
+
+def refuse_zeros(model: Model, reason: str, order: str) -> None:
+    """Refuse a sparse model where a step would fill its zeros.
+
+    Raises:
+        ValueError: more than MAX_ZEROS of the weights are zero; the reason and the order that works are named.
+    """
+    if find_block_linears(model) and (zeros := sparsity(model)) > MAX_ZEROS:
+        raise ValueError(f"{zeros:.0%} of the weights are zero and would be filled, as {reason}: {order}")
 
 
 def parse_method(text: str) -> Step:
