@@ -18,8 +18,9 @@ def compress(
     Args:
         run: the output folder of `plm train`, or of this command.
         output: the folder to make.
-        method: prune, low-rank, quantize or distill with its options, such as prune:what=heads,share=0.25,steps=200;
-            repeat the option for several, in this order.
+        method: prune, low-rank, quantize or distill with its options, such as prune:what=heads,share=0.25,steps=200,
+            prune:by=sparsegpt,what=2:4 or quantize:bits=4,granularity=group,rounding=gptq,scale_bits=16; repeat the
+            option for several, in this order. An unknown option is answered with the known ones.
     """
     from plm_core.runs.compress import compress_run
 
@@ -59,6 +60,7 @@ def export(
 
 def benchmark(
     models: Annotated[Positional[tuple[Path, ...]], arg(metavar="MODEL...")],
+    examples: Path | None = None,
     rounds: int = 20,
     threads: int | None = None,
     memory: bool = True,
@@ -67,7 +69,10 @@ def benchmark(
     """Compare models by quality, bytes, memory, latency of one sequence and throughput; the first is the reference.
 
     Args:
-        models: output folders of `plm train` or `plm compress`, and .onnx files of `plm export`.
+        models: output folders of `plm train` or `plm compress`, and .onnx files of `plm export`; or output folders of
+            `plm fine-tune`, for which quality is accuracy, F1 and loss in nats.
+        examples: labelled examples to score fine-tuned models on; by default the validation part of the first, by which
+            its weights were chosen.
         rounds: counted calls of each model, taken in turns after a warm-up.
         threads: cores to use; torch's number by default.
         memory: measure memory as well, in a process of its own for each model.
@@ -79,7 +84,7 @@ def benchmark(
 
     if plot is not None:
         check_picture(plot)
-    rows = compare_models(models, rounds=rounds, threads=threads, memory=memory)
+    rows = compare_models(models, examples=examples, rounds=rounds, threads=threads, memory=memory)
     print(table(rows, rows[0].name))
     if plot is not None:
         draw(rows, plot)

@@ -21,6 +21,7 @@ from plm_core.data.tokenizers import Tokenizer
 from plm_core.evaluation.benchmark import Candidate, Row, fixed_threads, measure
 from plm_core.evaluation.validation import validate
 from plm_core.runs.batches import Sources
+from plm_core.runs.compare_fine_tuned import compare_fine_tuned, is_fine_tuned
 from plm_core.runs.config import RunConfig
 from plm_core.runs.open import Run
 from plm_core.runtime import check_threads
@@ -30,29 +31,50 @@ ONNX = ".onnx"
 
 
 def compare_models(
-    models: Sequence[Path], *, rounds: int = 20, threads: int | None = None, memory: bool = True
+    models: Sequence[Path],
+    *,
+    examples: Path | None = None,
+    rounds: int = 20,
+    threads: int | None = None,
+    memory: bool = True,
 ) -> list[Row]:
     """Measure runs and their exported files against each other, in turns.
 
     A causal model is timed on the logits of full rows, a masked one on the states of all tokens, as its word head runs
-    on masked tokens alone.
+    on masked tokens alone. Fine-tuned models are scored on labelled examples:
+    :func:`~plm_core.runs.compare_fine_tuned.compare_fine_tuned`.
 
     Args:
         models: output folders of ``plm train`` and ``plm compress``, and ``.onnx`` files of ``plm export``. At least
-            one folder: the first gives the text and the tokenizer for the files. Names in the table are theirs.
+            one folder: the first gives the text and the tokenizer for the files. Names in the table are theirs. Or
+            output folders of ``plm fine-tune`` alone.
+        examples: for fine-tuned models a file of labelled examples; None for the validation part of the first.
         rounds: counted calls of each model.
         threads: number of threads of every engine; torch's by default.
         memory: whether to measure memory, which starts a process for each model.
 
     Raises:
         FileNotFoundError: a folder that is no run, or no such file.
-        ValueError: no run, two of one name, runs with different objectives or texts, or a file of another model.
+        ValueError: no run, two of one name, runs with different objectives or texts, a file of another model, or
+            fine-tuned models beside others.
     """
     folders = [path for path in models if path.suffix != ONNX]
     if not folders:
         raise ValueError("name at least one run: an ONNX file holds neither text nor tokenizer to measure it with")
     if len({path.name for path in models}) < len(models):
         raise ValueError(f"the table shows names, so these need different ones: {', '.join(map(str, models))}")
+    tuned = [path for path in models if is_fine_tuned(path)]
+    if tuned and len(tuned) < len(models):
+        other = next(path for path in models if path not in tuned)
+        raise ValueError(
+            f"{tuned[0]} is fine-tuned on labelled examples, {other} is not: what differs in kind cannot be compared"
+        )
+    if tuned:
+        return compare_fine_tuned(
+            tuned, examples=examples, batch_size=LARGE_BATCH, rounds=rounds, threads=threads, memory=memory
+        )
+    if examples is not None:
+        raise ValueError("--examples is for fine-tuned models: other runs are measured on their validation text")
     runs = [Run.open(folder) for folder in folders]
     first = runs[0]
     for run in runs:

@@ -252,14 +252,19 @@ def read_splits(config: FineTuneConfig, task: AnyTask) -> tuple[Split, Split, Sp
     texts, labels = task.read(config.train_file)
     task.learn_names(texts, labels)
     if config.validation_file is None:
-        (texts, labels), held_out = set_aside(texts, labels, seed=config.seed, where=str(config.train_file))
-        name = f"a tenth of {config.train_file}"
-    else:
-        held_out, name = task.read(config.validation_file), str(config.validation_file)
-    train, valid = task.split(str(config.train_file), texts, labels), task.split(name, *held_out)
+        (texts, labels), _ = set_aside(texts, labels, seed=config.seed, where=str(config.train_file))
+    train, valid = task.split(str(config.train_file), texts, labels), read_validation(config, task)
     if config.test_file is None:
         return train, valid, valid
     return train, valid, task.split(str(config.test_file), *task.read(config.test_file))
+
+
+def read_validation(config: FineTuneConfig, task: AnyTask) -> Split:
+    """The examples for validation alone, for a task that knows its classes."""
+    if config.validation_file is not None:
+        return task.split(str(config.validation_file), *task.read(config.validation_file))
+    _, held_out = set_aside(*task.read(config.train_file), seed=config.seed, where=str(config.train_file))
+    return task.split(f"a tenth of {config.train_file}", *held_out)
 
 
 def choose_trained(model: nn.Module, config: FineTuneConfig) -> None:
