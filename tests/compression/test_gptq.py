@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import plm_core.compression.gptq
 from plm_core.compression.awq import awq, scale_of, smoothing
 from plm_core.compression.gptq import gptq, inverse_factor, output_error, round_blocks
 from plm_core.compression.integers import IntegerFormat, quantize, round_to
@@ -44,6 +45,17 @@ def test_gptq_equals_the_direct_solution(seed):
     weight, moments = example(seed)
     found = gptq(weight, moments, FOUR, damping=0.01)
     torch.testing.assert_close(found.dequantize().double(), directly(weight, moments, FOUR, 0.01), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [FOUR, THREE])
+@pytest.mark.parametrize("block", [1, 24])
+def test_the_blocks_of_columns_do_not_matter(layout, block, monkeypatch):
+    weight, moments = example(3, columns=32)
+    at_once = gptq(weight, moments, layout)
+    monkeypatch.setattr(plm_core.compression.gptq, "BLOCK", block)
+    in_blocks = gptq(weight, moments, layout)
+    assert in_blocks.values.equal(at_once.values)
+    torch.testing.assert_close(in_blocks.scale, at_once.scale)
 
 
 @settings(max_examples=20, deadline=None)
