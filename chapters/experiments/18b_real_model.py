@@ -7,11 +7,13 @@ sentence polarity, three seeds each. The zeros stand in all 36 matrices of its s
 - "TREC", "polarity": no training. *random*, *magnitude* (|w|), *Wanda* (|w| times the root mean square of the input)
   and *SparseGPT* (the weights that stay make up for those that go), at all five levels. The last two look at the inputs
   of the dense model on the same SAMPLE training texts; their authors take the inputs block by block from the model that
-  is pruned already. *Units*: the same share of heads and of feed-forward neurons, 25 or 50 %, removed by importance on
-  these texts or at random. Beside the scores stand the bytes of a file with a bit map for each matrix that holds zeros,
-  and for zeros the squared error of a layer's output, relative to the squared output and averaged over the layers: on
-  texts of the validation part, which no method saw. Floors: the frequencies of the test part's classes, and a bag of
-  words on the whole training part, its penalty of three chosen by validation loss.
+  is pruned already. SparseGPT's authors compare all weights of 128 columns; here each row loses its share of these (at
+  70 %, 90 of 128, a little more than with the others), and of 2:4 each four is chosen when it is reached, as they do.
+  *Units*: the same share of heads and of feed-forward neurons, 25 or 50 %, removed by importance on these texts or at
+  random. Beside the scores stand the bytes of a file with a bit map for each matrix that holds zeros, and for zeros the
+  squared error of a layer's output, relative to the squared output and averaged over the layers: on texts of the
+  validation part, which no method saw. Floors: the frequencies of the test part's classes, and a bag of words on the
+  whole training part, its penalty of three chosen by validation loss.
 - "TREC, recovery", "polarity, recovery": magnitude, Wanda and SparseGPT at 50 %, 70 % and 2:4, and the units by
   importance, trained for half an epoch with the zeros kept; *dense* is the whole model, trained on for as many steps.
   Equal for all: steps, order of the texts, dropout's seed, a linear rise and fall of the rate, its peak; the embeddings
@@ -48,7 +50,7 @@ from plm_chapters.experiments.real_teachers import Split, Task, sample, show, st
 from plm_chapters.experiments.sweeps import best_rate, sweep
 from plm_core.compression.gptq import output_error, round_blocks
 from plm_core.compression.low_rank import input_moments
-from plm_core.compression.one_shot import Pattern, keep_in_rows, sparsegpt, wanda
+from plm_core.compression.one_shot import BLOCK, Pattern, keep_in_rows, sparsegpt, wanda
 from plm_core.compression.prune import apply_masks, keep_zeros, magnitude_scores, random_scores, sparsity
 from plm_core.compression.structure import block_linears, stored_bytes
 from plm_core.compression.structured import importance, least_important, remove_heads, remove_neurons
@@ -113,7 +115,7 @@ def without_training(task: Task, seed: int) -> dict[str, Any]:
     blind = [{n: torch.rand(s.shape, generator=generator) for n, s in scores.items()} for scores in important]
     for order, scores in (("importance", important), ("random", blind)):
         for level, share in UNITS.items():
-            found["units"][f"{order}, {level}"] = scored(without_units(dense, *scores, share), task)
+            found["units"][f"{order}, {level}"] = scored(without_units(dense, scores, share), task)
     return found
 
 
@@ -127,7 +129,7 @@ def with_recovery(task: Task, seed: int) -> dict[str, Any]:
     for method in METHODS[1:]:
         models |= {f"{method}, {level}": zeroed(dense, method, level, moments, seed) for level in RECOVERED}
     scores = importance(dense, Classification(), shown)
-    models |= {f"units, {level}": without_units(dense, *scores, share) for level, share in UNITS.items()}
+    models |= {f"units, {level}": without_units(dense, scores, share) for level, share in UNITS.items()}
     found: dict[str, Any] = {
         "steps": steps,
         "rate": rate,
@@ -175,7 +177,8 @@ def zeroed(dense: nn.Module, method: Method, level: str, moments: Mapping[str, T
     share, pattern = LEVELS[level]
     model = copy.deepcopy(dense)
     if method == "SparseGPT":
-        round_blocks(model, lambda weight, own: sparsegpt(weight, own, share, pattern=pattern), moments)
+        block = 4 if pattern == "2:4" else BLOCK  # two of four are chosen when the columns before have been made up for
+        round_blocks(model, lambda weight, own: sparsegpt(weight, own, share, pattern=pattern, block=block), moments)
     elif method == "Wanda":
         apply_masks(model, wanda(model, moments, share, pattern=pattern))
     else:
@@ -184,11 +187,10 @@ def zeroed(dense: nn.Module, method: Method, level: str, moments: Mapping[str, T
     return model
 
 
-def without_units(
-    dense: nn.Module, heads: Mapping[str, Tensor], neurons: Mapping[str, Tensor], share: float
-) -> nn.Module:
-    """A copy without the heads and neurons of the lowest scores, the same share of both."""
+def without_units(dense: nn.Module, scores: Sequence[Mapping[str, Tensor]], share: float) -> nn.Module:
+    """A copy without the heads and the neurons of the lowest scores, the same share of both."""
     model = copy.deepcopy(dense)
+    heads, neurons = scores
     remove_heads(model, least_important(heads, share))
     remove_neurons(model, least_important(neurons, share))
     return model
