@@ -29,7 +29,7 @@ class LabelledBatches:
 
     Args:
         rows: the examples, all with the same names.
-        batch_size: rows of a batch; the last batch of an epoch may have fewer.
+        batch_size: rows of a batch; one batch of an epoch, at any place, may have fewer.
         pad_id: what fills the shorter rows.
         seed: decides the order, anew in every epoch.
 
