@@ -1,6 +1,6 @@
 """Pretraining in stages: six orders of three objectives, against mixtures, single objectives, and replay.
 
-One trunk (see stage_runs) of 3 blocks of width 96 with learned positions, unless an arm says otherwise. Every arm makes
+One trunk (see stage_runs) of 3 blocks of width 96 with rotary positions, unless an arm says otherwise. Every arm makes
 STAGES times STAGE_STEPS steps of BATCH stories and sees each story once, so all read the same number of words. How many
 labels they learn from differs: every word for C, 40 % of the words for M (15 % in tests), 16 pairs a story for R.
 
@@ -17,7 +17,9 @@ Variants, each with all arms of its kind:
   for two thirds of the steps, and the same after R for the other third.
 
 The learning rate of each objective is that of 11a_stage_rates, for one stage or for all; in a later stage it is
-multiplied by that objective's factor of 11b_later_rates.
+multiplied by that objective's factor of 11b_later_rates. Those of "positions" are swept for each scheme and each arm by
+11d_position_rates. A first version of this experiment had learned positions everywhere; with them M stayed behind
+counting, so that nothing could be said about it.
 
 Measured on test stories: the loss of each objective, the excess over the ideal reader by skill (read from left to
 right), and how often a linear classifier on the frozen trunk finds the mood of a story from 64, 256 or 1,024 labels.
@@ -48,16 +50,24 @@ ORDERS = ["".join(order) for order in itertools.permutations("CMR")]
 TEMPERATURES = {"temperature 1": 1.0, "temperature 2": 2.0}
 PREFIXES = "prefix and masked"
 REPLAYED, REPLAY = ["RCM", "RMC"], 0.2
-SCHEMES: list[runs.Scheme] = ["learned", "rope", "none"]
+SCHEMES = runs.SCHEMES
 SEEDS = [0, 1, 2]
 ALL = runs.STAGES * runs.STAGE_STEPS
 
 
 def rates(preset: str) -> dict[str, float]:
-    """The best learning rate of each objective in a first stage ("C"), a later one ("C later"), or alone ("C long")."""
+    """The best learning rate of each objective in a first stage ("C"), a later one ("C later"), or alone ("C long").
+
+    Those of a position scheme are called "rope, R", "rope, M" for M alone and "rope, RM" for M after R.
+    """
     found = {each["variant"]: each["rate"] for each in load_results("11a_stage_rates", preset)["runs"]}
     factors = {each["variant"]: each["factor"] for each in load_results("11b_later_rates", preset)["runs"]}
-    return found | {f"{name} later": found[name] * factor for name, factor in factors.items()}
+    placed = {
+        f"{each['variant']}, {name}": rate
+        for each in load_results("11d_position_rates", preset)["runs"]
+        for name, rate in each["rates"].items()
+    }
+    return found | placed | {f"{name} later": found[name] * factor for name, factor in factors.items()}
 
 
 def rate_in_stage(objective: str, number: int, rate_of: dict[str, float]) -> float:
@@ -151,9 +161,8 @@ def positions(rate_of: dict[str, float], seed: int, folder: Path) -> dict[str, A
     later = 2 * runs.STAGE_STEPS
     for scheme in SCHEMES:
         for name, before in (("M", ""), ("RM", "R")):
-            stages = [runs.storyworld().stage(each, 0, rate=rate_of[each], seed=seed) for each in before]
-            rate = rate_in_stage("M", len(before), rate_of)
-            stages.append(runs.storyworld().stage("M", 1, rate=rate, seed=seed, steps=later))
+            stages = [runs.storyworld().stage(each, 0, rate=rate_of[f"{scheme}, {each}"], seed=seed) for each in before]
+            stages.append(runs.storyworld().stage("M", 1, rate=rate_of[f"{scheme}, {name}"], seed=seed, steps=later))
             model = runs.run_stages(
                 runs.storyworld().build(seed, scheme), stages, folder / f"{scheme}-{name}", seed=seed
             )

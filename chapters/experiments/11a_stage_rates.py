@@ -1,10 +1,10 @@
 """The learning rates of the objectives on one trunk, each swept for the length for which it is used.
 
-Each of C, M and R (see stage_runs) is trained for the steps of one stage, and each of C, M and the mixture of C, M and
-R in equal shares for those of all stages ("C long" and so on), from initial weights of a seed of its own, at five rates
-or more. The best is chosen by the objective's own loss on validation stories. The experiment 11_curriculum takes them.
-Some of its arms have no sweep of their own: R alone for all stages takes R's rate of one stage, P that of C, and
-mixtures with other shares that of equal shares.
+The trunk (see stage_runs) has rotary positions. Each of C, M and R is trained for the steps of one stage, and each of
+C, M and the mixture of C, M and R in equal shares for those of all stages ("C long" and so on), from initial weights of
+a seed of its own, at five rates or more. The best is chosen by the objective's own loss on validation stories. The
+experiment 11_curriculum takes them. Some of its arms have no sweep of their own: R alone for all stages takes R's rate
+of one stage, P that of C, and mixtures with other shares that of equal shares.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Objectives have one letter each: C, the next word is predicted; M, masked words; R, the relative position of two words;
 P, the next word after a prefix that is read in both directions. An order such as "CRM" names its stages from first to
-last. All stages of a run see other stories, none of them twice.
+last. All stages of a run see other stories, none of them twice; so do the objectives of a mixture, but for the few rows
+by which the lots go beyond an objective's share.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import islice
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +47,7 @@ from plm_core.training.config import TrainConfig
 from plm_core.training.curriculum import Curriculum, Stage
 
 Scheme = Literal["learned", "rope", "none"]
+SCHEMES: list[Scheme] = ["learned", "rope", "none"]
 NAMES = {"C": "causal_lm", "M": "masked_lm", "R": "relative_position", "P": "prefix_lm"}
 OBJECTIVES: dict[str, type[Objective]] = {"C": CausalTrunkLM, "M": MaskedLM, "R": RelativePosition, "P": PrefixLM}
 BATCH, STAGE_STEPS, STAGES = 8, 400, 3
@@ -53,8 +55,6 @@ WIDTH, BLOCKS, LONGEST = 96, 3, 256
 MASKED, MASKED_IN_TESTS = 0.4, 0.15
 PAIRS = TokenPairConfig(max_distance=8, pairs_per_row=16)
 VALID, TEST, LABELS, PROBED = 64, 100, (64, 256, 1024), 600
-EQUAL = 1e9
-"""The temperature of a mixture whose shares are all but equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ class Texts:
             self._kept[objective, split] = list(self.source(objective, rows, seed=0, training=False).in_order())
         return self._kept[objective, split]
 
-    def build(self, seed: int, scheme: Scheme = "learned") -> BertWithPairs:
+    def build(self, seed: int, scheme: Scheme = "rope") -> BertWithPairs:
         """A trunk with its heads and initial weights."""
         torch.manual_seed(seed)
         config = BertConfig(
@@ -141,9 +141,11 @@ class Texts:
         steps: int = STAGE_STEPS,
         name: str = "mixture",
     ) -> Stage:
-        """Several objectives side by side, every batch one of them, drawn by its share."""
+        """Several objectives side by side, every batch one of them, drawn by its share; each has rows of its own."""
         rows = self.training(seed, number, max(1, steps // STAGE_STEPS))
-        sources = [self.source(objective, rows, seed=seed) for objective in shares]
+        ends = [round(len(rows) * part / sum(shares.values())) for part in accumulate(shares.values())]
+        own = [rows[first:end] for first, end in pairwise([0, *ends])]
+        sources = [self.source(each, part, seed=seed) for each, part in zip(shares, own, strict=True)]
         objective = Mixture([OBJECTIVES[each]() for each in shares])
         batches = MixtureBatches(sources, list(shares.values()), seed=seed)
         together = all_tagged([self.held_out(each, "valid") for each in shares])
