@@ -124,21 +124,25 @@ def with_recovery(task: Task, seed: int) -> dict[str, Any]:
     rates = swept(task)
     rate, steps = best_rate(rates), steps_for(task, EPOCHS)
     dense, shown = teacher(task, seed), sample(task, seed)
-    moments = moments_of(dense, shown)
-    models = {"dense": copy.deepcopy(dense)}
-    for method in METHODS[1:]:
-        models |= {f"{method}, {level}": zeroed(dense, method, level, moments, seed) for level in RECOVERED}
-    scores = importance(dense, Classification(), shown)
-    models |= {f"units, {level}": without_units(dense, scores, share) for level, share in UNITS.items()}
-    found: dict[str, Any] = {
+    moments, scores = moments_of(dense, shown), importance(dense, Classification(), shown)
+
+    def result(model: nn.Module) -> dict[str, float]:
+        return scored(recover(model, task, rate=rate, order=seed + ORDER), task)
+
+    return {
         "steps": steps,
         "rate": rate,
         "sweep": {f"{each:.2g}": rates[each] for each in sorted(rates)},
+        "dense": result(copy.deepcopy(dense)),
+        "zeros": {
+            f"{method}, {level}": result(zeroed(dense, method, level, moments, seed))
+            for level in RECOVERED
+            for method in METHODS[1:]
+        },
+        "units": {
+            f"importance, {level}": result(without_units(dense, scores, share)) for level, share in UNITS.items()
+        },
     }
-    found["recovered"] = {
-        name: scored(recover(model, task, rate=rate, order=seed + ORDER), task) for name, model in models.items()
-    }
-    return found
 
 
 @cache
