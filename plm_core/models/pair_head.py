@@ -27,8 +27,8 @@ class PairOutput(BertOutput):
 class PairHead(nn.Module):
     """Two states to logits: linear on both side by side, activation, norm, linear.
 
-    The hidden layer is what lets the two states be compared: a linear layer alone would add up what each state says on
-    its own.
+    A linear layer alone adds up what each state says on its own. That would do where the states hold their places
+    linearly: scores ``2d·(j - i) - d²`` are highest at the distance d = j - i. The hidden layer asks less of them.
 
     Args:
         config: the model's width, activation and norm.
