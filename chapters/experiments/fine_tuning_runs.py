@@ -7,11 +7,11 @@ questions, to pick the partner of a text by the means of the states; its pooler 
 is the same network with BERT's initial weights. Without a network: logistic regression on tf-idf
 (:class:`~plm_core.evaluation.bag_of_words.BagOfWords`), and on the means of the frozen network.
 
-A run is STEPS steps of BATCH texts, unless it says otherwise; the last batch of an epoch has fewer where the number of
-labels is no multiple of BATCH, which with 40 labels is 8 in one batch of three. AdamW, a linear warm-up over a tenth of
-the steps, then a linear fall to zero, weight decay 0.01 on matrices, gradients clipped to norm 1, the network's dropout
-of 0.1. A seed decides which texts are labelled, the new layer's initial weights, the order and the dropout, in all arms
-alike.
+A run is STEPS steps of BATCH texts, unless it says otherwise; one batch of an epoch, at any place, has fewer where the
+number of labels is no multiple of BATCH: with 40 labels one of three has 8, the longest texts. AdamW, a linear warm-up
+over a tenth of the steps, then a linear fall to zero, weight decay 0.01 on matrices, gradients clipped to norm 1, the
+network's dropout of 0.1. A seed decides which texts are labelled, the new layer's initial weights, the order and the
+dropout, in all arms alike.
 """
 
 from __future__ import annotations

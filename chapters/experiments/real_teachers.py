@@ -67,7 +67,7 @@ def sample(task: Task, seed: int, count: int = SAMPLE) -> list[Batch]:
     """Training texts to calibrate on, drawn by the seed."""
     everything, numbers = texts(task, "train")
     chosen = random.Random(1000 + seed).sample(range(len(everything)), count)
-    return batches(([everything[n] for n in chosen], [numbers[n] for n in chosen]), size=32).in_order()
+    return list(batches(([everything[n] for n in chosen], [numbers[n] for n in chosen]), size=32).in_order())
 
 
 def show(model: nn.Module, shown: Sequence[Batch]) -> None:
