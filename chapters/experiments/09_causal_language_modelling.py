@@ -168,8 +168,8 @@ def on_stories(name: str, seed: int, preset: str, *, quiet: bool = True) -> Stor
         counted = [ids[1:] for ids in documents]
         valid_stories = world.stories(seed=0, split="valid", count=VALID_STORIES)
         held_out_ids = [encode(story, tokenizer)[1:] for story in valid_stories]
-        held_out = held_out_losses(len(tokenizer), counted, held_out_ids, ORDERS["stories"])
-        chosen = {"order": min(held_out, key=lambda order: held_out[order]), "held_out": held_out}
+        by_order = held_out_losses(len(tokenizer), counted, held_out_ids, ORDERS["stories"])
+        chosen = {"order": min(by_order, key=lambda order: by_order[order]), "held_out": by_order}
         model: Any = KneserNey(len(tokenizer), order=chosen["order"]).fit(counted)
         losses = [model.nats(ids[1:]) for ids in test_ids]
         parameters = None
@@ -239,17 +239,17 @@ def learning_curve(records: Sequence[dict[str, Any]]) -> list[tuple[int, float]]
 def on_documentation(name: str, seed: int, preset: str) -> dict[str, Any]:
     """Train on characters of nine tenths of the documentation; score the rest in bits per character."""
     texts = [document.text for document in python_documentation()]
-    held_out = texts[9::10]
+    test_texts = texts[9::10]
     train_text = "\n\n".join(text for number, text in enumerate(texts) if number % 10 != 9)
     tokenizer = train_characters([train_text], max_vocab_size=MAX_CHARACTERS)
     ids = np.array(tokenizer.encode(train_text))
-    test_ids = np.array(tokenizer.encode("\n\n".join(held_out)))
+    test_ids = np.array(tokenizer.encode("\n\n".join(test_texts)))
     records: list[dict[str, Any]] = []
     chosen: dict[str, Any] = {}
     if name == "n-gram":
         cut = len(ids) * 9 // 10
-        held_out = held_out_losses(len(tokenizer), [ids[:cut]], [ids[cut:]], ORDERS["documentation"])
-        chosen = {"order": min(held_out, key=lambda order: held_out[order]), "held_out": held_out}
+        by_order = held_out_losses(len(tokenizer), [ids[:cut]], [ids[cut:]], ORDERS["documentation"])
+        chosen = {"order": min(by_order, key=lambda order: by_order[order]), "held_out": by_order}
         counter = KneserNey(len(tokenizer), order=chosen["order"]).fit([ids])
         nats, tokens, parameters = float(counter.nats(test_ids)[1:].sum()), len(test_ids) - 1, None
     else:
