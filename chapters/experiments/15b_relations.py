@@ -36,7 +36,6 @@ from plm_core.models.heads import RelationClassifier
 from plm_core.objectives.relations import RelationClassification
 from plm_core.runtime import setup
 from plm_core.storyworld import StoryWorld
-from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
 
 FLOORS = ["words", "first-named", "words and order"]
@@ -117,18 +116,8 @@ def train(start: str, *, rate: float, seed: int, steps: int = STEPS) -> nn.Modul
     trunk = runs.source()[0] if start == "pretrained" else runs.untrained(seed)
     torch.manual_seed(seed)
     model = RelationClassifier.from_pretrained(trunk, len(CLASSES))
-    config = TrainConfig(
-        steps=steps,
-        learning_rate=rate,
-        schedule="linear",
-        warmup_steps=steps // 10,
-        final_fraction=0.0,
-        weight_decay=0.01,
-        beta2=0.999,
-        eval_every=steps,
-        log_every=steps,
-    )
-    trainer = Trainer(model, RelationClassification(), batches(labelled(seed), seed=seed), config, quiet=True)
+    settings = runs.settings_for(steps, rate)
+    trainer = Trainer(model, RelationClassification(), batches(labelled(seed), seed=seed), settings, quiet=True)
     torch.manual_seed(1000 + seed)  # dropout
     trainer.fit()
     return model

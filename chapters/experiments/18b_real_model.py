@@ -45,18 +45,14 @@ import torch
 from torch import Tensor, nn
 
 from plm_chapters.experiments import real_teachers
-from plm_chapters.experiments.fine_tuning_runs import batches, classes
-from plm_chapters.experiments.real_teachers import Split, Task, sample, show, steps_for, teacher, texts, train
+from plm_chapters.experiments.real_scores import floors, score
+from plm_chapters.experiments.real_teachers import Task, moments_of, sample, steps_for, teacher, train
 from plm_chapters.experiments.sweeps import best_rate, sweep
 from plm_core.compression.gptq import output_error, round_blocks
-from plm_core.compression.low_rank import input_moments
 from plm_core.compression.one_shot import BLOCK, Pattern, keep_in_rows, sparsegpt, wanda
 from plm_core.compression.prune import apply_masks, keep_zeros, magnitude_scores, random_scores, sparsity
 from plm_core.compression.structure import block_linears, stored_bytes
 from plm_core.compression.structured import importance, least_important, remove_heads, remove_neurons
-from plm_core.data.batch import Batch
-from plm_core.evaluation.bag_of_words import BagOfWords
-from plm_core.evaluation.validation import validate
 from plm_core.objectives.classification import Classification
 from plm_core.runtime import setup
 from plm_core.training.freezing import freeze_below
@@ -82,7 +78,6 @@ EPOCHS = 0.5
 RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
 ORDER, SWEPT_ORDER = 10, 100
 """Numbers of the order of the texts in a recovery, the first one added to the seed: not that of the fine-tuning."""
-STRENGTHS = (1.0, 10.0, 100.0)
 ERROR_BATCHES = 6
 """Of 50 validation texts each, on which the layers' errors are measured."""
 
@@ -152,7 +147,7 @@ def swept(task: Task) -> dict[float, float]:
     def loss(rate: float) -> float:
         model = zeroed(teacher(task, 0), "magnitude", "50%", {}, 0)
         try:
-            return measure(recover(model, task, rate=rate, order=SWEPT_ORDER), task, "validation")["nats"]
+            return score(recover(model, task, rate=rate, order=SWEPT_ORDER), task, "validation")["nats"]
         except DivergedError:
             return math.inf
 
@@ -203,11 +198,6 @@ def without_units(dense: nn.Module, scores: Sequence[Mapping[str, Tensor]], shar
 # What is measured
 
 
-def moments_of(model: nn.Module, shown: Sequence[Batch]) -> dict[str, Tensor]:
-    """Second moments of the inputs of every layer."""
-    return input_moments(model, lambda watched: show(watched, shown))
-
-
 def relative_error(dense: nn.Module, model: nn.Module, moments: Mapping[str, Tensor]) -> float:
     """tr((W - Q)·S·(W - Q)ᵀ) / tr(W·S·Wᵀ), averaged over the layers of the blocks."""
     after = block_linears(model)
@@ -220,20 +210,7 @@ def relative_error(dense: nn.Module, model: nn.Module, moments: Mapping[str, Ten
 
 def scored(model: nn.Module, task: Task) -> dict[str, float]:
     """Accuracy and loss on the test part, bytes, and the share of zeros in the blocks."""
-    return measure(model, task, "test") | {"bytes": bitmap_bytes(model), "zeros": sparsity(model)}
-
-
-def measure(model: nn.Module, task: Task, split: Split) -> dict[str, float]:
-    """The same as :func:`real_teachers.measure`, up to rounding, in less time."""
-    found = validate(model, Classification(), by_length(task, split))
-    return {"accuracy": found["classification/accuracy"], "nats": found["loss"]}
-
-
-@cache
-def by_length(task: Task, split: Split) -> Sequence[Batch]:
-    """All examples of a part in batches, sorted by the characters of the texts."""
-    pairs = sorted(zip(*texts(task, split), strict=True), key=lambda pair: len(pair[0]))
-    return batches(([text for text, _ in pairs], [label for _, label in pairs]), size=50).in_order()
+    return score(model, task, "test") | {"bytes": bitmap_bytes(model), "zeros": sparsity(model)}
 
 
 def bitmap_bytes(model: nn.Module) -> int:
@@ -246,21 +223,3 @@ def bitmap_bytes(model: nn.Module) -> int:
         mapped = int(layer.weight.count_nonzero()) * layer.weight.element_size() + math.ceil(layer.weight.numel() / 8)
         total += min(0, mapped - layer.weight.nbytes)
     return total
-
-
-@cache
-def floors(task: Task) -> dict[str, Any]:
-    """What is reached without the network: by the classes' frequencies alone, and by a bag of words."""
-    shares = torch.tensor(texts(task, "test")[1]).bincount().double() / len(texts(task, "test")[1])
-    found = []
-    for strength in STRENGTHS:
-        model = BagOfWords(*texts(task, "train"), len(classes(task)), strength=strength)
-        scores = {}
-        for split in ("validation", "test"):
-            said, labels = model.logits(texts(task, split)[0]), torch.tensor(texts(task, split)[1])
-            loss = nn.functional.cross_entropy(said, labels).item()
-            scores[split] = {"nats": loss, "accuracy": (said.argmax(1) == labels).double().mean().item()}
-        found.append((scores["validation"]["nats"], strength, scores["test"]))
-    _, strength, bag = min(found, key=lambda each: each[0])
-    frequencies = {"accuracy": shares.max().item(), "nats": torch.special.entr(shares).sum().item()}
-    return {"frequencies": frequencies, "bag of words": bag | {"strength": strength}}

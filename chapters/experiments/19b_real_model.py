@@ -48,7 +48,7 @@ from torch import Tensor, nn
 
 from plm_chapters.experiments import real_teachers
 from plm_chapters.experiments.fine_tuning_runs import classes, new_model
-from plm_chapters.experiments.real_scores import by_length, changed, floors, logits, scores
+from plm_chapters.experiments.real_scores import by_length, changed, floors, logits, score, scores
 from plm_chapters.experiments.real_teachers import TASKS, Task, steps_for
 from plm_chapters.experiments.sweeps import sweep
 from plm_core.compression.awq import Scaled, awq, smoothing
@@ -57,7 +57,6 @@ from plm_core.compression.float_formats import fp8, mxfp4, nf4
 from plm_core.compression.gptq import gptq
 from plm_core.compression.inputs import watched_inputs
 from plm_core.compression.integers import Granularity, IntegerFormat, quantize
-from plm_core.compression.low_rank import input_moments
 from plm_core.compression.quantization_aware import finish_in_floats, prepare
 from plm_core.compression.quantize import QuantizeConfig, quantize_model
 from plm_core.compression.structure import block_linears
@@ -134,11 +133,6 @@ def rounded(model: nn.Module, new: Weights) -> nn.Module:
     return made
 
 
-def moments_of(model: nn.Module, task: Task, seed: int) -> Weights:
-    """Second moments of the inputs of every layer on the sample."""
-    return input_moments(model, partial(real_teachers.show, shown=real_teachers.sample(task, seed)))
-
-
 def by_gptq(model: nn.Module, moments: Weights, integers: IntegerFormat) -> Weights:
     """The weights as GPTQ rounds them."""
     layers = block_linears(model)
@@ -162,7 +156,7 @@ def scaled_gptq(weight_MK: Tensor, moments_KK: Tensor, scaled: Scaled, integers:
 def weights(teacher: nn.Module, exact_NC: Tensor, task: Task, seed: int) -> dict[str, Any]:
     """The model with rounded weights in every way, without training."""
     layers = block_linears(teacher)
-    moments = moments_of(teacher, task, seed)
+    moments = real_teachers.moments_of(teacher, real_teachers.sample(task, seed))
     total = sum(layer.weight.numel() for layer in layers.values())
     found: dict[str, Any] = {}
 
@@ -326,9 +320,9 @@ def sweeps(task: Task) -> dict[str, dict[str, float]]:
         except DivergedError:
             return math.inf
         if not aware:
-            model = rounded(model, by_gptq(model, moments_of(model, task, SEEDS[0]), TWO))
-        said_NC = logits(model, task, "validation")
-        return scores(said_NC, by_length(task, "validation")[1])["nats"]
+            moments = real_teachers.moments_of(model, real_teachers.sample(task, SEEDS[0]))
+            model = rounded(model, by_gptq(model, moments, TWO))
+        return score(model, task, "validation")["nats"]
 
     arms = {"with rounding": True, "without": False}
     found = {arm: sweep(partial(loss, aware=aware), RATES, factor=2.0, further=2) for arm, aware in arms.items()}
@@ -344,6 +338,7 @@ def training(teacher: nn.Module, exact_NC: Tensor, task: Task, seed: int) -> dic
     models["with rounding"] = more(rate=rates["with rounding"], aware=True)
     models["without, float"] = control = more(rate=rates["without"], aware=False)
     models["without, nearest"] = rounded(control, by_nearest(control, TWO))
-    models["without, GPTQ"] = rounded(control, by_gptq(control, moments_of(control, task, seed), TWO))
+    moments = real_teachers.moments_of(control, real_teachers.sample(task, seed))
+    models["without, GPTQ"] = rounded(control, by_gptq(control, moments, TWO))
     found = {name: judged(model, exact_NC, task) for name, model in models.items()}
     return {"rates": rates, "steps": steps} | found

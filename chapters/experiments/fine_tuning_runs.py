@@ -133,15 +133,9 @@ def new_model(
     return model
 
 
-def train(
-    model: nn.Module, texts: Texts, *, rate: float, seed: int, steps: int = STEPS, warmup: float = 0.1
-) -> dict[str, float]:
-    """Train the weights of a model that require gradients.
-
-    Returns:
-        The CPU time of a step in seconds, and the loss of the last steps, or infinity if training diverged.
-    """
-    config = TrainConfig(
+def settings_for(steps: int, rate: float, *, warmup: float = 0.1) -> TrainConfig:
+    """AdamW with a linear rise of the rate over a share of the steps, then a linear fall to zero."""
+    return TrainConfig(
         steps=steps,
         learning_rate=rate,
         schedule="linear",
@@ -152,7 +146,18 @@ def train(
         eval_every=steps,
         log_every=min(10, steps),
     )
-    trainer = Trainer(model, Classification(), batches(texts, seed=seed), config, quiet=True)
+
+
+def train(
+    model: nn.Module, texts: Texts, *, rate: float, seed: int, steps: int = STEPS, warmup: float = 0.1
+) -> dict[str, float]:
+    """Train the weights of a model that require gradients.
+
+    Returns:
+        The CPU time of a step in seconds, and the loss of the last steps, or infinity if training diverged.
+    """
+    settings = settings_for(steps, rate, warmup=warmup)
+    trainer = Trainer(model, Classification(), batches(texts, seed=seed), settings, quiet=True)
     torch.manual_seed(1000 + seed)  # dropout
     begun = time.process_time()
     trainer.fit()

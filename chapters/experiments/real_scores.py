@@ -1,7 +1,6 @@
 """How the compressed forms of the real models are scored: the whole of a part, in batches with little padding.
 
-The models and tasks are those of :mod:`~plm_chapters.experiments.real_teachers`, whose ``measure`` gives the same
-numbers up to rounding, in more time.
+The models and tasks are those of :mod:`~plm_chapters.experiments.real_teachers`.
 """
 
 from __future__ import annotations
@@ -44,6 +43,11 @@ def scores(logits_NC: Tensor, labels_N: Tensor) -> dict[str, float]:
         "accuracy": float((logits_NC.argmax(1) == labels_N).double().mean()),
         "nats": float(F.cross_entropy(logits_NC.double(), labels_N)),
     }
+
+
+def score(model: nn.Module, task: Task, split: Split) -> dict[str, float]:
+    """Accuracy and cross-entropy of a model on a part."""
+    return scores(logits(model, task, split), by_length(task, split)[1])
 
 
 def changed(logits_NC: Tensor, others_NC: Tensor) -> float:

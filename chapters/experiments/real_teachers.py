@@ -22,18 +22,17 @@ from functools import cache
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plm_chapters.experiments import fine_tuning_runs
 from plm_chapters.experiments.fine_tuning_runs import CORPORA, Texts, batches, classes, new_model
+from plm_core.compression.low_rank import input_moments
 from plm_core.data.batch import Batch
 from plm_core.data.download import data_folder
 from plm_core.data.labelled_rows import LabelledBatches
-from plm_core.evaluation.validation import validate
 from plm_core.objectives.base import Objective
 from plm_core.objectives.classification import Classification
 from plm_core.runs.fine_tune_config import RATES
-from plm_core.training.config import TrainConfig
 from plm_core.training.trainer import Trainer
 from plm_core.weights import load_weights, save_weights
 
@@ -77,10 +76,9 @@ def show(model: nn.Module, shown: Sequence[Batch]) -> None:
             Classification()(model, batch)
 
 
-def measure(model: nn.Module, task: Task, split: Split = "test") -> dict[str, float]:
-    """Accuracy, and the loss in nats for each text."""
-    found = validate(model, Classification(), held_out(task, split))
-    return {"accuracy": found["classification/accuracy"], "nats": found["loss"]}
+def moments_of(model: nn.Module, shown: Sequence[Batch]) -> dict[str, Tensor]:
+    """Second moments of the inputs of every layer on these batches."""
+    return input_moments(model, lambda watched: show(watched, shown))
 
 
 def steps_for(task: Task, epochs: float = EPOCHS) -> int:
@@ -109,18 +107,8 @@ def train(
         objective: another objective on the same batches, such as a distillation.
         attach: is given the trainer before it starts.
     """
-    config = TrainConfig(
-        steps=steps,
-        learning_rate=rate,
-        schedule="linear",
-        warmup_steps=steps // 10,
-        final_fraction=0.0,
-        weight_decay=0.01,
-        beta2=0.999,
-        eval_every=steps,
-        log_every=steps,
-    )
-    trainer = Trainer(model, objective or Classification(), source(task, seed), config, quiet=True)
+    settings = fine_tuning_runs.settings_for(steps, rate)
+    trainer = Trainer(model, objective or Classification(), source(task, seed), settings, quiet=True)
     torch.manual_seed(1000 + seed)  # dropout
     if attach is not None:
         attach(trainer)

@@ -55,8 +55,8 @@ def watched_inputs(model: nn.Module, see: See) -> Iterator[None]:
 def with_padding_mask(batch: Batch) -> Batch:
     """A batch with an ``attention_mask``, also where its model needs none to be right at the real tokens.
 
-    A causal model that is padded at the end reads its real tokens correctly without a mask. Whoever watches its layers
-    would count the padding as text.
+    A causal model that is padded at the end reads its real tokens correctly without a mask. But its layers compute
+    states for the padding, too, and statistics over them would count it as text.
     """
     return batch if "attention_mask" in batch else {**batch, "attention_mask": real_tokens(batch)}
 

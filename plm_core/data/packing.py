@@ -179,7 +179,7 @@ def length_groups(
 
     Args:
         lengths: tokens of each example.
-        batch_size: examples of a batch; the last may have fewer.
+        batch_size: examples of a batch; one batch, at any place, may have fewer.
         seed, epoch: decide the order.
     """
     generator = np.random.default_rng([seed, epoch])

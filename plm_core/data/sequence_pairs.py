@@ -81,7 +81,7 @@ class SequencePairBatches:
         start_id: the token that the decoder's input begins with.
         end_id: the token that ends every source and every target. An empty source is this token alone.
         pad_id: what fills the shorter rows.
-        batch_size: rows of a batch, B; the last batch of an epoch may have fewer.
+        batch_size: rows of a batch, B; one batch of an epoch, at any place, may have fewer.
         seed: decides the order, anew in every epoch.
         max_length: the longest sequence that the model takes, in tokens with the added one; None for no limit.
 

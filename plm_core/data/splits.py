@@ -52,7 +52,7 @@ class TextDocuments:
         return replace(self, select=(*self.select, select))
 
     def write(self, tokenizer: Tokenizer, path: Path) -> TokenFile:
-        """Write the documents to a token file, in the place of an older one of ours."""
+        """Write the documents to a token file, replacing an older one of ours."""
         return write_text(self.parts(), tokenizer, path, rule=self.rule, overwrite=True)
 
     def split(self) -> tuple[TextDocuments, TextDocuments]:

@@ -266,7 +266,7 @@ def _prepared(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _with_line_end(backend: tokenizers.Tokenizer, max_vocab_size: int) -> None:
-    """Give a vocabulary of whole words or characters the line end, in the place of the rarest where it is full."""
+    """Give a vocabulary of whole words or characters the line end, instead of the rarest where it is full."""
     vocabulary = backend.get_vocab()
     if LINE_END in vocabulary:
         return

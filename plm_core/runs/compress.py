@@ -48,7 +48,7 @@ def compress_run(folder: Path, output: Path, methods: Sequence[str], *, quiet: b
 
     Raises:
         FileNotFoundError: no such run.
-        FileExistsError: something is in the place of the output folder already.
+        FileExistsError: the output folder exists already.
         ValueError: no method, an unknown one, or one that does not fit the model.
     """
     if not methods:

@@ -252,8 +252,11 @@ def read_splits(config: FineTuneConfig, task: AnyTask) -> tuple[Split, Split, Sp
     texts, labels = task.read(config.train_file)
     task.learn_names(texts, labels)
     if config.validation_file is None:
-        (texts, labels), _ = set_aside(texts, labels, seed=config.seed, where=str(config.train_file))
-    train, valid = task.split(str(config.train_file), texts, labels), read_validation(config, task)
+        (texts, labels), held_out = set_aside(texts, labels, seed=config.seed, where=str(config.train_file))
+        valid = task.split(f"a tenth of {config.train_file}", *held_out)
+    else:
+        valid = read_validation(config, task)
+    train = task.split(str(config.train_file), texts, labels)
     if config.test_file is None:
         return train, valid, valid
     return train, valid, task.split(str(config.test_file), *task.read(config.test_file))

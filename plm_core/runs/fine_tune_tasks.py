@@ -340,8 +340,7 @@ def outputs(model: nn.Module, objective: Objective, batches: Iterable[Batch]) ->
 
 
 def _joined(text: Any) -> str:
-    if isinstance(text, MarkedText):
-        return text.text
+    text = text.text if isinstance(text, MarkedText) else text
     return text if isinstance(text, str) else " ".join(text)
 
 

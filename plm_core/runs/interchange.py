@@ -23,7 +23,7 @@ def export_folder(folder: Path, output: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: no such run.
-        FileExistsError: something is in the place of the output folder already.
+        FileExistsError: the output folder exists already.
         ValueError: a model that none of Hugging Face's families computes, or a damaged run.
     """
     require_free(output)
@@ -47,7 +47,7 @@ def import_folder(folder: Path, output: Path) -> Run:
 
     Raises:
         FileNotFoundError: no such folder, or a part of it is missing.
-        FileExistsError: something is in the place of the output folder already.
+        FileExistsError: the output folder exists already.
         ValueError: a damaged folder, a model that cannot be computed here, a classifier, or a model with more ids than
             its tokenizer has.
     """

@@ -167,7 +167,7 @@ def drop_after(folder: Path, step: int) -> None:
     """Delete the records of later steps: a run that resumes at this step will write them again.
 
     Raises:
-        FileExistsError: a link is in the place of a file.
+        FileExistsError: a link has the name of the file.
         ValueError: a file that holds something else.
     """
     for path, records in all_records(folder).items():
