@@ -44,7 +44,10 @@ SEEDS = [0]
 """The seeds of the runs are inside."""
 MODEL_SEEDS = [1, 2, 3]
 GIVING = {"hand": 0, "offer": 0, "bring": 0, "aid_pack": 0, "give_away": 1}
-"""Events in which one gives the other something, and whether the first- or the second-named is the one."""
+"""Events in which one gives the other something, and whether the first- or the second-named is the one.
+
+Where the sentence says "let", it is the first-named in all of them.
+"""
 ASKING = {"beg": 0, "invite": 0, "ask": 0, "ask_fruit": 0}
 CLASSES = ["e1 asks e2", "e1 gives e2", "e2 asks e1", "e2 gives e1"]
 LABELLED, STEPS, MAX_LENGTH = 160, 40, 48
@@ -81,7 +84,7 @@ def marked(sentence: Any, draw: random.Random) -> tuple[str, str] | None:
     places = [n for n, step in enumerate(steps) if not isinstance(step, str) and step.tag == "name"]
     if len(places) != 2:
         return None
-    actor = GIVING.get(kind, ASKING.get(kind))
+    actor = 0 if "let" in steps else GIVING.get(kind, ASKING.get(kind))  # "tom let ben have ...": the first-named gives
     first = draw.randrange(2)  # which of the two is e1
     words = list(sentence.words)
     for order, place in enumerate(places):

@@ -38,6 +38,14 @@ def test_hunger_is_not_giving() -> None:
         assert hungry is None or label == f"e{3 - int(hungry[1])} gives e{hungry[1]}", text
 
 
+def test_who_lets_somebody_have_something_gives_it() -> None:
+    let = [(text, label) for part in PARTS for text, label in relations.sentences(part) if " let <e" in text]
+    assert len(let) > 5
+    for text, label in let:
+        found = re.match(r"<e(\d)>\w+</e\1> let <e(\d)>", text)
+        assert found is None or label == f"e{found[1]} gives e{found[2]}", text
+
+
 def test_no_sentence_is_in_two_parts_and_the_classes_are_equally_frequent() -> None:
     plain = {part: {relations.plain(text) for text, _ in relations.sentences(part)} for part in PARTS}
     for one, other in itertools.combinations(PARTS, 2):
