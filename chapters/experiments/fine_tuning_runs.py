@@ -72,8 +72,9 @@ def source() -> tuple[Bert, Tokenizer]:
 @cache
 def untrained(seed: int) -> Bert:
     """The same network with BERT's initial weights."""
+    config = source()[0].config  # before the seed: loading a model draws random numbers
     torch.manual_seed(seed)
-    return Bert(source()[0].config)
+    return Bert(config)
 
 
 @cache
