@@ -39,11 +39,11 @@ def test_hunger_is_not_giving() -> None:
 
 
 def test_who_lets_somebody_have_something_gives_it() -> None:
-    let = [(text, label) for part in PARTS for text, label in relations.sentences(part) if " let <e" in text]
-    assert len(let) > 5
-    for text, label in let:
-        found = re.match(r"<e(\d)>\w+</e\1> let <e(\d)>", text)
-        assert found is None or label == f"e{found[1]} gives e{found[2]}", text
+    marked = [example for part in PARTS for example in relations.sentences(part)]
+    let = [(re.match(r"<e(\d)>\w+</e\1> let <e(\d)>", text), label) for text, label in marked]
+    found = [(label, f"e{match[1]} gives e{match[2]}") for match, label in let if match]
+    assert len(found) > 5
+    assert all(label == expected for label, expected in found), found
 
 
 def test_no_sentence_is_in_two_parts_and_the_classes_are_equally_frequent() -> None:
