@@ -8,7 +8,7 @@ What the results do not show: the teacher needs little of its depth; the stretch
 undoes them, by the same operation, so its success is no evidence about outliers that training makes; int4 loses too
 little for a verdict on training with rounding, which was run at one learning rate; torchao is timed without
 ``torch.compile``. The stored static results come from a calibration that thinned its sample by a fixed step and counted
-padding. The training batches carry no mask, so calibration on them still counts padding.
+padding. The sizes of channels still count it.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def move_scale(norm: nn.LayerNorm, readers: list[nn.Linear], factors_D: Tensor) 
 
 
 def stretch_channels(model: Gpt, factor: float, *, seed: int = 0) -> Gpt:
-    """A copy in which a few channels are large at the entry of every layer, the same ones everywhere.
+    """A copy in which a few channels are large behind every norm of the blocks, the same ones everywhere.
 
     The outputs stay the same: what a norm's channel is multiplied by, the columns that read it are divided by
     (:func:`move_scale`). Such channels are what large models have by themselves
