@@ -197,7 +197,7 @@ def score_gaps(log_probs_NV: Tensor, tokenizer: Tokenizer, gaps: Sequence[Gap]) 
 
 
 def find_claims(data: Corpus) -> list[Claim]:
-    """The beginning of a story, and one person of it; asked is the place where he or she is by then.
+    """Beginnings of stories, each with a sentence that says where one person is by then, its place masked.
 
     Several places are told, so that words alone do not give the answer away: it must be known who is where.
     """

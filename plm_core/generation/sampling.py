@@ -213,7 +213,7 @@ def check_finite(highest: Tensor) -> None:
     if not math.isfinite(highest.sum(dtype=torch.float64)):  # cheaper than to check each
         raise ValueError(
             "the model's logits are not finite, so there is no likeliest token: its weights are damaged, or its "
-            "training diverged"
+            "training diverged, or a mask or constraint forbids every token"
         )
 
 

@@ -1,4 +1,4 @@
-"""The n-gram model with interpolated, modified Kneser-Ney smoothing: the strongest model that only counts."""
+"""The n-gram model with interpolated, modified Kneser-Ney smoothing: the strongest of the classical ones."""
 
 from __future__ import annotations
 

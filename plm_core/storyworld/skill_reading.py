@@ -26,7 +26,7 @@ class ReadWord:
         word: the word.
         nats: its exact surprisal -log p(word | all words before it), in nats.
         skill: one of :data:`~plm_core.storyworld.skills.SKILLS`.
-        distance: how many words back the latest evidence lies that settles it; 0 where no single fact does.
+        distance: how many words back the latest mention of a fact lies that it depends on; 0 without such a fact.
         sentences_back: the same distance in sentences.
         tag: ``"name"``, ``"place"``, ``"thing"`` or empty.
         event: the kind of event that its sentence tells; empty for ``<eos>``.

@@ -26,8 +26,10 @@ class ScaleCollapsedError(ValueError):
 def autocast(precision: Precision, device: torch.device | str) -> contextlib.AbstractContextManager[object]:
     """A context in which a forward pass runs in a precision; it does nothing for fp32.
 
-    Products of matrices run in the low precision; sums, norms, softmax and losses stay in fp32; the weights are not
-    touched (Micikevicius et al. 2018). The backward pass follows each operation's own precision: call it outside.
+    Products of matrices run in the low precision and losses in fp32 (Micikevicius et al. 2018); the weights are not
+    touched. For other operations torch decides, and differently by device: on a GPU sums, norms and softmax run in
+    fp32, on a CPU they take the precision of their input. The backward pass follows each operation's own precision:
+    call it outside.
     """
     if precision == "fp32":
         return contextlib.nullcontext()
@@ -50,8 +52,8 @@ class LossScaler:
     """Dynamic loss scaling: torch's scaler, which also reports whether it stepped and stops when the scale collapses.
 
     The order of a step is: :meth:`scale` the loss, backward, :meth:`unscale_`, clip, :meth:`step`, :meth:`update`. A
-    gradient that is not finite makes the step be skipped and the scale be halved; after ``growth_interval`` steps
-    without one the scale is doubled (Micikevicius et al. 2018, section 3.2).
+    gradient that is not finite makes the step be skipped (Micikevicius et al. 2018, section 3.2) and the scale be
+    halved; after ``growth_interval`` steps without one the scale is doubled, as torch's ``GradScaler`` does.
 
     Args:
         device: the device of the loss.
