@@ -98,7 +98,7 @@ def person_wanted_here(state: State, goal: Goal) -> int:
 
 
 def forbidden(state: State, goal: Goal) -> tuple[Event, ...]:
-    """What cannot happen by chance while the protagonist has a goal: what would make it pointless or no sense beside it.
+    """What cannot happen by chance while the protagonist has a goal: what would make it pointless or senseless.
 
     Who is to be brought a thing does not take it or ask others for it, and the protagonist does not give it away.
     Nobody puts down the thing in question, and nobody brings it to where the protagonist is. Who was asked to a place
