@@ -143,8 +143,8 @@ def start_of(plan: Plan, seed: int, preset: str) -> tuple[Task, Model]:
 def prune_in_training(model: Model, task: Task, plan: Plan, seed: int) -> None:
     """Train a model in place and prune it meanwhile.
 
-    The gradual schedule rises from the first tenth of the steps to six tenths; then the zeros stay where they are for
-    magnitude as long as no weight passes another, and the remaining weights recover.
+    The gradual schedule rises from the first tenth of the steps to six tenths. After that the sparsity stays the same,
+    but the masks are still chosen anew every EVERY steps, so that a removed weight may come back in place of another.
     """
     steps = STEPS[task.preset][plan.situation]
     if plan.units:
