@@ -52,7 +52,7 @@ class DistillConfig(Config):
     hidden_weight: float = 0.0
     """Weight of the mean squared difference of hidden states."""
     attention_weight: float = 0.0
-    """Weight of the mean squared difference of attention weights; needs equally many heads."""
+    """Weight of the squared differences of attention weights, summed over keys; needs equally many heads."""
 
     def validate(self) -> None:
         """Refuse a temperature that is not positive and weights that are negative."""
@@ -286,7 +286,7 @@ def copy_layers(teacher: nn.Module, student: nn.Module, layers: Sequence[int] | 
     The default is the first blocks, because each of them is given what it was trained on: what the blocks before it
     wrote. In the runs behind chapter 21 (chapters/experiments/results/21_distillation.laptop.json: six blocks, students
     of two, three seeds) they were better than blocks 3 and 6 and than blocks 5 and 6 for every seed, by far before any
-    training and still after 150 steps. The teacher was small and gained nothing by its depth, and no pair of the first
+    training and still after 150 steps. The teacher was small and no better than a single block, and no pair of the first
     block with a later one was run, so try others. Of BERT's blocks, too, tasks miss the lower ones most (Sajjad et al.
     2023); DistilBERT takes one block out of two, the first among them (Sanh et al. 2019).
 
