@@ -284,11 +284,11 @@ def copy_layers(teacher: nn.Module, student: nn.Module, layers: Sequence[int] | 
     """Copy the weights of a teacher into a student: embeddings, heads, and some of the blocks.
 
     The default is the first blocks, because each of them is given what it was trained on: what the blocks before it
-    wrote. In the runs behind chapter 21 (chapters/experiments/results/21_distillation.laptop.json: six blocks, students
-    of two, three seeds) they were better than blocks 3 and 6 and than blocks 5 and 6 for every seed, by far before any
-    training and still after 150 steps. The teacher was small and no better than a single block, and no pair of the first
-    block with a later one was run, so try others. Of BERT's blocks, too, tasks miss the lower ones most (Sajjad et al.
-    2023); DistilBERT takes one block out of two, the first among them (Sanh et al. 2019).
+    wrote. In the runs behind chapter 21 (chapters/experiments/results/21_distillation.laptop.json: six blocks,
+    students of two, three seeds) they were better than blocks 3 and 6 and than blocks 5 and 6 for every seed, by far
+    before any training and still after 150 steps. The teacher was small and no better than a single block, and no pair
+    of the first block with a later one was run, so try others. Of BERT's blocks, too, tasks miss the lower ones most
+    (Sajjad et al. 2023); DistilBERT takes one block out of two, the first among them (Sanh et al. 2019).
 
     Args:
         teacher, student: of one class and width; the student has at most as many blocks.
