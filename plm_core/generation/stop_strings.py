@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 
 class StopStrings:
-    """Cuts a text that comes in pieces before the first stop string in it.
+    """Cuts a text that comes in pieces before the stop string that is complete first, however the text is cut.
 
-    The end of a piece that could be the beginning of a stop string is held back until the next piece decides.
+    Of several that are complete at the same character, it is the longest. The end of a piece that could be the
+    beginning of a stop string is held back until the next piece decides.
 
     Args:
         strings: the stop strings.
@@ -34,10 +35,10 @@ class StopStrings:
         if self.stopped:
             return ""
         text = self._held + piece
-        found = [place for place in map(text.find, self.strings) if place >= 0]
+        found = [(place + len(string), place) for string in self.strings if (place := text.find(string)) >= 0]
         if found:
             self.stopped, self._held = True, ""
-            return text[: min(found)]
+            return text[: min(found)[1]]
         held = max((self._overlap(text, string) for string in self.strings), default=0)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
