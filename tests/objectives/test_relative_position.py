@@ -101,7 +101,8 @@ def test_the_floors_are_conditional_entropies(texts, k, negatives):
     floors = [lowest_loss(texts, config, special_ids=SPECIAL, sees=sees) for sees in ("nothing", "tokens", "texts")]
     expected = [by_brute_force(texts, config, sees) for sees in ("nothing", "tokens", "texts")]
     assert floors == pytest.approx(expected, abs=1e-9)
-    assert floors == sorted(floors, reverse=True), "who knows more has a lower floor"
+    for more, less in itertools.pairwise(floors):  # equal ones may differ by rounding
+        assert less < more + 1e-12, "who knows more has a lower floor"
 
 
 def test_floors_that_can_be_worked_out_by_hand():
