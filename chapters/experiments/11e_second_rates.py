@@ -38,7 +38,7 @@ def run(variant: str, seed: int, preset: str, folder: Path) -> dict[str, Any]:
     setup(seed=seed, preset=preset)
     torch.set_num_threads(1)
     rate_of = {each["variant"]: each["rate"] for each in load_results("11a_stage_rates", preset)["runs"]}
-    texts, (before, after) = runs.storyworld(), variant
+    texts, before, after = runs.storyworld(), variant[0], variant[1]
 
     def trained(seed: int, rate: float) -> BertWithPairs:
         first = texts.stage(before, 0, rate=rate_of[before], seed=seed)
