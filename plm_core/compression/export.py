@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from plm_core.compression.quantize import plain_weights
 from plm_core.files import require_file
-from plm_core.models.bert import Bert
+from plm_core.models.bert import Bert, BertConfig
 from plm_core.models.classifier import BertClassifier
 from plm_core.models.gpt import Gpt
+from plm_core.models.heads import SequenceClassifier
 from plm_core.models.kv_cache import Cache, KVCache
 from plm_core.models.multi_head import MultiHeadAttention
 from plm_core.runtime import check_threads
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Arrays = Mapping[str, np.ndarray]
-
-
 Example = tuple[tuple[Tensor, ...], tuple[dict[int, str], ...]]
 
 POSITIONS = "position_ids"
@@ -73,12 +72,12 @@ class BertGraph(nn.Module):
 
 
 class ClassifierGraph(nn.Module):
-    """What the exported graph of a :class:`BertClassifier` computes."""
+    """What the exported graph of a text classifier on a Bert computes."""
 
     inputs = BertGraph.inputs
     outputs = ("logits",)
 
-    def __init__(self, model: BertClassifier) -> None:
+    def __init__(self, model: BertClassifier | SequenceClassifier) -> None:
         super().__init__()
         self.model = model
 
@@ -121,7 +120,11 @@ class GptGraph(nn.Module):
         layers = [JoinedCache(*past[number]) for number in range(past.shape[0])]
         cache = Cache(0)
         cache.self_attention, cache.cross_attention = list(layers), [KVCache() for _ in layers]
-        logits = self.model(input_ids, attention_mask=attention_mask, position_ids=position_ids, cache=cache)
+        x_BTD = self.model.hidden_states(
+            input_ids, attention_mask=attention_mask, position_ids=position_ids, cache=cache
+        )
+        # not through the model's forward, which looks at the number of tokens to choose a product and so would fix it
+        logits = self.model.lm_head(x_BTD)
         return logits, torch.stack([torch.stack((layer.keys, layer.values)) for layer in layers])
 
     def example(self) -> Example:
@@ -155,34 +158,55 @@ class JoinedCache(KVCache):
         return self._k, self._v
 
 
-def graph(model: nn.Module) -> BertGraph | ClassifierGraph | GptGraph:
+Graph = BertGraph | ClassifierGraph | GptGraph
+
+
+def graph(model: nn.Module) -> Graph:
     """The module that is exported for a model: a copy in evaluation mode, on the CPU, integer weights read back.
 
     Raises:
-        ValueError: a model that is neither a Bert nor a BertClassifier nor a Gpt.
+        ValueError: as for :func:`graph_of`.
     """
-    if not isinstance(model, Bert | BertClassifier | Gpt):
-        raise ValueError(f"a {type(model).__name__} cannot be exported: only Bert, BertClassifier and Gpt have a graph")
-    model = copy.deepcopy(model).cpu().float().eval()
-    plain_weights(model)
+    copied = copy.deepcopy(model).cpu().float().eval()
+    plain_weights(copied)
+    return graph_of(copied)
+
+
+def graph_of(model: nn.Module) -> Graph:
+    """The module that is exported for a model, with the model itself inside, not a copy.
+
+    Raises:
+        ValueError: a model that is neither a Bert, a Gpt nor a text classifier on a Bert, or blocks with different
+            numbers of heads in a Gpt.
+    """
     if isinstance(model, Bert):
         return BertGraph(model)
-    return ClassifierGraph(model) if isinstance(model, BertClassifier) else GptGraph(model)
+    if isinstance(model, Gpt):
+        return GptGraph(model)
+    if isinstance(model, BertClassifier | SequenceClassifier) and isinstance(model.config, BertConfig):
+        return ClassifierGraph(model)
+    raise ValueError(
+        f"a {type(model).__name__} cannot be exported: only Bert, Gpt and text classifiers on a Bert have a graph"
+    )
 
 
 def export_onnx(model: nn.Module, path: Path | str) -> None:
     """Write a model as an ONNX file with dynamic batch and length, by torch's exporter.
 
     Args:
-        model: a Bert, BertClassifier or Gpt, compressed or not. Integer weights are read back; :func:`quantize_onnx`
-            makes them anew.
+        model: a Bert, a Gpt or a text classifier on a Bert, compressed or not. Integer weights are read back to floats;
+            :func:`~plm_core.compression.export_quantized.export_quantized` keeps them.
         path: the file to write.
 
     Raises:
         ValueError: another kind of model, blocks with different numbers of heads in a Gpt, or a missing package.
     """
     require("onnx", "onnxscript")
-    module = graph(model)
+    write_graph(graph(model), path)
+
+
+def write_graph(module: Graph, path: Path | str) -> None:
+    """Trace a graph with torch's exporter and write it as an ONNX file."""
     arguments, shapes = module.example()
     with torch.no_grad(), quiet(logging.getLogger("torch.onnx")):
         program = torch.onnx.export(

@@ -6,6 +6,7 @@ arguments and the same outputs, computed by ONNX Runtime. It has no parameters a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -33,7 +34,8 @@ WORDS = {BertGraph: "prediction_logits", GptGraph: "logits"}
 
 
 class OnnxModel(nn.Module):
-    """A file of :func:`~plm_core.compression.export.export_onnx`, or its int8 form, as a model.
+    """A file of :func:`~plm_core.compression.export.export_onnx`, its int8 form, or a file of
+    :func:`~plm_core.compression.export_quantized.export_quantized`, as a model.
 
     Args:
         path: the file.
@@ -57,7 +59,7 @@ class OnnxModel(nn.Module):
         if kind is None:
             raise ValueError(
                 f"{path} takes {', '.join(names[0])} and gives {', '.join(names[1])}: it was not written by "
-                "export_onnx, whose inputs and outputs are known"
+                "export_onnx or export_quantized, whose inputs and outputs are known"
             )
         self.kind = kind
         self.takes_positions = POSITIONS in names[0]
@@ -222,17 +224,22 @@ def losses(logits: Tensor, labels: Tensor, label_smoothing: float) -> TokenLosse
 
 
 def file_numbers(path: Path | str) -> int:
-    """How many numbers an ONNX file stores in its weights, integers and scales included."""
+    """How many numbers an ONNX file stores in its weights, integers and scales included.
+
+    Raises:
+        ValueError: a file that is damaged or no ONNX model.
+    """
     import onnx
 
     try:
-        weights: Any = onnx.load(str(path), load_external_data=False).graph.initializer
+        graph: Any = onnx.load(str(path), load_external_data=False).graph
     except Exception as error:  # of the parser of protocol buffers, whose classes are not public
         raise ValueError(f"{path} is damaged or no ONNX model: {first_line(error)}") from error
+    reshaped = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Reshape"}
+    four_bits = [node for node in graph.node if any(each.name == "bits" and each.i == 4 for each in node.attribute)]
+    in_pairs = {reshaped.get(name, name) for node in four_bits for name in node.input}
     total = 0
-    for tensor in weights:
-        numbers = 1
-        for size in tensor.dims:
-            numbers *= size
-        total += numbers
+    for tensor in graph.initializer:
+        is_packed = tensor.name in in_pairs and tensor.data_type == onnx.TensorProto.UINT8
+        total += math.prod(tensor.dims) * (2 if is_packed else 1)
     return total

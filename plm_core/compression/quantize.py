@@ -56,7 +56,9 @@ class QuantizeConfig(Config):
     activations: Activations = "none"
     """How the inputs of a layer are treated."""
     embeddings: bool = True
-    """Whether word embeddings, and an output layer tied to them, become 8-bit integers as well."""
+    """Whether word embeddings, and an output layer tied to them, become integers as well."""
+    embedding_bits: Literal[4, 8] = 8
+    """Bits of a number in a word vector: 8, with one scale for each vector, or 4, with one for each ``group_size``."""
     scale_bits: Literal[16, 32] = 32
     """Bits of the stored scales of weights: with 16, a group of 32 weights of 4 bits takes 18 bytes instead of 20."""
 
@@ -214,8 +216,9 @@ class QuantizedLinear(nn.Module):
     def description(self) -> dict[str, Any]:
         """Kind and sizes: see :class:`~plm_core.compression.saved.Compressed`."""
         config = self.config.to_dict()
-        if self.config.scale_bits == 32:  # left out, as files have it that were written before there was a choice
-            del config["scale_bits"]
+        for name, former in (("scale_bits", 32), ("embedding_bits", 8)):
+            if config[name] == former:  # left out, as files have it that were written before there was a choice
+                del config[name]
         return {
             "kind": "quantized_linear",
             "in_features": self.in_features,
@@ -251,7 +254,8 @@ def quantize_model(
     make = make or (lambda name, layer: QuantizedLinear.of(layer, config, (ranges or {}).get(name)))
     made: dict[str, nn.Module] = {name: make(name, layer) for name, layer in layers.items()}
     if config.embeddings:
-        made |= quantized_tables(model, config.scale_bits)
+        group_size = config.group_size if config.embedding_bits == 4 else None
+        made |= quantized_tables(model, bits=config.embedding_bits, group_size=group_size, scale_bits=config.scale_bits)
     replace_modules(model, made)
 
 

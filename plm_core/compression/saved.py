@@ -102,6 +102,7 @@ def rebuild(model: nn.Module, description: Description) -> None:
 
 SIZES = ("in_features", "out_features", "num_heads", "num_embeddings", "embedding_dim")
 FLAGS = ("bias", "scaled_inputs")
+CHOICES = {"scale_bits": (16, 32), "bits": (4, 8)}
 
 
 def check_sizes(old: nn.Module, values: Mapping[str, Any]) -> None:
@@ -109,22 +110,27 @@ def check_sizes(old: nn.Module, values: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: a size that is no positive whole number, that the module in this place does not have, or that is
-            larger than its own; a rank above both sizes; a flag that is neither true nor false; scales of another
-            number of bits than 16 or 32.
+            larger than its own; a rank above both sizes, or groups longer than a vector; a flag that is neither true
+            nor false; another number of bits, of a number or of a scale, than there is.
     """
     for name in FLAGS:
         if not isinstance(values.get(name, False), bool):
             raise ValueError(f"{name} must be true or false, got {values[name]!r}")
-    if values.get("scale_bits", 32) not in (16, 32):
-        raise ValueError(f"scale_bits must be 16 or 32, got {values['scale_bits']!r}")
+    for name, allowed in CHOICES.items():
+        if values.get(name, allowed[0]) not in allowed:
+            raise ValueError(f"{name} must be {allowed[0]} or {allowed[1]}, got {values[name]!r}")
     for name, value in values.items():
-        if name in (*FLAGS, "scale_bits", "config", "table"):
+        if name in (*FLAGS, *CHOICES, "config", "table"):
             continue
-        if name not in (*SIZES, "rank"):
+        if name not in (*SIZES, "rank", "group_size"):
             raise ValueError(f"unknown entry {name!r}")
         if type(value) is not int or value < 1:
             raise ValueError(f"{name} must be a positive whole number, got {value!r}")
-        here = (old.in_features, old.out_features) if name == "rank" and isinstance(old, nn.Linear) else ()
+        here: tuple[int, ...] = ()
+        if name == "rank" and isinstance(old, nn.Linear):
+            here = old.in_features, old.out_features
+        elif name == "group_size" and isinstance(old, nn.Embedding):
+            here = (old.embedding_dim,)
         highest = min(here) if here else getattr(old, name, 0)
         if value > highest:
             raise ValueError(f"{name} is {value}, but a {type(old).__name__} with {highest} is to be made smaller")

@@ -12,6 +12,7 @@ from plm_core.compression.quantize import QuantizeConfig, quantize_model
 from plm_core.compression.structured import attentions, remove_heads
 from plm_core.models.classifier import BertClassifier, ClassifierConfig
 from plm_core.models.gpt import Gpt, GptConfig
+from plm_core.models.heads import BertHeadConfig, GptHeadConfig, SequenceClassifier
 from tests.compression import conftest
 
 pytestmark = pytest.mark.xdist_group("onnx")  # one worker loads the exporter, which takes seconds
@@ -63,6 +64,15 @@ def test_a_classifier_agrees_at_every_batch_and_length(position, norm_position, 
                 expected = model(**inputs)
             (logits,) = run(inputs)
             torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_a_classifier_that_pools_states_agrees_with_padding(pooling, exported):
+    model, path = exported(SequenceClassifier, BertHeadConfig(**SHAPE, num_labels=3, pooling=pooling))
+    for shape in ((1, 2), (7, 17)):
+        inputs = bert_inputs(*shape)
+        with torch.no_grad():
+            torch.testing.assert_close(OnnxModel(path)(**inputs), model(**inputs), rtol=0, atol=1e-4)
 
 
 def part(module, whole, start, end, past):
@@ -141,8 +151,10 @@ def test_integer_files_are_smaller_and_close(bert_files, tmp_path):
 
 
 def test_bad_input_is_refused(bert_files, tmp_path):
-    with pytest.raises(ValueError, match="only Bert, BertClassifier and Gpt"):
+    with pytest.raises(ValueError, match="only Bert, Gpt, and classifiers of texts on a Bert"):
         export_onnx(torch.nn.Linear(2, 2), tmp_path / "x.onnx")
+    with pytest.raises(ValueError, match="classifiers of texts on a Bert"):
+        export_onnx(SequenceClassifier(GptHeadConfig(**SHAPE)), tmp_path / "x.onnx")
     with pytest.raises(FileNotFoundError, match="no ONNX file"):
         open_onnx(tmp_path / "nothing.onnx")
     with pytest.raises(FileNotFoundError, match="no ONNX file"):
