@@ -110,6 +110,9 @@ class OnnxLinear(nn.Module):
         accuracy_level: FP32 or INT8.
     """
 
+    bias: Tensor | None
+    channel_scale: Tensor | None
+
     def __init__(
         self, weight: BlockQuantizedWeight, bias: Tensor | None, channel_scale: Tensor | None, accuracy_level: int
     ) -> None:
