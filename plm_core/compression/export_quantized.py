@@ -148,8 +148,9 @@ def export_quantized(model: nn.Module, path: Path | str, *, exact: bool = False)
         model: a model that :func:`~plm_core.compression.export.export_onnx` takes, after
             :func:`~plm_core.compression.quantize.quantize_model`. Layers that are not quantised stay floats.
         path: the file to write.
-        exact: compute the products of the layers in floats, as the model does. By default their inputs are rounded to
-            8-bit integers, with a scale for each block, and multiplied as integers, which is faster.
+        exact: compute the products of the layers in floats, as the model does. By default, where ONNX Runtime has a
+            kernel for it, their inputs are rounded to 8-bit integers, with a scale for each block, and multiplied as
+            integers, which is faster.
 
     Raises:
         ValueError: a model without integer weights, or of another kind; layers with integer activations; weights that

@@ -1,6 +1,6 @@
 """An ONNX file with the interface of the model that it was made from.
 
-Objectives, evaluations and benchmarks that take a Bert, a BertClassifier or a Gpt take this class too: it has the same
+Objectives, evaluations and benchmarks that take a Bert, a text classifier or a Gpt take this class too: it has the same
 arguments and the same outputs, computed by ONNX Runtime. It has no parameters and cannot be trained.
 """
 

@@ -7,7 +7,7 @@ own scale as it comes) and ``"static"`` (one scale for a layer, chosen beforehan
 its factors errs, by no more than :func:`error_bound`.
 
 These layers are the taught ones: their results are those of integer kernels, their speed is not. For speed export the
-model (:mod:`plm_core.compression.export`).
+model (:mod:`plm_core.compression.export`, and :mod:`plm_core.compression.export_quantized`, which keeps its integers).
 """
 
 from __future__ import annotations

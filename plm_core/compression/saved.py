@@ -111,7 +111,7 @@ def check_sizes(old: nn.Module, values: Mapping[str, Any]) -> None:
     Raises:
         ValueError: a size that is no positive whole number, that the module in this place does not have, or that is
             larger than its own; a rank above both sizes, or groups longer than a vector; a flag that is neither true
-            nor false; another number of bits, of a number or of a scale, than there is.
+            nor false; ``bits`` other than 4 and 8, or ``scale_bits`` other than 16 and 32.
     """
     for name in FLAGS:
         if not isinstance(values.get(name, False), bool):

@@ -66,9 +66,8 @@ def test_a_classifier_agrees_at_every_batch_and_length(position, norm_position, 
             torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "first"])
-def test_a_classifier_that_pools_states_agrees_with_padding(pooling, exported):
-    model, path = exported(SequenceClassifier, BertHeadConfig(**SHAPE, num_labels=3, pooling=pooling))
+def test_a_classifier_that_pools_states_agrees_with_padding(exported):
+    model, path = exported(SequenceClassifier, BertHeadConfig(**SHAPE, num_labels=3, pooling="mean"))
     for shape in ((1, 2), (7, 17)):
         inputs = bert_inputs(*shape)
         with torch.no_grad():
@@ -151,9 +150,9 @@ def test_integer_files_are_smaller_and_close(bert_files, tmp_path):
 
 
 def test_bad_input_is_refused(bert_files, tmp_path):
-    with pytest.raises(ValueError, match="only Bert, Gpt, and classifiers of texts on a Bert"):
+    with pytest.raises(ValueError, match="only Bert, Gpt and text classifiers on a Bert"):
         export_onnx(torch.nn.Linear(2, 2), tmp_path / "x.onnx")
-    with pytest.raises(ValueError, match="classifiers of texts on a Bert"):
+    with pytest.raises(ValueError, match="a SequenceClassifier cannot be exported"):
         export_onnx(SequenceClassifier(GptHeadConfig(**SHAPE)), tmp_path / "x.onnx")
     with pytest.raises(FileNotFoundError, match="no ONNX file"):
         open_onnx(tmp_path / "nothing.onnx")

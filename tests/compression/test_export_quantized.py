@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from plm_core.compression.export import BertGraph, export_onnx
+from plm_core.compression.export import BertGraph
 from plm_core.compression.export_quantized import export_quantized
 from plm_core.compression.low_rank import input_moments
 from plm_core.compression.onnx_model import OnnxModel, file_numbers
@@ -156,10 +156,3 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(ValueError, match="a Sequential cannot be exported"):
         refused(other)
     assert not (tmp_path / "x.onnx").exists()
-
-
-def test_a_table_with_a_tied_output_layer_can_still_be_written_as_floats(inputs, quantized, tmp_path):
-    model, _ = quantized("causal, tied", FOUR)
-    export_onnx(model, tmp_path / "floats.onnx")
-    found = answer(OnnxModel(tmp_path / "floats.onnx", threads=1), inputs)
-    torch.testing.assert_close(found, answer(model, inputs), rtol=0, atol=1e-4)
