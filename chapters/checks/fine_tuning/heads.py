@@ -21,7 +21,9 @@ PoolFunction = Callable[[Tensor, Tensor], Any]
 
 def _states(draw: Draw) -> tuple[Tensor, Tensor]:
     batch, tokens, width = draw.sizes(3, 3, 7)
-    mask_BT = torch.arange(tokens)[None] < torch.randint(1, tokens, (batch, 1), generator=draw.generator)
+    mask_BT = torch.rand(batch, tokens, generator=draw.generator) < 0.5
+    rows_B, place_B = torch.arange(batch), torch.randint(tokens - 1, (batch,), generator=draw.generator)
+    mask_BT[rows_B, place_B], mask_BT[rows_B, place_B + 1] = False, True  # padding before a real token, in every row
     return draw.normal(batch, tokens, width) + 1, mask_BT
 
 
@@ -40,6 +42,9 @@ def _(function: PoolFunction, draw: Draw) -> None:
     sums_BD = (x_BTD * real_BT1).sum(1)
     mistakes = {
         "padding is counted as text: use the mask.": x_BTD.mean(1),
+        "padding is taken to be on the right, but may stand anywhere: use the mask.": torch.stack(
+            [x_TD[:n].mean(0) for x_TD, n in zip(x_BTD, mask_BT.sum(1).tolist(), strict=True)]
+        ),
         "the sum leaves padding out, but it is divided by the length of the row.": sums_BD / x_BTD.shape[1],
         "this is the sum: divide by the number of real tokens.": sums_BD,
         "this is the first state, not the mean.": x_BTD[:, 0],
@@ -119,7 +124,8 @@ SpanFunction = Callable[[Tensor, Tensor, Tensor, int, float], Any]
 
 
 def _scores(draw: Draw, tokens: int = 9) -> tuple[Tensor, Tensor, Tensor]:
-    allowed_T = torch.arange(tokens) > 2
+    places_T = torch.arange(tokens)
+    allowed_T = (places_T > 2) & (places_T < tokens - 1)  # neither the question nor the separator after the text
     return draw.normal(tokens), draw.normal(tokens), allowed_T
 
 
@@ -170,7 +176,7 @@ def _(function: SpanFunction, draw: Draw) -> None:
 @spans.stage("candidates")
 def _(function: SpanFunction, draw: Draw) -> None:
     begin_T, end_T, allowed_T = _scores(draw)
-    begin_T[1], end_T[2] = 9.0, 9.0  # in the question
+    begin_T[1], end_T[2], end_T[-1] = 9.0, 9.0, 9.0  # in the question, and after the text
     right, _ = _best(begin_T, end_T, allowed_T, 9)
     hint = "an answer begins and ends at allowed tokens only"
     _expect(_span(function, (begin_T, end_T, allowed_T), 9, 100.0), right, hint)

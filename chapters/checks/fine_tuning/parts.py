@@ -46,7 +46,8 @@ def _(answer: Any, draw: Draw) -> None:
     hints = {
         76_128: "each block has two adapters, one after each branch",
         147_456: "both layers of an adapter have biases, 16 and 384",
-        149_760: "both layers of an adapter have biases, 16 and 384",
+        147_648: "both layers of an adapter have biases, 16 and 384",
+        152_064: "both layers of an adapter have biases, 16 and 384",
     }
     _entry(answer, "adapters", hints)
 

@@ -16,6 +16,13 @@ WRONG = [
         "code": 'counts = {"lora": 73728, "head": 2304, "adapters": 152256}',
     },
     {
+        "question": "q1_count",
+        "mistake": "biases in the narrow layers only",
+        "score": 2,
+        "message": "both layers of an adapter have biases",
+        "code": 'counts = {"lora": 73728, "head": 2310, "adapters": 147648}',
+    },
+    {
         "question": "q2_predict",
         "mistake": "the rank grows with the steps",
         "score": 1,
@@ -48,6 +55,17 @@ def pool(x_BTD, mask_BT):
 def pool(x_BTD, mask_BT):
     real_BT1 = mask_BT[:, :, None]
     return (x_BTD * real_BT1).sum(1) / real_BT1.sum(1)
+""",
+    },
+    {
+        "question": "q3_pool",
+        "mistake": "padding taken to be on the right",
+        "score": 1,
+        "message": "may stand anywhere",
+        "code": """
+def pool(x_BTD, mask_BT):
+    real_B = mask_BT.sum(1).tolist()
+    return torch.stack([x_TD[:n].sum(0) / max(n, 1) for x_TD, n in zip(x_BTD, real_B)])
 """,
     },
     {
@@ -117,6 +135,22 @@ def best_span(begin_T, end_T, allowed_T, longest, threshold):
     sums_TT = begin_T[:, None] + end_T[None, :]
     possible_TT = torch.ones(tokens, tokens, dtype=torch.bool).triu().tril(longest)
     possible_TT &= allowed_T[:, None] & allowed_T[None, :]
+    place = int(sums_TT.masked_fill(~possible_TT, -torch.inf).argmax())
+    i, j = place // tokens, place % tokens
+    return None if begin_T[0] + end_T[0] > sums_TT[i, j] + threshold else (i, j)
+""",
+    },
+    {
+        "question": "q6_span",
+        "mistake": "the end may stand anywhere",
+        "score": 3,
+        "message": "begins and ends at allowed tokens only",
+        "code": """
+def best_span(begin_T, end_T, allowed_T, longest, threshold):
+    tokens = len(begin_T)
+    sums_TT = begin_T[:, None] + end_T[None, :]
+    possible_TT = torch.ones(tokens, tokens, dtype=torch.bool).triu().tril(longest - 1)
+    possible_TT &= allowed_T[:, None]
     place = int(sums_TT.masked_fill(~possible_TT, -torch.inf).argmax())
     i, j = place // tokens, place % tokens
     return None if begin_T[0] + end_T[0] > sums_TT[i, j] + threshold else (i, j)
