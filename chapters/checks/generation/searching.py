@@ -20,6 +20,10 @@ def _shown(function: StopFunction, pieces: list[str], stop: str) -> list[str]:
     found = list(function(list(pieces), stop))
     if any(not isinstance(each, str) for each in found):
         raise CheckFailed("shown should return a list of texts, one for each piece")
+    if len(found) != len(pieces):
+        raise CheckFailed(
+            f"{len(found)} texts for {len(pieces)} pieces: return one for each, an empty one after the stop"
+        )
     return found
 
 
@@ -48,6 +52,12 @@ def _(function: StopFunction, draw: Draw) -> None:
             found = "".join(_shown(function, pieces, stop))
             if found != "abc":
                 raise CheckFailed(f"from the pieces {pieces} should come 'abc', not {found!r}: stop strings may be cut")
+    found = "".join(_shown(function, ["a", "aab", "c"], "aab"))
+    if found != "a":
+        raise CheckFailed(
+            f"from 'a', 'aab', 'c' with the stop string 'aab' should come 'a', not {found!r}: where a longer match "
+            "fails, a shorter one may go on"
+        )
 
 
 @stopping.stage("held back and released")
@@ -57,7 +67,7 @@ def _(function: StopFunction, draw: Draw) -> None:
         if "".join(found) != "".join(right):
             raise CheckFailed(f"from {pieces} should come {''.join(right)!r}, not {''.join(found)!r}")
     found = _shown(function, ["one ", "two ", "three"], "END")
-    if len(found) != 3 or found[0] != "one ":
+    if found[0] != "one ":
         raise CheckFailed("show each piece as soon as it is certain: 'one ' cannot be the beginning of a stop string")
     found = _shown(function, ["a E", "b"], "END")
     if found != ["a ", "Eb"]:
@@ -150,7 +160,8 @@ def _(function: SearchFunction, draw: Draw) -> None:
 def _(function: SearchFunction, draw: Draw) -> None:
     for number in range(20):
         step = _language(Draw(draw.seed, "length", number))
-        found, right = _result(function, step, 500, 1.0), _search(step, 500, LONGEST, 1.0)
-        if found != right:
-            hint = " (this is the result without the penalty)" if found == _search(step, 500, LONGEST, 0.0) else ""
-            raise CheckFailed(f"with alpha = 1 texts are compared by their mean log-probability{hint}")
+        for alpha in (1.0, 0.5):
+            found, right = _result(function, step, 500, alpha), _search(step, 500, LONGEST, alpha)
+            if found != right:
+                hint = " (this is the result without the penalty)" if found == _search(step, 500, LONGEST, 0.0) else ""
+                raise CheckFailed(f"with alpha = {alpha:g} divide the log-probability by length ** {alpha:g}{hint}")

@@ -30,6 +30,20 @@ by_pencil = {
 """,
     },
     {
+        "question": "q1_pencil",
+        "mistake": "an absolute bound in min-p",
+        "score": 2,
+        "message": "the bound is 1/8",
+        "code": """
+by_pencil = {
+    "temperature": [8 / 11, 2 / 11, 1 / 22, 1 / 22],
+    "top_p": [2 / 3, 1 / 3, 0.0, 0.0],
+    "min_p": [2 / 3, 1 / 3, 0.0, 0.0],
+    "typical": [0.0, 1.0, 0.0, 0.0],
+}
+""",
+    },
+    {
         "question": "q2_predict",
         "mistake": "the draft's own probability",
         "score": 2,
@@ -42,6 +56,13 @@ by_pencil = {
         "score": 2,
         "message": "keys and values",
         "code": "numbers = [11 / 15, 1.0, -1.0, 1_024_000]",
+    },
+    {
+        "question": "q2_predict",
+        "mistake": "no numbers",
+        "score": 1,
+        "message": "add up min(p, q)",
+        "code": 'numbers = [float("nan"), float("nan"), float("nan"), 2_048_000]',
     },
     {
         "question": "q3_nucleus",
@@ -127,6 +148,52 @@ def shown(pieces, stop):
 """,
     },
     {
+        "question": "q5_stop",
+        "mistake": "no texts after the stop",
+        "score": 0,
+        "message": "return one for each, an empty one after the stop",
+        "code": """
+def shown(pieces, stop):
+    texts, held = [], ""
+    for number, piece in enumerate(pieces):
+        held += piece
+        if stop in held:
+            return texts + [held[: held.index(stop)]]
+        overlap = max((n for n in range(1, len(stop)) if held.endswith(stop[:n])), default=0)
+        overlap = 0 if number == len(pieces) - 1 else overlap
+        texts.append(held[: len(held) - overlap])
+        held = held[len(held) - overlap :]
+    return texts
+""",
+    },
+    {
+        "question": "q5_stop",
+        "mistake": "after a mismatch the comparison begins anew",
+        "score": 2,
+        "message": "a shorter one may go on",
+        "code": """
+def shown(pieces, stop):
+    texts, matched = [], 0
+    for piece in pieces:
+        text = ""
+        for letter in piece:
+            if matched == len(stop):
+                break
+            if letter == stop[matched]:
+                matched += 1
+                continue
+            text, matched = text + stop[:matched], 0
+            if letter == stop[0]:
+                matched = 1
+            else:
+                text += letter
+        texts.append(text)
+    if matched < len(stop):
+        texts[-1] += stop[:matched]
+    return texts
+""",
+    },
+    {
         "question": "q6_beam",
         "mistake": "no length penalty",
         "score": 3,
@@ -154,6 +221,23 @@ def beam(step, width, longest, alpha):
         longer = [(t + math.log(p), (*w, token)) for t, w in alive for token, p in step(w).items()]
         longer = sorted(longer, reverse=True)[:width]
         done += [(total / length**alpha, written) for total, written in longer if written[-1] == 0 or length == longest]
+        alive = [each for each in longer if each[1][-1] != 0]
+    return max(done)[1]
+""",
+    },
+    {
+        "question": "q6_beam",
+        "mistake": "a penalty that knows no power",
+        "score": 3,
+        "message": "divide the log-probability by length ** 0.5",
+        "code": """
+def beam(step, width, longest, alpha):
+    alive, done = [(0.0, ())], []
+    for length in range(1, longest + 1):
+        longer = [(t + math.log(p), (*w, token)) for t, w in alive for token, p in step(w).items()]
+        longer = sorted(longer, reverse=True)[: width - len(done)]
+        scored = [(total / (length if alpha else 1), written) for total, written in longer]
+        done += [each for each in scored if each[1][-1] == 0 or length == longest]
         alive = [each for each in longer if each[1][-1] != 0]
     return max(done)[1]
 """,
