@@ -19,7 +19,7 @@ pencil = Check("Four scores of one table")
 
 RIGHT = {"precision": 6 / 8, "recall": 6 / 10, "f1": 12 / 18, "kappa": 0.4}
 DIGITS = 5e-3
-"""Answers may be rounded to two digits behind the point."""
+"""Answers may be rounded to two decimal places."""
 
 
 def _entry(answer: Any, name: str, hints: Mapping[float, str]) -> None:
@@ -28,7 +28,7 @@ def _entry(answer: Any, name: str, hints: Mapping[float, str]) -> None:
     found = answer[name]
     if found is ... or found is None:
         raise CheckFailed(f"{name} is still missing")
-    if abs(float(found) - RIGHT[name]) > DIGITS:
+    if not abs(float(found) - RIGHT[name]) <= DIGITS:  # so that NaN fails, too
         near = [hint for value, hint in hints.items() if abs(float(found) - value) <= DIGITS]
         raise CheckFailed(f"{name} is not {found}: {near[0] if near else 'write the table of the four counts first'}")
 
@@ -131,6 +131,14 @@ def _(function: ErrorFunction, draw: Draw) -> None:
         "each bin counts alike here: weigh it by its number of examples": lambda: _unweighted(confidence, right, 5),
     }
     expect_close(function(confidence, right, 5), expected, what="the error", mistakes=mistakes)
+    confidence = torch.tensor([0.0, 0.1, 0.25, 1.0, 1.0])
+    right = torch.tensor([True, False, False, True, False])
+    expect_close(
+        function(confidence, right, 4),
+        torch.tensor(reliability(confidence, right, bins=4).ece),
+        what="the error of answers on borders",
+        message="Of four bins the first holds 0 and 0.25, and the last holds 1.",
+    )
 
 
 @calibrated.stage("reference")

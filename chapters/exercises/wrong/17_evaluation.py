@@ -16,6 +16,13 @@ WRONG = [
         "code": 'by_pencil = {"precision": 0.75, "recall": 0.6, "f1": 0.667, "kappa": 0.7}',
     },
     {
+        "question": "q1_pencil",
+        "mistake": "no number for kappa",
+        "score": 2,
+        "message": "kappa is not nan",
+        "code": 'by_pencil = {"precision": 0.75, "recall": 0.6, "f1": 0.667, "kappa": float("nan")}',
+    },
+    {
         "question": "q2_predict",
         "mistake": "the penalty taken for the ratio of the lengths",
         "score": 3,
@@ -76,6 +83,54 @@ def ece(confidence_N, right_N, bins):
 """,
     },
     {
+        "question": "q4_ece",
+        "mistake": "a confidence of 1 is in no bin",
+        "score": 2,
+        "message": "the last holds 1",
+        "code": """
+def ece(confidence_N, right_N, bins):
+    total = 0.0
+    for number in range(bins):
+        inside_N = (confidence_N >= number / bins) & (confidence_N < (number + 1) / bins)
+        if inside_N.any():
+            gap = right_N[inside_N].double().mean() - confidence_N[inside_N].double().mean()
+            total += gap.abs() * inside_N.sum() / len(confidence_N)
+    return total
+""",
+    },
+    {
+        "question": "q4_ece",
+        "mistake": "a confidence of 0 is in no bin",
+        "score": 2,
+        "message": "the first holds 0 and 0.25",
+        "code": """
+def ece(confidence_N, right_N, bins):
+    total = 0.0
+    for number in range(bins):
+        inside_N = (confidence_N > number / bins) & (confidence_N <= (number + 1) / bins)
+        if inside_N.any():
+            gap = right_N[inside_N].double().mean() - confidence_N[inside_N].double().mean()
+            total += gap.abs() * inside_N.sum() / len(confidence_N)
+    return total
+""",
+    },
+    {
+        "question": "q4_ece",
+        "mistake": "a border belongs to the upper bin",
+        "score": 2,
+        "message": "the first holds 0 and 0.25",
+        "code": """
+def ece(confidence_N, right_N, bins):
+    number_N = (confidence_N * bins).long().clamp(max=bins - 1)
+    total = 0.0
+    for number in number_N.unique():
+        inside_N = number_N == number
+        gap = right_N[inside_N].double().mean() - confidence_N[inside_N].double().mean()
+        total += gap.abs() * inside_N.sum() / len(confidence_N)
+    return total
+""",
+    },
+    {
         "question": "q5_repair",
         "mistake": "the mean of the batches' means",
         "score": 2,
@@ -126,6 +181,21 @@ def excess(K, d, N):
     normal = torch.distributions.Normal(0.0, 1.0)
     density = K * normal.log_prob(z).exp() * normal.cdf(z) ** (K - 1)
     return float((z * density).sum() * (z[1] - z[0])) * math.sqrt(d / N)
+""",
+    },
+    {
+        "question": "q6_lucky",
+        "mistake": "no number for one system",
+        "score": 2,
+        "message": "with one system nothing is chosen",
+        "code": """
+def excess(K, d, N):
+    if K == 1:
+        return math.nan
+    z = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+    normal = torch.distributions.Normal(0.0, 1.0)
+    density = K * normal.log_prob(z).exp() * normal.cdf(z) ** (K - 1)
+    return float((z * density).sum() * (z[1] - z[0])) * math.sqrt(d / (2 * N))
 """,
     },
 ]
