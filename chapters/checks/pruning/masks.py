@@ -105,7 +105,7 @@ def _(file: Any, after: Any, even: Any, draw: Draw) -> None:
 @prediction.stage("where CSR breaks even")
 def _(file: Any, after: Any, even: Any, draw: Draw) -> None:
     value = float(expect_tensor(even, (), what="even"))
-    if abs(csr_bytes(value) - 4) > 0.1:
+    if not abs(csr_bytes(value) - 4) <= 0.1:  # so that NaN fails, too
         raise CheckFailed(
             f"at a sparsity of {value:g} CSR takes {csr_bytes(value):.2f} bytes for each weight, and dense takes 4: "
             "each value that is stored brings a column number of the same size"
@@ -160,6 +160,14 @@ def _(function: Masks, draw: Draw) -> None:
             raise CheckFailed("True marks the weights that go; it should mark those that stay")
         if removed != round(share * total):
             raise CheckFailed(f"at a share of {share} {removed} of {total} weights go, expected {round(share * total)}")
+    for share in (0.2, 0.6):
+        masks = _answered(function, [torch.zeros(2, 10), torch.ones(3, 10)], share)
+        removed = sum(int((~mask.bool()).sum()) for mask in masks)
+        if removed != round(share * 50):
+            raise CheckFailed(
+                f"of 20 zeros and 30 ones {removed} go, expected {round(share * 50)}: a bound does not tell equal "
+                "weights apart, a ranking does"
+            )
 
 
 @global_masks.stage("which")
@@ -238,12 +246,16 @@ def _(train: Callable[..., Any], draw: Draw) -> None:
 def _(train: Callable[..., Any], draw: Draw) -> None:
     _, seen = _run(train, draw)
     linear = [round(FINAL * step / STEPS * 64) / 64 for step in range(STEPS + 1)]
+    late = [round(FINAL * (step / STEPS) ** 3 * 64) / 64 for step in range(STEPS + 1)]
     expect_close(
         torch.tensor(seen),
         torch.tensor(_shares()),
         what="the sparsity after each step",
         message="After step t of n it is final · (1 - (1 - t/n)³), and the weights are zero when the next step begins.",
-        mistakes={"this schedule is a straight line: the cubic one is steep at first": torch.tensor(linear)},
+        mistakes={
+            "this schedule is a straight line: the cubic one is steep at first": torch.tensor(linear),
+            "a parenthesis closes too early: the power belongs to (1 - t/n), not to 1 - (1 - t/n)": torch.tensor(late),
+        },
     )
 
 

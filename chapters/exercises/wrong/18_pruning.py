@@ -48,6 +48,13 @@ even = 0.9
 """,
     },
     {
+        "question": "q2_zeros",
+        "mistake": "no number",
+        "score": 2,
+        "message": "a column number of the same size",
+        "code": 'file, after, even = 1, 0, float("nan")',
+    },
+    {
         "question": "q3_masks",
         "mistake": "layer by layer",
         "score": 2,
@@ -86,6 +93,19 @@ def global_masks(weights, share):
     gone = torch.zeros(len(sizes), dtype=torch.bool)
     gone[sizes.argsort()[: round(share * len(sizes))]] = True
     return [m.view_as(w) for m, w in zip(gone.split([w.numel() for w in weights]), weights)]
+""",
+    },
+    {
+        "question": "q3_masks",
+        "mistake": "a bound in place of a ranking",
+        "score": 2,
+        "message": "a bound does not tell equal weights apart",
+        "code": """
+def global_masks(weights, share):
+    sizes = torch.cat([weight.abs().flatten() for weight in weights])
+    gone = round(share * len(sizes))
+    bound = sizes.sort().values[gone - 1] if gone else -1.0
+    return [weight.abs() > bound for weight in weights]
 """,
     },
     {
@@ -129,6 +149,28 @@ def train_and_prune(layer, optimizer, loss, steps, final):
         optimizer.step()
         with torch.no_grad():
             layer.weight[smallest(layer.weight, final * step / steps)] = 0
+""",
+    },
+    {
+        "question": "q4_training",
+        "mistake": "the power belongs to the wrong difference",
+        "score": 1,
+        "message": "a parenthesis closes too early",
+        "code": """
+def smallest(weight, share):
+    gone = torch.zeros(weight.numel(), dtype=torch.bool)
+    gone[weight.abs().flatten().argsort()[: round(share * weight.numel())]] = True
+    return gone.view_as(weight)
+
+
+def train_and_prune(layer, optimizer, loss, steps, final):
+    for step in range(1, steps + 1):
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+        share = final * (1 - (1 - step / steps)) ** 3
+        with torch.no_grad():
+            layer.weight[smallest(layer.weight, share)] = 0
 """,
     },
     {
