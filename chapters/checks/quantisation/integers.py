@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -79,19 +80,21 @@ def answer_of(function: TensorFunction, x: Tensor, bits: int) -> Triple:
         raise CheckFailed("affine(x, bits) should return three things: integers, scale, zero_point")
     values = expect_tensor(answer[0], x.shape, what="the integers")
     scale, zero_point = (expect_tensor(part, (), what="scale and zero_point").item() for part in answer[1:])
+    if not values.isfinite().all() or not 0 < scale < math.inf:
+        raise CheckFailed(f"the integers should be finite and the scale positive and finite; the scale is {scale:g}")
     return values.double(), scale, int(zero_point)
 
 
 @affine.stage("integers in their range")
 def _(function: TensorFunction, draw: Draw) -> None:
     for bits in (8, 3):
-        values, scale, zero_point = answer_of(function, draw.normal(300) + 0.3, bits)
+        values, _, zero_point = answer_of(function, draw.normal(300) + 0.3, bits)
         if not torch.equal(values, values.round()):
             raise CheckFailed("the integers are no integers: round")
         low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
         if values.min() < low or values.max() > high or not low <= zero_point <= high:
             raise CheckFailed(f"with {bits} bits integers and zero point lie between {low} and {high}: clip them")
-        if scale <= 0 or values.max() - values.min() < high - low - 1:
+        if values.max() - values.min() < high - low - 1:
             raise CheckFailed("the smallest and the largest number should fall on the ends of the range")
 
 
@@ -100,6 +103,8 @@ def _(function: TensorFunction, draw: Draw) -> None:
     for sign in (1.0, -1.0):
         x = sign * (draw.normal(100).abs() + 2.0)
         values, scale, zero_point = answer_of(function, x, 8)
+        if not -128 <= zero_point <= 127:
+            raise CheckFailed(f"no int8 holds the zero point {zero_point}: the range has to hold 0, even if x does not")
         back = (values - zero_point) * scale
         if bool(((back - x).abs() > scale * 1.5).any()):
             raise CheckFailed(
@@ -235,14 +240,15 @@ def _(function: TensorFunction, draw: Draw) -> None:
 
 @observing.stage("zero inside")
 def _(function: TensorFunction, draw: Draw) -> None:
-    x_BTD, mask_BT = batch(draw, 1.0)
-    x_BTD = x_BTD.abs() + 2
-    expect_close(
-        observed(function, [(x_BTD, mask_BT)]),
-        torch.stack([torch.zeros(()), x_BTD.max()]),
-        what="low and high of positive inputs",
-        message="Zero needs an integer of its own: low is at most 0, high at least 0.",
-    )
+    for sign, name in ((1.0, "positive"), (-1.0, "negative")):
+        x_BTD, mask_BT = batch(draw, 1.0)
+        x_BTD = sign * (x_BTD.abs() + 2)
+        expect_close(
+            observed(function, [(x_BTD, mask_BT)]),
+            torch.stack([x_BTD.min().clamp(max=0), x_BTD.max().clamp(min=0)]),
+            what=f"low and high of {name} inputs",
+            message="Zero needs an integer of its own: low is at most 0, high at least 0.",
+        )
 
 
 # --- a gradient through rounding ---------------------------------------------------------------------------------
@@ -253,16 +259,18 @@ straight = Check("round_through: a gradient where there is none")
 @straight.stage("forward")
 def _(function: TensorFunction, draw: Draw) -> None:
     x = draw.normal(200, scale=2.0)
-    expect_close(
-        function(x, 0.25, 4),
-        (x / 0.25).round().clamp(-7, 7) * 0.25,
-        what="round_through(x, scale, bits)",
-        message="Divide, round, clip to -7..7 (4 bits, symmetric), multiply.",
-        mistakes={
-            "nothing is clipped": lambda: (x / 0.25).round() * 0.25,
-            "symmetric: -8 is left out": lambda: (x / 0.25).round().clamp(-8, 7) * 0.25,
-        },
-    )
+    for bits, highest, scale in ((4, 7, 0.25), (3, 3, 0.5)):
+        rounded = (x / scale).round()
+        expect_close(
+            function(x, scale, bits),
+            rounded.clamp(-highest, highest) * scale,
+            what="round_through(x, scale, bits)",
+            message=f"Divide, round, clip to -{highest}..{highest} ({bits} bits, symmetric), multiply.",
+            mistakes={
+                "nothing is clipped": rounded * scale,
+                f"symmetric: {-highest - 1} is left out": rounded.clamp(-highest - 1, highest) * scale,
+            },
+        )
 
 
 @straight.stage("inside the gradient passes")
@@ -280,9 +288,9 @@ def _(function: TensorFunction, draw: Draw) -> None:
 
 @straight.stage("outside it stops")
 def _(function: TensorFunction, draw: Draw) -> None:
-    x = draw.normal(80, scale=3.0).requires_grad_()
-    weight = draw.normal(80)
-    limit = 7 * 0.25
+    x, weight, limit = draw.normal(80, scale=3.0), draw.normal(80), 7 * 0.25
+    edge = (x.abs() - limit).abs() < 0.25  # here clipping before rounding and after it differ, and both are right
+    x = torch.where(edge, 2 * x, x).requires_grad_()
     expect_close(
         gradient(function, x, weight, 0.25),
         torch.where(x.detach().abs() <= limit, weight, 0.0),

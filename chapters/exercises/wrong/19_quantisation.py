@@ -55,6 +55,31 @@ def affine(x, bits):
 """,
     },
     {
+        "question": "q2_affine",
+        "mistake": "a range without zero, and a zero point that no int8 holds",
+        "score": 2,
+        "message": "no int8 holds the zero point",
+        "code": """
+def affine(x, bits):
+    lowest, highest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    scale = ((x.max() - x.min()) / (highest - lowest)).item()
+    zero_point = round(lowest - x.min().item() / scale)
+    return ((x / scale).round() + zero_point).clamp(lowest, highest), scale, zero_point
+""",
+    },
+    {
+        "question": "q2_affine",
+        "mistake": "a scale that is no number",
+        "score": 0,
+        "message": "the scale positive and finite",
+        "code": """
+def affine(x, bits):
+    lowest, highest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    scale = ((x.max() - x.min()) / (highest - lowest)).item()
+    return (x / scale).round().clamp(lowest, highest), float("nan"), 0
+""",
+    },
+    {
         "question": "q3_product",
         "mistake": "zero point forgotten",
         "score": 2,
@@ -139,6 +164,20 @@ def observe(batches):
 """,
     },
     {
+        "question": "q5_observe",
+        "mistake": "a range that ends below zero",
+        "score": 2,
+        "message": "Zero needs an integer of its own",
+        "code": """
+def observe(batches):
+    low, high = torch.zeros(()), torch.tensor(-torch.inf)
+    for x_BTD, mask_BT in batches:
+        real = x_BTD[mask_BT]
+        low, high = torch.minimum(low, real.min()), torch.maximum(high, real.max())
+    return low, high
+""",
+    },
+    {
         "question": "q6_smooth",
         "mistake": "no root",
         "score": 2,
@@ -156,6 +195,16 @@ def smooth(x_NK, w_MK):
         "code": """
 def smooth(x_NK, w_MK):
     return (x_NK.abs().amax(0) / w_MK.abs().amax(0)).sqrt()
+""",
+    },
+    {
+        "question": "q6_smooth",
+        "mistake": "factors that make the inputs overflow",
+        "score": 1,
+        "message": "Take the root of the ratio",
+        "code": """
+def smooth(x_NK, w_MK):
+    return torch.full((x_NK.shape[1],), 1e-42)
 """,
     },
     {
@@ -179,6 +228,19 @@ def round_through(x, scale, bits):
 def round_through(x, scale, bits):
     highest = 2 ** (bits - 1) - 1
     return (x / scale).round().clamp(-highest, highest) * scale
+""",
+    },
+    {
+        "question": "q7_straight",
+        "mistake": "twice the bits in place of a power of two",
+        "score": 2,
+        "message": "clip to -3..3 (3 bits",
+        "code": """
+def round_through(x, scale, bits):
+    highest = 2 * bits - 1
+    inside = x.clamp(-highest * scale, highest * scale)
+    rounded = (inside / scale).round() * scale
+    return inside + (rounded - inside).detach()
 """,
     },
 ]
