@@ -202,7 +202,7 @@ prediction = Check("Predict: energies and ranks")
 
 
 def measure(seed: int = 0) -> dict[str, float]:
-    """Measure a random weight of 128 x 128, and inputs that fill only 8 of the 128 directions.
+    """Measure a random weight of 128 x 128, and inputs that lie in a subspace of dimension 8.
 
     Returns:
         ``random_energy``: what the first 32 ranks of the weight hold. ``needed_rank``: the rank at which a pair weighed
@@ -234,7 +234,7 @@ def expect_prediction(value: Any, seen: float, *, what: str, tolerance: float, w
     """Compare a predicted number with the measured one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise CheckFailed(f"{what} is {'still ...' if value is ... else repr(value)}: give a number")
-    if abs(value - seen) > tolerance:
+    if not abs(value - seen) <= tolerance:  # so that NaN fails, too
         raise CheckFailed(f"{what}: predicted {value:g}, measured {seen:.3g}. {why}")
 
 

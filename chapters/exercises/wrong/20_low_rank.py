@@ -129,6 +129,13 @@ worse = True
 """,
     },
     {
+        "question": "q5_predict",
+        "mistake": "no numbers",
+        "score": 1,
+        "message": "no equal singular values",
+        "code": 'random_energy, needed_rank, repeated, worse = float("nan"), float("nan"), float("nan"), True',
+    },
+    {
         "question": "q6_budget",
         "mistake": "costs are ignored",
         "score": 2,
