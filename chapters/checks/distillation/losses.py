@@ -197,6 +197,7 @@ def _(loss: TensorFunction, draw: Draw) -> None:
 @whole.stage("the teacher learns nothing")
 def _(loss: TensorFunction, draw: Draw) -> None:
     student_BTV, teacher_BTV, labels_BT = lesson(draw)
+    labels_BT = labels_BT.clamp(min=0)  # a label everywhere: the stage before looks at padding
     student_BTV.requires_grad_()
     teacher_BTV.requires_grad_()
     value = expect_tensor(loss(student_BTV, teacher_BTV, labels_BT, 2.0, 0.5), (), what="distilled_loss(...)")
@@ -205,8 +206,15 @@ def _(loss: TensorFunction, draw: Draw) -> None:
     value.backward()
     if student_BTV.grad is None:
         raise CheckFailed("the loss carries no gradient to the student")
-    if teacher_BTV.grad is not None and bool(teacher_BTV.grad.abs().sum() > 0):
+    if teacher_BTV.grad is not None and teacher_BTV.grad.any():
         raise CheckFailed("the teacher got a gradient: detach its logits, or it will learn to agree")
+    right = whole_reference(student_BTV, teacher_BTV.detach(), labels_BT, 2.0, 0.5)
+    expect_close(
+        student_BTV.grad,
+        torch.autograd.grad(right, student_BTV)[0],
+        what="the gradient of the student's logits",
+        message="Both parts of the loss must reach the student.",
+    )
 
 
 @whole.stage("reference")
@@ -271,7 +279,7 @@ def _(shrinks: Any, entropy: Any, equal: Any, draw: Draw) -> None:
         math.log(8),
         what="entropy",
         mistakes={"in nats, not bits": 3.0, "that is a single certain word: temperature near 0": 0.0},
-        message="At an endless temperature all eight words are equally likely.",
+        message="In the limit all eight words are equally likely.",
     )
 
 
@@ -281,6 +289,9 @@ def _(shrinks: Any, entropy: Any, equal: Any, draw: Draw) -> None:
         equal,
         0.0,
         what="equal",
-        mistakes={"that is the cross-entropy of the two; the divergence subtracts the teacher's entropy": math.log(8)},
+        mistakes={
+            "that is the largest entropy eight words can have; the question is the norm of the gradient, which is zero "
+            "where q = p": math.log(8)
+        },
         message="q - p is zero where the two agree, at every temperature.",
     )

@@ -77,6 +77,17 @@ equal = 0
 """,
     },
     {
+        "question": "q4_limits",
+        "mistake": "an entropy in place of a norm",
+        "score": 2,
+        "message": "which is zero where q = p",
+        "code": """
+shrinks = 4
+entropy = math.log(8)
+equal = math.log(8)
+""",
+    },
+    {
         "question": "q5_whole",
         "mistake": "every position counts",
         "score": 2,
@@ -99,6 +110,21 @@ def distilled_loss(student_BTV, teacher_BTV, labels_BT, tau, weight):
     q_NV, p_NV = student_BTV[asked], teacher_BTV[asked]
     hard = F.cross_entropy(q_NV, labels_BT[asked], reduction="sum")
     log_p_NV, log_q_NV = (p_NV / tau).log_softmax(-1), (q_NV / tau).log_softmax(-1)
+    return (1 - weight) * hard + weight * tau**2 * F.kl_div(log_q_NV, log_p_NV, reduction="sum", log_target=True)
+""",
+    },
+    {
+        "question": "q5_whole",
+        "mistake": "the student learns from the labels alone",
+        "score": 3,
+        "message": "Both parts of the loss must reach the student",
+        "code": """
+def distilled_loss(student_BTV, teacher_BTV, labels_BT, tau, weight):
+    asked = labels_BT != IGNORE
+    q_NV, p_NV = student_BTV[asked], teacher_BTV[asked]
+    hard = F.cross_entropy(q_NV, labels_BT[asked], reduction="sum")
+    with torch.no_grad():
+        log_p_NV, log_q_NV = (p_NV / tau).log_softmax(-1), (q_NV / tau).log_softmax(-1)
     return (1 - weight) * hard + weight * tau**2 * F.kl_div(log_q_NV, log_p_NV, reduction="sum", log_target=True)
 """,
     },
@@ -160,6 +186,23 @@ def distil(student, teacher, ids_BT, labels_BT, tau):
         log_p_BTV = (teacher(ids_BT) / tau).log_softmax(-1)
     log_q_BTV = (student(ids_BT) / tau).log_softmax(-1)
     loss = tau**2 * F.kl_div(log_q_BTV, log_p_BTV, reduction="sum", log_target=True) / ids_BT.numel()
+    return loss
+""",
+    },
+    {
+        "question": "q7_bugs",
+        "mistake": "the teacher answers with dropout",
+        "score": 0,
+        "message": "the teacher is in training mode",
+        "code": """
+def distil(student, teacher, ids_BT, labels_BT, tau):
+    teacher.train()
+    asked = labels_BT != IGNORE
+    with torch.no_grad():
+        log_p_NV = (teacher(ids_BT)[asked] / tau).log_softmax(-1)
+    log_q_NV = (student(ids_BT)[asked] / tau).log_softmax(-1)
+    loss = tau**2 * F.kl_div(log_q_NV, log_p_NV, reduction="batchmean", log_target=True)
+    teacher.eval()
     return loss
 """,
     },
