@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 VISIBLE_SEED = 0
 """The seed of the inputs that students see; an autograder uses another one."""
@@ -144,6 +145,13 @@ class Check:
             print(f"  … {left} more {'stage' if left == 1 else 'stages'} after this one")
 
 
+def call_by_hand(function: Callable[..., Any], *inputs: Tensor) -> Any:
+    """Call a student's function that works out gradients by hand: on copies of the inputs, and with autograd off."""
+    with torch.inference_mode():
+        found = function(*(x.clone() for x in inputs))
+    return tree_map_only(Tensor, torch.clone, found)  # an ordinary tensor again
+
+
 def expect_tensor(
     value: Any, shape: Sequence[int], *, what: str = "the result", hints: Mapping[str, Sequence[int]] | None = None
 ) -> Tensor:
@@ -202,7 +210,7 @@ def expect_close(
     """
     value = expect_tensor(value, expected.shape, what=what).detach().double()
     expected = expected.detach().double()
-    if _close(value, expected, tolerance):
+    if bool(value.isfinite().all()) and _close(value, expected, tolerance):
         return
     for mistake, produce in (mistakes or {}).items():
         wrong = (produce if isinstance(produce, Tensor) else produce()).detach().double()

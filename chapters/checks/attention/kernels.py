@@ -14,7 +14,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from plm_chapters.checks.attention.basics import NO_SCALE, WRONG_AXIS, TensorFunction, softmax_attention
-from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_frequencies, expect_tensor
+from plm_chapters.checks.feedback import (
+    Check,
+    CheckFailed,
+    Draw,
+    call_by_hand,
+    expect_close,
+    expect_frequencies,
+    expect_tensor,
+)
 
 # --- 6: find the bugs -----------------------------------------------------------------------------------------------
 
@@ -180,12 +188,11 @@ def _call_backward(function: Callable[..., Any], draw: Draw, s: int) -> tuple[li
     """The student's gradients of q, k and v, and what is needed to judge them."""
     t, k, m = draw.sizes(3, 3, 9)
     q, keys, v, upstream = draw.normal(t, k), draw.normal(s, k), draw.normal(s, m), draw.normal(t, m)
-    with torch.inference_mode():  # by hand: autograd is off
-        returned = function(*(x.clone() for x in (q, keys, v, upstream)))
+    returned = call_by_hand(function, q, keys, v, upstream)
     if not isinstance(returned, tuple | list) or len(returned) != 3:
         raise CheckFailed("attend_backward must return three gradients: of q, of k and of v")
     gradients = [
-        expect_tensor(g, x.shape, what=f"the gradient of {name}").clone()
+        expect_tensor(g, x.shape, what=f"the gradient of {name}")
         for g, x, name in zip(returned, (q, keys, v), "qkv", strict=True)
     ]
     inputs = [x.clone().requires_grad_() for x in (q, keys, v)]

@@ -16,6 +16,7 @@ from plm_chapters.checks.feedback import (
     Check,
     CheckFailed,
     Draw,
+    call_by_hand,
     expect_close,
     expect_frequencies,
     expect_tensor,
@@ -54,6 +55,22 @@ def test_a_right_answer_passes_every_stage_and_says_so(capsys: pytest.CaptureFix
     assert "✓ shape" in printed
     assert "✓ reference" in printed
     assert "All stages passed." in printed
+
+
+def test_nan_is_wrong_even_where_the_truth_was_taken_from_an_answer_that_holds_nan() -> None:
+    nan = torch.full((2,), math.nan)
+    with pytest.raises(CheckFailed, match="the result holds NaN"):
+        expect_close(nan, nan)
+
+
+def test_gradients_by_hand_are_worked_out_on_copies_and_without_autograd() -> None:
+    x = torch.ones(2)
+    found = call_by_hand(lambda x: (x.mul_(2), None), x)
+    assert found[0].tolist() == [2.0, 2.0]
+    assert not found[0].is_inference()
+    assert x.tolist() == [1.0, 1.0]
+    with pytest.raises(RuntimeError):
+        call_by_hand(lambda x: torch.autograd.grad(x.detach().requires_grad_().sum(), x), x)
 
 
 def test_feedback_stops_at_the_first_failing_stage(capsys: pytest.CaptureFixture[str]) -> None:
