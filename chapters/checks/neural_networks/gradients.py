@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, call_by_hand, expect_close, expect_tensor
 
 # --- 1: a graph by pencil -------------------------------------------------------------------------------------------
 
@@ -26,7 +26,7 @@ def _expect_entries(gradients: Any, names: str, hints: Mapping[str, Mapping[floa
         found = gradients[name]
         if found is ... or found is None:
             raise CheckFailed(f"the gradient of {name} is still missing")
-        if abs(float(found) - RIGHT[name]) > 1e-9:
+        if not abs(float(found) - RIGHT[name]) <= 1e-9:
             hint = hints.get(name, {}).get(float(found), "multiply backward, one arrow at a time")
             raise CheckFailed(f"the gradient of {name} is not {found}: {hint}")
 
@@ -68,7 +68,7 @@ LossFunction = Callable[[Tensor, Tensor], tuple[Any, Any]]
 
 
 def _loss_of(function: LossFunction, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    answer = function(logits.clone(), labels)
+    answer = call_by_hand(function, logits, labels)
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise CheckFailed("loss_and_gradient should return two things: the mean loss and its gradient")
     return expect_tensor(answer[0], (), what="the loss"), expect_tensor(
@@ -128,6 +128,10 @@ def _(function: LossFunction, draw: Draw) -> None:
             "logarithm of the sum instead of taking the logarithm of a probability that was rounded to 0"
         )
     expect_close(loss, F.cross_entropy(logits, labels), what="the loss")
+    right = logits.softmax(-1) - F.one_hot(labels, logits.shape[1])
+    for i in range(len(labels)):  # each row alone: the stage before has judged the division by the batch size
+        _, gradient = _loss_of(function, logits[i : i + 1], labels[i : i + 1])
+        expect_close(gradient[0], right[i], what="the gradient", message="Take it from the shifted logits too.")
 
 
 # --- 4: a layer backward --------------------------------------------------------------------------------------------
@@ -150,7 +154,7 @@ def _layer_case(draw: Draw) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _layer_gradients(function: LayerFunction, case: list[Tensor], truth: list[Tensor]) -> list[Tensor]:
-    answer = function(*(value.clone() for value in case))
+    answer = call_by_hand(function, *case)
     if not isinstance(answer, tuple) or len(answer) != 3:
         raise CheckFailed("layer_backward should return three gradients: of x, of W and of b")
     hint = "transpose: the gradient of a thing has the shape of the thing"

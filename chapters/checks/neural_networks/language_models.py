@@ -93,8 +93,9 @@ def _discounted(function: DiscountFunction, counts: Tensor, discount: float) -> 
 def _(function: DiscountFunction, draw: Draw) -> None:
     counts, discount = _counts(draw)[1:], draw.integer(3, 8) / 10
     sums = _discounted(function, counts, discount).sum(1)
-    if bool(((sums - 1).abs() > 1e-6).any()):
-        row = int((sums - 1).abs().argmax())
+    wrong = ~((sums - 1).abs() <= 1e-6)
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
         seen = int((counts[row] > 0).sum())
         raise CheckFailed(
             f"row {row} sums to {sums[row].item():.4f}: what the discount takes from the {seen} words "
@@ -110,10 +111,10 @@ def _(function: DiscountFunction, draw: Draw) -> None:
         _bigrams(counts, discount),
         what="the table of probabilities",
         mistakes={
-            "the lower model uses how often a word occurs; it should be after how many different words.": _bigrams(
-                counts, discount, lower="counts"
+            "the lower model uses how often a word occurs; it should use the number of different words it follows.": (
+                _bigrams(counts, discount, lower="counts")
             ),
-            "the lower model treats all words alike; it should be after how many different words each was seen.": (
+            "the lower model treats all words alike; it should use the number of different words each follows.": (
                 _bigrams(counts, discount, lower="uniform")
             ),
             "nothing is taken off the counts.": lambda: counts / counts.sum(1, keepdim=True),
@@ -164,7 +165,9 @@ def _(excess_bits: ExcessFunction, impossible: Any, ranked: Any, draw: Draw) -> 
     if found == {"B"}:
         return
     if "D" in found:
-        raise CheckFailed("D is below the floor on its training stories: that can be, it has seen them")
+        raise CheckFailed(
+            "D was scored on its own training stories: there a loss may lie below any floor, since it has seen them"
+        )
     if "B" not in found:
         raise CheckFailed("one model is below the floor on a thousand stories that it should never have seen")
     raise CheckFailed(f"of {sorted(found)} some are above the floor, which every honest model is")

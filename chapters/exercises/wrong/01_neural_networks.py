@@ -16,6 +16,13 @@ WRONG = [
         "code": 'gradients = {"v": -4, "h": -16, "w": -48, "b": -48}',
     },
     {
+        "question": "q1_pencil",
+        "mistake": "NaN is no number",
+        "score": 0,
+        "message": "the gradient of v is not nan",
+        "code": 'gradients = dict.fromkeys("vhwb", float("nan"))',
+    },
+    {
         "question": "q2_predict",
         "mistake": "bits instead of nats",
         "score": 1,
@@ -41,6 +48,33 @@ def loss_and_gradient(logits_BV, labels_B):
     gradient_BV = p_BV.clone()
     gradient_BV[rows, labels_B] -= 1
     return -p_BV[rows, labels_B].log().mean(), gradient_BV / len(labels_B)
+""",
+    },
+    {
+        "question": "q3_softmax",
+        "mistake": "the loss is shifted, the gradient is not",
+        "score": 2,
+        "message": "Take it from the shifted logits too",
+        "code": """
+def loss_and_gradient(logits_BV, labels_B):
+    rows = torch.arange(len(labels_B))
+    shifted_BV = logits_BV - logits_BV.max(-1, keepdim=True).values
+    log_p_BV = shifted_BV - shifted_BV.exp().sum(-1, keepdim=True).log()
+    gradient_BV = (logits_BV.exp() / logits_BV.exp().sum(-1, keepdim=True)).nan_to_num()
+    gradient_BV[rows, labels_B] -= 1
+    return -log_p_BV[rows, labels_B].mean(), gradient_BV / len(labels_B)
+""",
+    },
+    {
+        "question": "q3_softmax",
+        "mistake": "autograd after all",
+        "score": 0,
+        "message": "your code raised RuntimeError",
+        "code": """
+def loss_and_gradient(logits_BV, labels_B):
+    logits_BV.requires_grad_()
+    loss = F.cross_entropy(logits_BV, labels_B)
+    return loss, torch.autograd.grad(loss, logits_BV)[0]
 """,
     },
     {
@@ -92,6 +126,17 @@ def layer_backward(x_BI, W_IF, b_F, g_BF):
 def layer_backward(x_BI, W_IF, b_F, g_BF):
     g_BF = g_BF * (x_BI @ W_IF + b_F > 0)
     return g_BF @ W_IF.T, x_BI.T @ g_BF, g_BF.mean(0)
+""",
+    },
+    {
+        "question": "q4_layer",
+        "mistake": "autograd after all",
+        "score": 0,
+        "message": "your code raised RuntimeError",
+        "code": """
+def layer_backward(x_BI, W_IF, b_F, g_BF):
+    inputs = [each.detach().requires_grad_() for each in (x_BI, W_IF, b_F)]
+    return torch.autograd.grad(F.relu(inputs[0] @ inputs[1] + inputs[2]), inputs, g_BF)
 """,
     },
     {
@@ -153,6 +198,20 @@ def kneser_ney_bigrams(counts_UV, d):
     lower_V = seen_UV.sum(0) / seen_UV.sum()
     saved_U1 = d * seen_UV.sum(1, keepdim=True)
     return ((counts_UV - d).clamp(min=0) + saved_U1 * lower_V) / counts_UV.sum(1, keepdim=True)
+""",
+    },
+    {
+        "question": "q6_discount",
+        "mistake": "logarithms of negative numbers",
+        "score": 0,
+        "message": "sums to nan",
+        "code": """
+def kneser_ney_bigrams(counts_UV, d):
+    seen_UV = (counts_UV > 0).double()
+    lower_V = seen_UV.sum(0) / seen_UV.sum()
+    totals_U1 = counts_UV.sum(1, keepdim=True)
+    kept_UV = ((counts_UV - d).log() - totals_U1.log()).exp()
+    return kept_UV + d * seen_UV.sum(1, keepdim=True) / totals_U1 * lower_V
 """,
     },
     {
