@@ -79,7 +79,7 @@ def _(tokens: Any, draw: Draw) -> None:
 
 @lengths.stage("accents and Chinese")
 def _(tokens: Any, draw: Draw) -> None:
-    hint = "In UTF-8 a letter with an accent takes two bytes, a Chinese character three."
+    hint = "In UTF-8 é, as one character, takes two bytes, and each of these Chinese characters three."
     _expect_counts(tokens, LENGTH_WORDS, slice(1, 4), hint)
 
 
@@ -124,8 +124,9 @@ def _(encode: EncodeFunction, draw: Draw) -> None:
 def _(encode: EncodeFunction, draw: Draw) -> None:
     merges = [("b", "c"), ("a", "b"), ("bc", "d")]
     mistakes = {
-        "a + b was joined first because it stands leftmost; b + c was learned earlier.": _leftmost("abcd", merges),
-        "the latest merge was taken first; the earliest comes first.": ["ab", "c", "d"],
+        "a + b was joined first, because it stands leftmost or was learned last; b + c was learned earlier.": (
+            _leftmost("abcd", merges)
+        ),
     }
     expect_list(encode("abcd", merges), ["a", "bcd"], what="encode('abcd', ...)", mistakes=mistakes)
 
@@ -191,7 +192,10 @@ def _(cut: WindowFunction, draw: Draw) -> None:
 @windows.stage("the overlap")
 def _(cut: WindowFunction, draw: Draw) -> None:
     overlap = draw.integer(2, 4)
-    for (_, end), (start, _) in pairwise(cut(50, 10, overlap)):
+    found = cut(50, 10, overlap)
+    if not isinstance(found, list | tuple) or len(found) < 2:
+        raise CheckFailed("50 tokens do not fit into one window of 10")
+    for (_, end), (start, _) in pairwise(found):
         if end < 50 and end - start != overlap:
             raise CheckFailed(f"two windows share {end - start} tokens, expected {overlap}: step by size - overlap")
 

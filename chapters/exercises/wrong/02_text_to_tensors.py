@@ -40,7 +40,7 @@ def pad_batch(sequences, pad_id):
         "question": "q3_predict",
         "mistake": "characters instead of bytes",
         "score": 1,
-        "message": "a letter with an accent takes two bytes",
+        "message": "é, as one character, takes two bytes",
         "code": "tokens = [3, 4, 1, 2, 1]",
     },
     {
@@ -56,6 +56,23 @@ def encode(word, merges):
         if not places:
             break
         place = places[0]
+        symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
+    return symbols
+""",
+    },
+    {
+        "question": "q4_repair",
+        "mistake": "the latest merge first",
+        "score": 2,
+        "message": "or was learned last",
+        "code": """
+def encode(word, merges):
+    symbols = list(word)
+    while len(symbols) > 1:
+        places = [place for place, pair in enumerate(pairwise(symbols)) if pair in merges]
+        if not places:
+            break
+        place = max(places, key=lambda place: merges.index((symbols[place], symbols[place + 1])))
         symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
     return symbols
 """,
@@ -135,6 +152,16 @@ def cut(num_tokens, size, overlap):
     },
     {
         "question": "q6_windows",
+        "mistake": "one window for any text",
+        "score": 1,
+        "message": "a window is longer than",
+        "code": """
+def cut(num_tokens, size, overlap):
+    return [(0, num_tokens)]
+""",
+    },
+    {
+        "question": "q6_windows",
         "mistake": "the rest is dropped",
         "score": 2,
         "message": "are in no window",
@@ -183,6 +210,19 @@ def probability(word, p):
     ways = [1.0]
     for end in range(1, len(word) + 1):
         ways.append(max(ways[start] * p.get(word[start:end], 0.0) for start in range(end)))
+    return ways[-1]
+""",
+    },
+    {
+        "question": "q8_cuts",
+        "mistake": "every place starts with 1",
+        "score": 0,
+        "message": "only the empty beginning has the probability 1",
+        "code": """
+def probability(word, p):
+    ways = [1.0] * (len(word) + 1)
+    for end in range(1, len(word) + 1):
+        ways[end] += sum(ways[start] * p.get(word[start:end], 0.0) for start in range(end))
     return ways[-1]
 """,
     },
