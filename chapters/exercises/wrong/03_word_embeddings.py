@@ -111,6 +111,32 @@ def cbow_gradients(contexts_CD, v_D, n_KD):
 """,
     },
     {
+        "question": "q5_cbow",
+        "mistake": "one gradient for all negatives",
+        "score": 1,
+        "message": "every negative sample has a gradient of its own",
+        "code": """
+def cbow_gradients(contexts_CD, v_D, n_KD):
+    h_D = contexts_CD.mean(dim=0)
+    e, e_K = torch.sigmoid(h_D @ v_D) - 1, torch.sigmoid(n_KD @ h_D)
+    by_h_D = e * v_D + e_K @ n_KD
+    return by_h_D.expand_as(contexts_CD) / len(contexts_CD), e * h_D, e_K.sum() * h_D
+""",
+    },
+    {
+        "question": "q5_cbow",
+        "mistake": "autograd after all",
+        "score": 0,
+        "message": "your code raised RuntimeError",
+        "code": """
+def cbow_gradients(contexts_CD, v_D, n_KD):
+    inputs = [each.detach().requires_grad_() for each in (contexts_CD, v_D, n_KD)]
+    h_D = inputs[0].mean(dim=0)
+    loss = -F.logsigmoid(h_D @ inputs[1]) - F.logsigmoid(-inputs[2] @ h_D).sum()
+    return torch.autograd.grad(loss, inputs)
+""",
+    },
+    {
         "question": "q6_analogy",
         "mistake": "always barred",
         "score": 1,
@@ -146,6 +172,17 @@ def answer(vectors_VD, a, b, c, barred):
 def p_value(x, y):
     sums = [sum(chosen) for chosen in combinations(x + y, len(x))]
     return sum(value > sum(x) + 1e-9 for value in sums) / len(sums)
+""",
+    },
+    {
+        "question": "q7_permutation",
+        "mistake": "sums compared without a tolerance",
+        "score": 2,
+        "message": "compare with a tolerance of 1e-9",
+        "code": """
+def p_value(x, y):
+    sums = [sum(chosen) for chosen in combinations(x + y, len(x))]
+    return sum(value >= sum(x) for value in sums) / len(sums)
 """,
     },
     {
