@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plm_chapters.checks.feedback import Check, CheckFailed, Draw, expect_close, expect_tensor
+from plm_chapters.checks.feedback import Check, CheckFailed, Draw, call_by_hand, expect_close, expect_tensor
 
 # --- 1: three steps by pencil ---------------------------------------------------------------------------------------
 
@@ -23,7 +23,7 @@ def _entry(answer: Any, name: str, hints: Mapping[float, str]) -> None:
     found = answer[name]
     if found is ... or found is None:
         raise CheckFailed(f"{name} is still missing")
-    if abs(float(found) - RIGHT[name]) > 1e-9:
+    if not abs(float(found) - RIGHT[name]) <= 1e-9:
         raise CheckFailed(f"{name} is not {found}: {hints.get(float(found), 'go one step at a time')}")
 
 
@@ -115,23 +115,24 @@ def _clip(function: ClipFunction, gradients: list[Tensor], largest: float) -> li
 
 @clipping.stage("large gradients")
 def _(function: ClipFunction, draw: Draw) -> None:
-    gradients = [draw.normal(3, 4, scale=5.0), draw.normal(4, scale=5.0)]
+    gradients, largest = [draw.normal(3, 4, scale=5.0), draw.normal(4, scale=5.0)], draw.integer(3, 5) / 2
     norm = torch.cat([each.flatten() for each in gradients]).norm()
-    apart = [each / each.norm() for each in gradients]
-    for found, given, alone in zip(_clip(function, gradients, 1.0), gradients, apart, strict=True):
+    apart = [each * min(1.0, largest / each.norm().item()) for each in gradients]
+    for found, given, alone in zip(_clip(function, gradients, largest), gradients, apart, strict=True):
         mistakes = {
-            "this cuts every entry, which changes the direction: clip the norm.": given.clamp(-1, 1),
+            "this cuts every entry, which changes the direction: clip the norm.": given.clamp(-largest, largest),
             "each gradient is clipped alone: the norm is that of all of them together.": alone,
+            "the norm of the clipped gradients is 1: it should be `largest`.": given / norm,
         }
-        expect_close(found, given / norm, what="a clipped gradient", mistakes=mistakes)
+        expect_close(found, given * largest / norm, what="a clipped gradient", mistakes=mistakes)
 
 
 @clipping.stage("small gradients")
 def _(function: ClipFunction, draw: Draw) -> None:
     gradients = [draw.normal(3, 4, scale=0.01), draw.normal(4, scale=0.01)]
     norm = torch.cat([each.flatten() for each in gradients]).norm()
-    for found, given in zip(_clip(function, gradients, 1.0), gradients, strict=True):
-        mistakes = {"a small gradient was made larger: clip only above the threshold.": given / norm}
+    for found, given in zip(_clip(function, gradients, 0.5), gradients, strict=True):
+        mistakes = {"a small gradient was made larger: clip only above the threshold.": given * 0.5 / norm}
         expect_close(
             found * 100,
             given * 100,
@@ -165,7 +166,7 @@ def _case(draw: Draw, steps: int) -> tuple[list[Tensor], list[Tensor], Tensor]:
 
 
 def _gradients(function: BackwardFunction, given: list[Tensor]) -> tuple[Any, ...]:
-    found = function(*[each.clone() for each in given])
+    found = call_by_hand(function, *given)
     if not isinstance(found, tuple) or len(found) != 4:
         raise CheckFailed("rnn_backward should return four gradients: of weight_ih, weight_hh, the bias and x")
     return found

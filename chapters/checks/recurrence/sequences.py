@@ -164,7 +164,12 @@ def _(function: CodeFunction, draw: Draw) -> None:
     uncentred = float((x_NI @ through_zero.T @ through_zero - x_NI).square().mean())
     if abs(error - uncentred) < 1e-4 * uncentred and uncentred > 1.01 * least:
         raise CheckFailed("the plane goes through zero: subtract the mean first, and add it at the end")
-    if error > 1.01 * least:
+    if error < 0.99 * least:
+        raise CheckFailed(
+            f"the squared error is {error:.4f}, below the {least:.4f} that a linear code of {size} numbers can reach: "
+            "did the points pass through a code?"
+        )
+    if not error <= 1.01 * least:
         raise CheckFailed(
             f"the squared error is {error:.4f}, {least:.4f} is possible: are these the directions of the largest "
             "variance? If you train, take more steps or a smaller rate at the end"

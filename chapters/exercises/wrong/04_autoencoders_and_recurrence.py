@@ -16,6 +16,13 @@ WRONG = [
         "code": 'by_pencil = {"h3": 3, "delta1": 8, "w": 16, "u": 12}',
     },
     {
+        "question": "q1_pencil",
+        "mistake": "NaN is no number",
+        "score": 0,
+        "message": "h3 is not nan",
+        "code": 'by_pencil = dict.fromkeys(("h3", "delta1", "w", "u"), float("nan"))',
+    },
+    {
         "question": "q2_predict",
         "mistake": "growth by addition",
         "score": 2,
@@ -106,6 +113,27 @@ def clip(gradients, largest):
 """,
     },
     {
+        "question": "q5_clip",
+        "mistake": "clipped to the norm 1, whatever the threshold",
+        "score": 0,
+        "message": "it should be `largest`",
+        "code": """
+def clip(gradients, largest):
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    return [gradient / max(norm.item(), largest) for gradient in gradients]
+""",
+    },
+    {
+        "question": "q6_code",
+        "mistake": "the points themselves, without a code",
+        "score": 0,
+        "message": "the reconstructions vary in",
+        "code": """
+def reconstruct(x_NI, Z):
+    return x_NI
+""",
+    },
+    {
         "question": "q6_code",
         "mistake": "the plane goes through zero",
         "score": 1,
@@ -135,6 +163,21 @@ def rnn_backward(x_BTI, weight_ih, weight_hh, bias_H, g_BH):
         to_x[:, t] = delta_BH @ weight_ih
         g_BH = delta_BH @ weight_hh
     return to_ih, to_hh, to_bias, to_x
+""",
+    },
+    {
+        "question": "q7_backward",
+        "mistake": "autograd after all",
+        "score": 0,
+        "message": "your code raised RuntimeError",
+        "code": """
+def rnn_backward(x_BTI, weight_ih, weight_hh, bias_H, g_BH):
+    inputs = [each.detach().requires_grad_() for each in (weight_ih, weight_hh, bias_H, x_BTI)]
+    weight_ih, weight_hh, bias_H, x_BTI = inputs
+    h_BH = torch.zeros_like(g_BH)
+    for x_BI in x_BTI.unbind(1):
+        h_BH = torch.tanh(x_BI @ weight_ih.T + h_BH @ weight_hh.T + bias_H)
+    return torch.autograd.grad(h_BH, inputs, g_BH)
 """,
     },
     {
