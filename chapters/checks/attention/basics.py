@@ -120,7 +120,7 @@ def _(spread: Any, weight: Any, gradient: Any, scaled_weight: Any, draw: Draw) -
     if not isinstance(spread, int | float):
         raise CheckFailed(f"the prediction of the spread is {spread!r}: give a number")
     seen = measure_scores(256, scaled=False, seed=draw.seed)["spread"]
-    if abs(spread / seen - 1) > 0.15:
+    if not abs(spread / seen - 1) <= 0.15:
         raise CheckFailed(
             f"predicted: {spread}; measured: {seen:.1f}. A score is a sum of K independent products of variance 1: "
             "variances add, so the variance is K and the standard deviation its square root."

@@ -204,6 +204,13 @@ def silent_softmax(scores, mask):
     },
     {
         "question": "q5_predict",
+        "mistake": "NaN as the spread",
+        "score": 3,
+        "message": "predicted: nan",
+        "code": 'spread, weight, gradient, scaled_weight = math.nan, "grows", "falls", "stays"',
+    },
+    {
+        "question": "q5_predict",
         "mistake": "not one of the choices",
         "score": 2,
         "message": "choose one of 'falls'",
