@@ -110,7 +110,7 @@ def _(diagnose: Callable[..., Any], separating: Any, draw: Draw) -> None:
 @diagnosis.stage("the separating run")
 def _(diagnose: Callable[..., Any], separating: Any, draw: Draw) -> None:
     wrong = {
-        "A": "more training at 32 events still meets no new distance and no larger number of keys",
+        "A": "more training at 32 tokens still meets no new distance and no larger number of keys",
         "B": "here distances and the number of keys grow together, as before",
         "D": "halving the window makes both smaller at once",
     }

@@ -62,6 +62,16 @@ def rotate(x_TK, first):
     },
     {
         "question": "q3_rotate",
+        "mistake": "NaN everywhere",
+        "score": 1,
+        "message": "the length of a turned row holds NaN",
+        "code": """
+def rotate(x_TK, first):
+    return x_TK * torch.nan
+""",
+    },
+    {
+        "question": "q3_rotate",
         "mistake": "the offset is ignored",
         "score": 3,
         "message": "`first` is ignored",
