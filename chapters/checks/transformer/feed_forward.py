@@ -19,6 +19,8 @@ TensorFunction = Callable[..., Tensor]
 
 memory = Check("Write a fact into a feed-forward network")
 
+THRESHOLD = 0.25  # not 0.5, which is 1 - threshold as well
+
 
 def _network(x: Tensor, up: Tensor, bias: Tensor, down: Tensor) -> Tensor:
     return (x @ up.T + bias).relu() @ down.T
@@ -34,7 +36,7 @@ def _fact(draw: Draw) -> tuple[Tensor, ...]:
 def _(write: TensorFunction, draw: Draw) -> None:
     up, bias, down, key, value = _fact(draw)
     FF, D = up.shape
-    answer = write(up, bias, down, key, value, 0.5)
+    answer = write(up, bias, down, key, value, THRESHOLD)
     if not isinstance(answer, tuple | list) or len(answer) != 3:
         raise CheckFailed("return three tensors: up, bias and down, each with one unit more")
     expect_tensor(answer[0], (FF + 1, D), what="up", hints={"a key is a new row of up, not a column": (FF, D + 1)})
@@ -47,28 +49,33 @@ def _(write: TensorFunction, draw: Draw) -> None:
     up, bias, down, key, value = _fact(draw)
     x = draw.normal(20, len(key))
     x = x - (x @ key)[:, None] * key  # at right angles to the key
-    x = torch.cat([x, x + 0.4 * key])  # and below the threshold
+    x = torch.cat([x, x + 0.2 * key])  # and below the threshold
     right = _network(x, up, bias, down)
     mistakes = {
         "the threshold is missing: with a bias of 0 a weak match is answered too": lambda: (
             right + (x @ key).relu()[:, None] * value
         ),
         "the bias has the wrong sign: it is minus the threshold": lambda: (
-            right + (x @ key + 0.5).relu()[:, None] * value
+            right + (x @ key + THRESHOLD).relu()[:, None] * value
         ),
     }
-    answer = write(up, bias, down, key, value, 0.5)
+    answer = write(up, bias, down, key, value, THRESHOLD)
     expect_close(_network(x, *answer), right, what="the new network", mistakes=mistakes)
 
 
 @memory.stage("a match adds the value")
 def _(write: TensorFunction, draw: Draw) -> None:
     up, bias, down, key, value = _fact(draw)
-    x = torch.outer(torch.tensor([0.6, 1.0, 2.0]), key)  # matches of 0.6, 1 and 2
-    right = _network(x, up, bias, down) + torch.outer(torch.tensor([0.2, 1.0, 3.0]), value)
+    x = torch.outer(torch.tensor([0.4, 1.0, 2.0]), key)  # matches of 0.4, 1 and 2
+    before = _network(x, up, bias, down)
+    right = before + torch.outer(torch.tensor([0.2, 1.0, 7 / 3]), value)
     mistakes = {
-        "at a match of 1 the whole value should be added: divide by 1 - threshold": _network(x, up, bias, down)
-        + torch.outer(torch.tensor([0.1, 0.5, 1.5]), value),
+        "at a match of 1 the whole value should be added: divide by 1 - threshold": (
+            before + torch.outer(torch.tensor([0.15, 0.75, 1.75]), value)
+        ),
+        "the value is divided by 1 - threshold, not by the threshold": (
+            before + torch.outer(torch.tensor([0.6, 3.0, 7.0]), value)
+        ),
     }
-    answer = write(up, bias, down, key, value, 0.5)
+    answer = write(up, bias, down, key, value, THRESHOLD)
     expect_close(_network(x, *answer), right, what="the new network", mistakes=mistakes)

@@ -134,6 +134,17 @@ def count(V, D, FF, L, P):
 """,
     },
     {
+        "question": "q2_count",
+        "mistake": "one token type",
+        "score": 0,
+        "message": "there are two token types",
+        "code": """
+def count(V, D, FF, L, P):
+    block = 4 * (D * D + D) + D * FF + FF + FF * D + D + 4 * D
+    return (V + P + 1 + 2) * D + L * block
+""",
+    },
+    {
         "question": "q3_cross",
         "mistake": "all three mistakes left",
         "score": 0,
@@ -170,6 +181,18 @@ def count(V, D, FF, L, P):
 def step(x, attend, feed, norm_a, norm_f):
     x = norm_a(x + attend(x))
     return norm_f(x + feed(x))
+""",
+    },
+    {
+        "question": "q4_block",
+        "mistake": "the sums add to the normalised vector",
+        "score": 0,
+        "message": "adds to the normalised vector instead of x",
+        "code": """
+def step(x, attend, feed, norm_a, norm_f):
+    h = norm_a(x)
+    h = norm_f(h + attend(h))
+    return h + feed(h)
 """,
     },
     {
@@ -220,6 +243,19 @@ crossover = 2048
 """,
     },
     {
+        "question": "q5_predict",
+        "mistake": "NaN as the length",
+        "score": 4,
+        "message": "predicted: nan",
+        "code": """
+pre_size = "grows"
+post_size = "stays"
+pre_gradient = "falls"
+scaled_size = "stays"
+crossover = float("nan")
+""",
+    },
+    {
         "question": "q6_gpt",
         "mistake": "no causal mask",
         "score": 1,
@@ -242,6 +278,13 @@ crossover = 2048
     },
     {
         "question": "q6_gpt",
+        "mistake": "losses of NaN returned",
+        "score": 3,
+        "message": "the losses of two batches are nan",
+        "code": _gpt().replace("losses.append(loss.item())", 'losses.append(float("nan"))'),
+    },
+    {
+        "question": "q6_gpt",
         "mistake": "Adam in place of AdamW",
         "score": 3,
         "message": "differs from AdamW's",
@@ -257,6 +300,18 @@ def write(up, bias, down, key, value, threshold):
     up = torch.cat([up, key[None]])
     bias = torch.cat([bias, torch.zeros(1)])
     return up, bias, torch.cat([down, value[:, None]], dim=1)
+""",
+    },
+    {
+        "question": "q7_memory",
+        "mistake": "divided by the threshold",
+        "score": 2,
+        "message": "not by the threshold",
+        "code": """
+def write(up, bias, down, key, value, threshold):
+    up = torch.cat([up, key[None]])
+    bias = torch.cat([bias, torch.tensor([-threshold])])
+    return up, bias, torch.cat([down, value[:, None] / threshold], dim=1)
 """,
     },
     {
