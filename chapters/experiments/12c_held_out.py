@@ -1,4 +1,4 @@
-"""The optimisers of 12_optimisation on stories that chose nothing; SGD unclipped; regularisers at three strengths.
+"""The optimisers of 12_optimisation on stories that chose nothing; SGD unclipped; regularisers at three or four strengths.
 
 The learning rates of ``CHOSEN`` were found on the validation stories. Here the same runs are made again and the model
 is evaluated once, on test stories. ``UNCLIPPED`` gives the runs without clipping learning rates of their own. The runs
@@ -30,8 +30,8 @@ SCHEDULES = ["AdamW 0.01", "AdamW 0.01, constant", "AdamW 0.03, constant"]
 UNCLIPPED = {"SGD": [0.03, 0.1, 0.3], "AdamW": [0.03]}
 STRENGTHS = {
     "weight decay": [0.3, 1.0, 3.0],
-    "L2 in Adam": [0.001, 0.01, 0.1],
-    "dropout": [0.1, 0.2, 0.4],
+    "L2 in Adam": [1e-4, 1e-3, 0.01, 0.1],
+    "dropout": [0.05, 0.1, 0.2, 0.4],
     "label smoothing": [0.05, 0.1, 0.2],
 }
 
