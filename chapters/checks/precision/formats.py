@@ -26,7 +26,7 @@ def expect_number(value: Any, expected: float, *, what: str, mistakes: dict[str,
 
 # --- by pencil ---------------------------------------------------------------------------------------------------
 
-pencil = Check("Four sums by pencil")
+pencil = Check("Four roundings by pencil")
 
 
 @pencil.stage("ties in fp16")
@@ -48,10 +48,10 @@ def _(odd: Any, even: Any, bf16: Any, tiny: Any, draw: Draw) -> None:
     expect_number(bf16, 256.0, what="bf16", mistakes=mistakes, message=message)
 
 
-@pencil.stage("below the smallest number")
+@pencil.stage("below the smallest positive number")
 def _(odd: Any, even: Any, bf16: Any, tiny: Any, draw: Draw) -> None:
     mistakes = {
-        "the smallest number of fp16 is 2 to the -24": 2.0**-25,
+        "the smallest positive number of fp16 is 2 to the -24": 2.0**-25,
         "this lies half-way between 0 and 2 to the -24, and the tie goes to the even one, 0": 2.0**-24,
         "2 to the -14 is the smallest normal number; the subnormal ones go on below it": 2.0**-14,
     }
@@ -126,6 +126,12 @@ def _(stochastic_round: TensorFunction, draw: Draw) -> None:
         what="stochastic_round of multiples",
         message="A multiple of the spacing is kept as it is.",
     )
+    large = spacing * 2.0**20 * torch.ones(1000)
+    if not torch.equal(expect_tensor(stochastic_round(large, spacing), (1000,)), large):
+        raise CheckFailed(
+            "a multiple that is large beside the spacing has moved: compare the remainder with a random number, "
+            "instead of adding one to it"
+        )
 
 
 @stochastic.stage("one of the two neighbours")
@@ -142,14 +148,19 @@ def _(stochastic_round: TensorFunction, draw: Draw) -> None:
 @stochastic.stage("right on average")
 def _(stochastic_round: TensorFunction, draw: Draw) -> None:
     shares_N = torch.tensor([0.1, 0.5, 0.8])
+    spacing = 2.0 ** -draw.integer(1, 3)
     draws, counts = 20_000, []
     for share in shares_N:
-        values = expect_tensor(stochastic_round(torch.full((draws,), 3.0) + share, 1.0), (draws,), what="the result")
-        counts.append([int((values == 3).sum()), int((values == 4).sum())])
+        x = 3.0 + spacing * share.expand(draws)
+        values = expect_tensor(stochastic_round(x, spacing), (draws,), what="the result")
+        counts.append([int((values == 3).sum()), int((values == 3 + spacing).sum())])
+        if sum(counts[-1]) != draws:
+            raise CheckFailed("a result is neither the multiple below nor the one above")
     expect_frequencies(
         torch.tensor(counts),
         torch.stack([1 - shares_N, shares_N], dim=1),
-        message="The nearer neighbour must come up as much more often as it is nearer (rows: 3.1, 3.5, 3.8).",
+        message="The nearer neighbour must come up as much more often as it is nearer (rows: a tenth, a half and "
+        "four fifths of the way up).",
     )
 
 
@@ -194,6 +205,9 @@ def _(round_to: TensorFunction, draw: Draw) -> None:
     x = draw.normal(500, scale=2.0**-17)
     message = "Below 2 to the -14 the spacing of fp16 stays at 2 to the -24."
     expect_rounded(round_to, torch.cat([x, torch.zeros(1)]), message, ("fp16",))
+    x = draw.normal(500, scale=2.0**-130)
+    message = "Below 2 to the -126 the spacing of bf16 stays at 2 to the -133."
+    expect_rounded(round_to, torch.cat([x, torch.zeros(1)]), message, ("bf16",))
 
 
 @rounding.stage("overflow")
@@ -201,3 +215,6 @@ def _(round_to: TensorFunction, draw: Draw) -> None:
     x = torch.tensor([65504.0, 65519.0, 65520.0, 70000.0, -1e6, 3e38])
     message = "What rounds to 2 to the 16 or more is infinite; what rounds to 65504 is not."
     expect_rounded(round_to, x, message, ("fp16",))
+    x = torch.tensor([65520.0, 1e5, 3.38e38, 3.3961e38, 3.3962e38, -3.4e38])
+    message = "The exponent of bf16 has 8 bits: 65536 is far from its limit, 2 to the 128."
+    expect_rounded(round_to, x, message, ("bf16",))

@@ -125,6 +125,23 @@ def train_step(loss, parameters, optimizer, scaler, schedule, max_norm):
 """,
     },
     {
+        "question": "q4_step",
+        "mistake": "looks at the loss, not at the skipped step",
+        "score": 3,
+        "message": "moved on a skipped step",
+        "code": """
+def train_step(loss, parameters, optimizer, scaler, schedule, max_norm):
+    scaler.scale(loss).backward()
+    scaler.unscale_(optimizer)
+    nn.utils.clip_grad_norm_(parameters, max_norm)
+    scaler.step(optimizer)
+    scaler.update()
+    if loss.isfinite():
+        schedule.step()
+    optimizer.zero_grad()
+""",
+    },
+    {
         "question": "q5_stochastic",
         "mistake": "rounds to the nearest",
         "score": 1,
@@ -144,6 +161,38 @@ def stochastic_round(x, spacing):
     steps = x / spacing
     up = (torch.rand_like(steps) < 0.5) & (steps != steps.floor())
     return spacing * (steps.floor() + up)
+""",
+    },
+    {
+        "question": "q5_stochastic",
+        "mistake": "adds a random number to a large multiple",
+        "score": 2,
+        "message": "a multiple that is large beside the spacing has moved",
+        "code": """
+def stochastic_round(x, spacing):
+    steps = x / spacing
+    return spacing * (steps + torch.rand_like(steps)).floor()
+""",
+    },
+    {
+        "question": "q5_stochastic",
+        "mistake": "the remainder is not divided by the spacing",
+        "score": 2,
+        "message": "four fifths of the way up",
+        "code": """
+def stochastic_round(x, spacing):
+    low = spacing * (x / spacing).floor()
+    return low + spacing * (torch.rand_like(x) < x - low)
+""",
+    },
+    {
+        "question": "q5_stochastic",
+        "mistake": "NaN",
+        "score": 0,
+        "message": "not every result is a multiple",
+        "code": """
+def stochastic_round(x, spacing):
+    return x * float("nan")
 """,
     },
     {
@@ -168,6 +217,20 @@ def round_to(x, exponent_bits, fraction_bits):
     _, exponent = torch.frexp(x)
     spacing = torch.ldexp(torch.ones_like(x), exponent - 1 - fraction_bits)
     return (x / spacing).round() * spacing
+""",
+    },
+    {
+        "question": "q6_round",
+        "mistake": "the exponent of fp16 in every format",
+        "score": 2,
+        "message": "Below 2 to the -126",
+        "code": """
+def round_to(x, exponent_bits, fraction_bits):
+    _, exponent = torch.frexp(x)
+    exponent = (exponent - 1).clamp(min=-14)
+    spacing = torch.ldexp(torch.ones_like(x), exponent - fraction_bits)
+    rounded = (x / spacing).round() * spacing
+    return torch.where(rounded.abs() >= 65536, x.sign() * math.inf, rounded)
 """,
     },
 ]
