@@ -125,13 +125,18 @@ def _(clip: Clip, draw: Draw) -> None:
     expect_close(norm, _flat(gradients).norm(), what="the norm", message="", mistakes=mistakes)
 
 
-@clipping.stage("a short gradient is left alone")
+@clipping.stage("a gradient below the limit is left alone")
 def _(clip: Clip, draw: Draw) -> None:
     gradients: list[Tensor | None] = [draw.normal(3, 4, scale=0.01), None, draw.normal(5, scale=0.01)]
     clipped, _ = _clipped(clip, gradients, 2.0)
     flat = _flat(gradients)
-    mistakes = {"a short gradient was made longer: only shorten": flat / flat.norm() * 2.0}
+    mistakes = {
+        "its norm is below max_norm, and was raised to it: clipping only lowers a norm": flat / flat.norm() * 2.0
+    }
     expect_close(clipped, flat, what="the clipped gradients", message="", mistakes=mistakes, tolerance=1e-6)
+    still, norm = _clipped(clip, [torch.zeros(3, 4), None], 2.0)
+    expect_close(still, torch.zeros(12), what="a gradient of zero", message="Its norm is 0: do not divide by it.")
+    expect_close(norm, torch.tensor(0.0), what="its norm")
 
 
 @clipping.stage("reference")

@@ -120,7 +120,7 @@ def rate(step, peak, warmup, total):
         "code": """
 def clip(gradients, max_norm):
     norm = torch.cat([g.flatten() for g in gradients if g is not None]).norm()
-    return [None if g is None else g * min(1.0, max_norm / g.norm().item()) for g in gradients], norm
+    return [None if g is None else g * min(1.0, max_norm / max(g.norm().item(), 1e-12)) for g in gradients], norm
 """,
     },
     {
@@ -131,18 +131,30 @@ def clip(gradients, max_norm):
         "code": """
 def clip(gradients, max_norm):
     norm = sum(g.norm() for g in gradients if g is not None)
-    return [None if g is None else g * min(1.0, max_norm / norm.item()) for g in gradients], norm
+    return [None if g is None else g * min(1.0, max_norm / max(norm.item(), 1e-12)) for g in gradients], norm
 """,
     },
     {
         "question": "q4_clip",
         "mistake": "always to the limit",
         "score": 2,
-        "message": "only shorten",
+        "message": "clipping only lowers a norm",
         "code": """
 def clip(gradients, max_norm):
     norm = torch.cat([g.flatten() for g in gradients if g is not None]).norm()
     return [None if g is None else g * max_norm / norm for g in gradients], norm
+""",
+    },
+    {
+        "question": "q4_clip",
+        "mistake": "divides by a norm of zero",
+        "score": 2,
+        "message": "ZeroDivisionError",
+        "code": """
+def clip(gradients, max_norm):
+    norm = torch.stack([g.norm() for g in gradients if g is not None]).norm()
+    factor = min(1.0, max_norm / norm.item())
+    return [None if g is None else g * factor for g in gradients], norm
 """,
     },
     {
