@@ -69,8 +69,11 @@ def _(ann: Any, cat: Any, doubt: Any, draw: Draw) -> None:
         tolerance=0.01,
         message="A word that cannot stand there was drawn at random, whatever the original: what does it tell?",
         mistakes={
-            "the visible word still sways you: it cannot stand there, so it was drawn, and tells nothing.": (
+            "the shown word tells nothing, but the other words do: after bob, cat is likelier than dog.": (
                 torch.tensor(1 / 2)
+            ),
+            "the visible word still sways you: it cannot stand there, so it was drawn, and tells nothing.": (
+                torch.tensor(2 / 5)
             ),
             "this is the probability of the other word.": torch.tensor(1 / 5),
         },
@@ -180,6 +183,15 @@ def _run(corrupt: Function, draw: Draw, **sizes: int) -> tuple[Tensor, Tensor, T
 @corruption.stage("shapes, and the input stays")
 def _(corrupt: Function, draw: Draw) -> None:
     _run(corrupt, draw, rows=3, length=20)
+    ids_BT, special = _batch(draw, rows=6, length=60)
+    first, again, other = (
+        corrupt(ids_BT.clone(), special, 4, 60, torch.Generator().manual_seed(seed))
+        for seed in (draw.seed, draw.seed, draw.seed + 1)
+    )
+    if not all(map(torch.equal, first, again)):
+        raise CheckFailed("two calls with equal generators differ: take all random numbers from `generator`")
+    if all(map(torch.equal, first, other)):
+        raise CheckFailed("generators with different seeds give the same: take all random numbers from `generator`")
 
 
 @corruption.stage("labels")
@@ -207,6 +219,11 @@ def _(corrupt: Function, draw: Draw) -> None:
             raise CheckFailed("a special token was drawn as a replacement: draw from the ordinary ids only")
         if bool((drawn >= 9).any()):
             raise CheckFailed("a replacement lies beyond the vocabulary: ids run from 0 to vocab_size - 1")
+        if len(drawn.unique()) < 3:
+            raise CheckFailed(
+                f"of the four ordinary ids only {drawn.unique().tolist()} were drawn in a whole batch: draw a fresh "
+                "number for each place, and not the one that decided between [MASK], random and kept"
+            )
 
 
 @corruption.stage("shares")
@@ -215,6 +232,9 @@ def _(corrupt: Function, draw: Draw) -> None:
     for _ in range(12):
         ids_BT, shown_BT, labels_BT, special_BT = _run(corrupt, draw, vocab_size=2000)
         chosen_BT = labels_BT != IGNORE
+        inner_BT = chosen_BT[:, 1:100]  # ordinary tokens in every row
+        if torch.equal(inner_BT, inner_BT[:1].expand_as(inner_BT)):
+            raise CheckFailed("the same places are chosen in every row: draw a number for each token of the batch")
         chosen += torch.tensor([int(chosen_BT.sum()), int((~special_BT & ~chosen_BT).sum())])
         masked, kept = int((shown_BT == 4)[chosen_BT].sum()), int((shown_BT == ids_BT)[chosen_BT].sum())
         counts += torch.tensor([masked, int(chosen_BT.sum()) - masked - kept, kept])

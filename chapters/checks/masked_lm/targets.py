@@ -156,15 +156,22 @@ def _(make_pairs: Function, draw: Draw) -> None:
 
 @pair_making.stage("balance")
 def _(make_pairs: Function, draw: Draw) -> None:
-    counts, used = torch.zeros(2), set()
+    counts, used, places = torch.zeros(2), set(), set()
     for _ in range(20):
-        pairs = _pairs(make_pairs, _documents(draw, 60), draw)
+        documents = _documents(draw, 60)
+        pairs = _pairs(make_pairs, documents, draw)
         ones = sum(label for _, _, label in pairs)
         counts += torch.tensor([len(pairs) - ones, ones])
         used |= {b // 1000 - a // 1000 for a, b, label in pairs if label == 1}
+        others = [(b, documents[b // 1000]) for _, b, label in pairs if label == 1]
+        places |= {"first" if b == other[0] else "last" if b == other[-1] else "inner" for b, other in others}
     expect_frequencies(counts, torch.tensor([0.5, 0.5]), message="Half of the labels should be 0 and half 1.")
     if len(used) < 50:  # distances between the two documents; a right answer reaches nearly all of 118
         raise CheckFailed("negatives come from few documents only: every other document should be possible")
+    if len(places) < 3:
+        raise CheckFailed(
+            f"of the other document only {' and '.join(sorted(places))} sentences are drawn: each should be possible"
+        )
 
 
 # Exercise 7
@@ -205,8 +212,8 @@ def _(fill: Function, draw: Draw) -> None:
 
 @chain.stage("several words missing")
 def _(fill: Function, draw: Draw) -> None:
-    for length in (2, 3, 5):
-        transition_VV, place = _chain(draw), draw.integer(0, length - 1)
+    for length, place in ((2, 0), (2, 1), (3, 1), (5, draw.integer(0, 4))):
+        transition_VV = _chain(draw)
         late_V = torch.linalg.matrix_power(transition_VV, place)[4]
         late_V = late_V * torch.linalg.matrix_power(transition_VV, length - place)[:, 1]
         expect_close(

@@ -49,6 +49,20 @@ WRONG = [
         "code": "ann = 3 / 4\ncat = doubt = ...",
     },
     {
+        "question": "q1_pencil",
+        "mistake": "the other words forgotten",
+        "score": 2,
+        "message": "after bob, cat is likelier than dog",
+        "code": "ann, cat, doubt = 3 / 4, 28 / 29, 1 / 2",
+    },
+    {
+        "question": "q1_pencil",
+        "mistake": "swayed by the shown word",
+        "score": 2,
+        "message": "the visible word still sways you",
+        "code": "ann, cat, doubt = 3 / 4, 28 / 29, 2 / 5",
+    },
+    {
         "question": "q2_shares",
         "mistake": "the rate itself",
         "score": 2,
@@ -96,6 +110,43 @@ WRONG = [
         "score": 3,
         "message": "a label must be the original id",
         "code": CORRUPT.format(**RIGHT | {"label": "shown_BT"}),
+    },
+    {
+        "question": "q3_corrupt",
+        "mistake": "the deciding number used again",
+        "score": 3,
+        "message": "of the four ordinary ids only [8] were drawn",
+        "code": CORRUPT.format(**RIGHT | {"random": "5 + (act_BT * (vocab_size - 5)).long()"}),
+    },
+    {
+        "question": "q3_corrupt",
+        "mistake": "one replacement for the whole batch",
+        "score": 3,
+        "message": "draw a fresh number for each place",
+        "code": CORRUPT.format(
+            **RIGHT | {"random": "5 + (draw_BT[:1, :1].expand_as(draw_BT) * (vocab_size - 5)).long()"}
+        ),
+    },
+    {
+        "question": "q3_corrupt",
+        "mistake": "the same places in every row",
+        "score": 3,
+        "message": "the same places are chosen in every row",
+        "code": CORRUPT.format(**RIGHT | {"chosen": "~torch.isin(ids_BT, special) & (choose_BT[:1] < 0.15)"}),
+    },
+    {
+        "question": "q3_corrupt",
+        "mistake": "random numbers without the generator",
+        "score": 3,
+        "message": "two calls with equal generators differ",
+        "code": CORRUPT.format(**RIGHT).replace(", generator=generator", ""),
+    },
+    {
+        "question": "q3_corrupt",
+        "mistake": "a seed of its own",
+        "score": 3,
+        "message": "generators with different seeds give the same",
+        "code": CORRUPT.format(**RIGHT).replace("=generator", "=torch.Generator().manual_seed(0)"),
     },
     {
         "question": "q4_masked_loss",
@@ -192,6 +243,20 @@ def masked_loss(logits_BTV, labels_BT):
         "code": PAIRS.format(body="pairs.append((first, successor, 0))"),
     },
     {
+        "question": "q6_make_pairs",
+        "mistake": "always the first sentence of the other document",
+        "score": 3,
+        "message": "only first sentences are drawn",
+        "code": PAIRS.format(
+            body="""if draw(2):
+                pairs.append((first, successor, 0))
+            else:
+                other = draw(len(documents) - 1)
+                other += other >= number
+                pairs.append((first, documents[other][0], 1))"""
+        ),
+    },
+    {
         "question": "q7_fill",
         "mistake": "the left neighbour only",
         "score": 2,
@@ -217,6 +282,17 @@ def fill(P, left, right, length, place):
         "code": """
 def fill(P, left, right, length, place):
     return torch.linalg.matrix_power(P, place + 1)[left] * torch.linalg.matrix_power(P, length - place)[:, right]
+""",
+    },
+    {
+        "question": "q7_fill",
+        "mistake": "the place ignored",
+        "score": 4,
+        "message": "place + 1 steps lead from the left neighbour",
+        "code": """
+def fill(P, left, right, length, place):
+    weights = P[left] * torch.linalg.matrix_power(P, length)[:, right]
+    return weights / weights.sum()
 """,
     },
 ]
