@@ -106,10 +106,10 @@ def _(make_labels: Function, draw: Draw) -> None:
     expect_close(
         make_labels(ids_BT.clone(), real_BT),
         _label_reference(ids_BT, real_BT),
-        message="Position t is asked for the token at t + 1, the last position for nothing.",
+        message="The label of position t is the token at t + 1; the last position has the label -100.",
         mistakes={
-            "every position is asked for its own token: shift by one.": ids_BT,
-            "the shift goes the wrong way: a position is asked for the token before it.": (
+            "the label of every position is its own token: shift by one.": ids_BT,
+            "the shift goes the wrong way: the label of a position is the token before it.": (
                 lambda: F.pad(ids_BT[:, :-1], (1, 0), value=IGNORE)
             ),
             "torch.roll brings the first token back as the label of the last position.": (
@@ -131,10 +131,10 @@ def _(make_labels: Function, draw: Draw) -> None:
         _label_reference(ids_BT, mask_BT),
         message="A label that would be padding is -100.",
         mistakes={
-            "padding is asked for: look at the mask of the label, not only of the position.": (
+            "padding is a label: look at the mask of the label, not only of the position.": (
                 lambda: _label_reference(ids_BT, torch.ones_like(mask_BT))
             ),
-            "the last real position is asked for padding: the mask must be shifted like the labels.": (
+            "the label of the last real position is padding: the mask must be shifted like the labels.": (
                 lambda: _label_reference(ids_BT, torch.ones_like(mask_BT)).masked_fill(~mask_BT, IGNORE)
             ),
         },
@@ -145,7 +145,7 @@ def _(make_labels: Function, draw: Draw) -> None:
 
 
 def measure_averages(draw: Draw | None = None) -> tuple[float, float, float]:
-    """Loss of an untrained model over 512 tokens, and the two perplexities of an easy and a hard batch."""
+    """Loss of nearly equal random logits over 512 tokens, and two perplexities of losses drawn near 1 and 3 nats."""
     draw = Draw("averages") if draw is None else draw
     logits_NV = draw.normal(4000, 512, scale=0.02)
     untrained = F.cross_entropy(logits_NV, torch.randint(512, (4000,), generator=draw.generator)).item()

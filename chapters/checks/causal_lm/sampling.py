@@ -32,8 +32,11 @@ def _(keep_nucleus: Function, draw: Draw) -> None:
     answer = expect_tensor(keep_nucleus(p_V.clone(), 0.7), (7,), what="keep_nucleus(p_V, 0.7)")
     if not abs(answer.sum().item() - 1) < 1e-4:  # also where the sum is NaN
         raise CheckFailed(f"the result sums to {answer.sum().item():.3f}: divide by what was kept")
-    if ((answer > 0) & (p_V < p_V[answer > 0].min())).any() or answer.argmax() != p_V.argmax():
+    kept_V = answer > 0
+    if (p_V[~kept_V] > p_V[kept_V].min()).any():
         raise CheckFailed("the order changed: put the kept probabilities back in their own places")
+    if not torch.allclose(answer[kept_V].float(), p_V[kept_V] / p_V[kept_V].sum(), atol=1e-5):
+        raise CheckFailed("each kept probability stays in its own place, and all are divided by one number, their sum")
 
 
 @nucleus.stage("the likeliest alone")
@@ -127,6 +130,17 @@ def _(entropy_rate: Function, draw: Draw) -> None:
                 ),
             },
         )
+    chain_SS = torch.tensor([[0.0, 0.5, 0.5], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]).double()
+    expect_close(
+        entropy_rate(chain_SS),
+        torch.tensor(math.log(2) / 2),
+        what="the rate of a chain that chooses in every second step",
+        message="In the long run it is in state 0 half of the time.",
+        mistakes={
+            "a high power of the matrix still depends on where this chain began: look for the frequencies that one "
+            "step leaves as they are.": torch.tensor(math.log(2)),
+        },
+    )
 
 
 def sample_loss(chain_SS: Tensor, steps: int = 20_000) -> float:

@@ -106,6 +106,31 @@ WRONG = [
         "code": NUCLEUS.format(rule="sorted_V.cumsum(0) - 2 * sorted_V < top_p", result=IN_PLACE),
     },
     {
+        "question": "q5_nucleus",
+        "mistake": "kept values at the places of the least likely tokens",
+        "score": 1,
+        "message": "the order changed",
+        "code": """
+def keep_nucleus(p_V, top_p):
+    sorted_V, order_V = p_V.sort(descending=True)
+    kept_V = sorted_V[sorted_V.cumsum(0) - sorted_V < top_p]
+    places = torch.cat([order_V[:1], order_V.flip(0)[: len(kept_V) - 1]])
+    return torch.zeros_like(p_V).scatter(0, places, kept_V / kept_V.sum())
+""",
+    },
+    {
+        "question": "q5_nucleus",
+        "mistake": "kept values in another order",
+        "score": 1,
+        "message": "stays in its own place",
+        "code": """
+def keep_nucleus(p_V, top_p):
+    sorted_V, order_V = p_V.sort(descending=True)
+    count = int((sorted_V.cumsum(0) - sorted_V < top_p).sum())
+    return torch.zeros_like(p_V).scatter(0, order_V[:count].flip(0), sorted_V[:count] / sorted_V[:count].sum())
+""",
+    },
+    {
         "question": "q6_floor",
         "mistake": "all states equally frequent",
         "score": 2,
@@ -118,12 +143,23 @@ def entropy_rate(chain_SS):
     {
         "question": "q6_floor",
         "mistake": "zero times the logarithm of zero",
-        "score": 2,
+        "score": 1,
         "message": "0 log 0 counts as 0",
         "code": """
 def entropy_rate(chain_SS):
     frequency_S = torch.matrix_power(chain_SS, 1000)[0]
     return -(frequency_S[:, None] * chain_SS * chain_SS.log()).sum()
+""",
+    },
+    {
+        "question": "q6_floor",
+        "mistake": "a high power in place of the stationary distribution",
+        "score": 2,
+        "message": "still depends on where this chain began",
+        "code": """
+def entropy_rate(chain_SS):
+    frequency_S = torch.matrix_power(chain_SS, 1000)[0]
+    return -(frequency_S[:, None] * torch.xlogy(chain_SS, chain_SS)).sum()
 """,
     },
 ]
