@@ -134,7 +134,7 @@ def _attended(
 ) -> Tensor:
     scores_BTS = q_BTK @ k_BSK.transpose(1, 2) / (math.sqrt(q_BTK.shape[-1]) if scale else 1.0)
     scores_BTS = scores_BTS.masked_fill(~real_BS[:, None], -math.inf)
-    return scores_BTS.softmax(dim=axis).nan_to_num() @ v_BSM
+    return scores_BTS.softmax(dim=axis) @ v_BSM
 
 
 @crossing.stage("shape")
@@ -149,6 +149,10 @@ def _(function: AttentionFunction, draw: Draw) -> None:
 def _(function: AttentionFunction, draw: Draw) -> None:
     q_BTK, k_BSK, v_BSM, real_BS = _attention_case(draw)
     before = expect_tensor(function(q_BTK, k_BSK, v_BSM, real_BS), (*q_BTK.shape[:2], v_BSM.shape[2]))
+    if bool(before.isnan().any()):
+        raise CheckFailed(
+            "the context holds NaN: does the softmax go over the source tokens, the last axis of (B, T, S)?"
+        )
     moved = v_BSM.clone()
     moved[~real_BS] += 5
     if not torch.equal(function(q_BTK, k_BSK, moved, real_BS), before):
@@ -186,17 +190,20 @@ def _collated(function: CollateFunction, some: list[tuple[list[int], list[int]]]
     if not isinstance(found, Mapping) or set(found) != set(KEYS):
         raise CheckFailed(f"collate should return a dictionary with the keys {', '.join(KEYS)}")
     sources, targets = (1 + max(len(pair[side]) for pair in some) for side in (0, 1))
-    hints = {"every source and every target gets an end token": (len(some), sources - 1)}
+    tensors = {}
     for name in KEYS:
         width = sources if name in KEYS[:2] else targets
-        expect_tensor(found[name], (len(some), width), what=name, hints=hints)
-    return dict(found)
+        hints = {"every source and every target gets an end token": (len(some), width - 1)}
+        tensors[name] = expect_tensor(found[name], (len(some), width), what=name, hints=hints)
+    return tensors
 
 
 @collating.stage("shapes and sources")
 def _(function: CollateFunction, draw: Draw) -> None:
     some = _pairs(draw)
     found = _collated(function, some)
+    if found["attention_mask"].dtype != torch.bool:
+        raise CheckFailed("attention_mask should be a bool tensor, True for real tokens")
     for row, (source, _) in enumerate(some):
         real = [*source, 2]
         if found["input_ids"][row].tolist() != real + [0] * (found["input_ids"].shape[1] - len(real)):

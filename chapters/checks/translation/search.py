@@ -50,7 +50,7 @@ def _(function: BleuFunction, draw: Draw) -> None:
     hypothesis = [word] * 6 + ["a", "b", "c", "d", "e"]
     reference = [word, "a", "b", "c", "d", "e"]
     found, right = _number(function([hypothesis], [reference])), _bleu([hypothesis], [reference]).score
-    if abs(found - right) > 1e-6:
+    if not abs(found - right) <= 1e-6:
         raise CheckFailed(
             f"expected {right:.3f}, got {found:.3f}: an n-gram counts at most as often as the reference has it"
         )
@@ -76,12 +76,17 @@ def _(function: BleuFunction, draw: Draw) -> None:
 @counting.stage("a corpus")
 def _(function: BleuFunction, draw: Draw) -> None:
     hypotheses, references = _corpus(draw, shorter=True)
+    hypotheses[0][0] = references[1][0] = "z"  # in another sentence's reference only
+    hypotheses[1][0] = "x"
     found, right = _number(function(hypotheses, references)), _bleu(hypotheses, references).score
     alone = [_bleu([one], [other]).score for one, other in zip(hypotheses, references, strict=True)]
-    if abs(found - right) > 1e-6:
+    if not abs(found - right) <= 1e-6:
         if abs(found - sum(alone) / len(alone)) <= 1e-6:
             raise CheckFailed("this is the mean over sentences: add up the counts of all sentences first")
-        raise CheckFailed(f"expected {right:.3f}, got {found:.3f}: add up counts and lengths over the sentences")
+        raise CheckFailed(
+            f"expected {right:.3f}, got {found:.3f}: compare each output with its own reference, clip, and only then "
+            "add up counts and lengths over the sentences"
+        )
 
 
 # --- 6: beam search -------------------------------------------------------------------------------------------------
@@ -94,9 +99,10 @@ TOKENS, END, LONGEST = 4, 0, 4
 
 
 class _Model:
-    """Log-probabilities of the next token, drawn afresh for every prefix, the same whenever it is asked."""
+    """Log-probabilities of the next token, drawn once for every prefix; ``read`` holds the prefixes that were given."""
 
     def __init__(self, draw: Draw, *, ends: float = 0.0) -> None:
+        self.read: set[tuple[int, ...]] = set()
         self.table: dict[tuple[int, ...], Tensor] = {}
         for length in range(LONGEST):
             for prefix in itertools.product(range(TOKENS), repeat=length):
@@ -105,6 +111,7 @@ class _Model:
                 self.table[prefix] = logits.log_softmax(dim=0)
 
     def __call__(self, prefix: Sequence[int]) -> Tensor:
+        self.read.add(tuple(prefix))
         return self.table[tuple(prefix)].clone()
 
     def outputs(self) -> list[tuple[float, tuple[int, ...]]]:
@@ -162,6 +169,15 @@ def _(function: BeamFunction, draw: Draw) -> None:
         if (found := _found(function, model, 200, 0.0)) != model.best(0.0):
             hint = "is it the likeliest, or the first that ended? " if found and found[-1] == END else ""
             raise CheckFailed(f"a beam as wide as all outputs must find {model.best(0.0)}, not {found}: {hint}".strip())
+    for _ in range(3):
+        model = _Model(draw, ends=-3.0)  # ends are rare, so that the beam stays full
+        _found(function, model, 2, 0.0)
+        extended = max(sum(len(prefix) == length for prefix in model.read) for length in range(LONGEST))
+        if extended > 2:
+            raise CheckFailed(
+                f"with width 2, {extended} outputs of one length were extended: keep the `width` likeliest of all "
+                "extensions together, not of each output's own"
+            )
 
 
 @searching.stage("the length penalty")

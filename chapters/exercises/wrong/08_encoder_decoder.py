@@ -98,6 +98,17 @@ def cross_attention(q_BTK, k_BSK, v_BSM, real_BS):
 """,
     },
     {
+        "question": "q3_cross_attention",
+        "mistake": "the softmax over the target tokens",
+        "score": 1,
+        "message": "does the softmax go over the source tokens",
+        "code": """
+def cross_attention(q_BTK, k_BSK, v_BSM, real_BS):
+    scores_BTS = q_BTK @ k_BSK.transpose(1, 2) / math.sqrt(q_BTK.shape[-1])
+    return scores_BTS.masked_fill(~real_BS[:, None], -math.inf).softmax(dim=1) @ v_BSM
+""",
+    },
+    {
         "question": "q4_collate",
         "mistake": "the target is not shifted",
         "score": 2,
@@ -110,6 +121,23 @@ def cross_attention(q_BTK, k_BSK, v_BSM, real_BS):
         "score": 2,
         "message": "padding must not be scored",
         "code": BATCH.replace("TARGETS", "[*target, end]").replace("READS", "[start, *target]").replace("LABEL", "pad"),
+    },
+    {
+        "question": "q4_collate",
+        "mistake": "a mask of numbers",
+        "score": 2,
+        "message": "attention_mask should be a bool tensor",
+        "code": BATCH.replace('for row in sources]),\n        "dec', 'for row in sources]).long(),\n        "dec')
+        .replace("TARGETS", "[*target, end]")
+        .replace("READS", "[start, *target]")
+        .replace("LABEL", "-100"),
+    },
+    {
+        "question": "q4_collate",
+        "mistake": "targets without an end",
+        "score": 0,
+        "message": "every source and every target gets an end token",
+        "code": BATCH.replace("TARGETS", "target").replace("READS", "[start, *target[:-1]]").replace("LABEL", "-100"),
     },
     {
         "question": "q5_bleu",
@@ -128,6 +156,25 @@ def cross_attention(q_BTK, k_BSK, v_BSM, real_BS):
         "code": BLEU.replace("MATCHED", RIGHT_MATCHES).replace("PENALTY", "1.0"),
     },
     {
+        "question": "q5_bleu",
+        "mistake": "counts pooled before they are clipped",
+        "score": 2,
+        "message": "compare each output with its own reference",
+        "code": BLEU.replace(
+            "sum(MATCHED for one, other in counted)",
+            "sum((one for one, _ in counted), Counter()) & sum((other for _, other in counted), Counter())",
+        )
+        .replace("product *= matched", "product *= matched.total()")
+        .replace("PENALTY", RIGHT_PENALTY),
+    },
+    {
+        "question": "q5_bleu",
+        "mistake": "NaN",
+        "score": 0,
+        "message": "got nan",
+        "code": "def corpus_bleu(hypotheses, references):\n    return math.nan",
+    },
+    {
         "question": "q6_beam",
         "mistake": "no length penalty",
         "score": 2,
@@ -140,5 +187,27 @@ def cross_attention(q_BTK, k_BSK, v_BSM, real_BS):
         "score": 1,
         "message": "or the first that ended",
         "code": BEAM.replace("STOP", "finished").replace("CHOICE", "finished[0]"),
+    },
+    {
+        "question": "q6_beam",
+        "mistake": "a beam for each output",
+        "score": 2,
+        "message": "of all extensions together",
+        "code": """
+def beam(log_p, width, longest, end, alpha):
+    open_outputs, finished = [(0.0, [])], []
+    for _ in range(longest):
+        extended = []
+        for total, tokens in open_outputs:
+            here = [(total + value, [*tokens, token]) for token, value in enumerate(log_p(tokens).tolist())]
+            extended += sorted(here, key=lambda each: -each[0])[:width]
+        open_outputs = []
+        for total, tokens in extended:
+            done = tokens[-1] == end or len(tokens) == longest
+            (finished if done else open_outputs).append((total, tokens))
+        if not open_outputs:
+            break
+    return max(finished, key=lambda each: each[0] / len(each[1]) ** alpha)[1]
+""",
     },
 ]
