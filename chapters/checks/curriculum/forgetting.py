@@ -81,7 +81,7 @@ def new_stage(seed: int = 0, *, steps: int = 40) -> dict[str, float]:
         handed_on = copy.deepcopy(model.state_dict())
         found["after M"] = train("M" * steps)
         model.load_state_dict(handed_on)
-        return found | {"after M with replay": train("MMMMC" * (steps // 5))}
+        return found | {"after M with replay": train("CMMMM" * (steps // 5))}
 
 
 def texts(chain_VV: Tensor, batches: int, generator: torch.Generator) -> Tensor:

@@ -116,18 +116,20 @@ def _(replay_shares: Function, schedule: Function, epochs: Function, draw: Draw)
         raise CheckFailed("other seeds give the same schedule: is the seed used?")
     if not np.array_equal(first[:120], _scheduled(schedule, shares, 120, seed)):
         raise CheckFailed(
-            "the first 120 of 200 batches are not those of a schedule of 120: a run that is prolonged would have read "
-            "other batches. Draw batch by batch, in order, and shuffle nothing"
+            "the first 120 of 200 batches are not those of a schedule of 120: when a run is extended, the new schedule "
+            "would not match the batches already read. Draw batch by batch, in order, and shuffle nothing"
         )
 
 
 @replaying.stage("the shares, from beginning to end")
 def _(replay_shares: Function, schedule: Function, epochs: Function, draw: Draw) -> None:
     shares = _shares([300, 100], 1.0, 0.4)
-    counts = torch.zeros(2, 3)
+    counts, pairs = torch.zeros(2, 3), torch.zeros(2)
     for _ in range(100):
         drawn = torch.as_tensor(_scheduled(schedule, shares.tolist(), 200, draw.integer(1, 10**9)))
         counts += torch.stack([half.bincount(minlength=3) for half in drawn.view(2, 100)])
+        alike = int((drawn[0::2] == drawn[1::2]).sum())
+        pairs += torch.tensor([alike, len(drawn) // 2 - alike])
     whole = counts.sum(dim=0)
     expect_frequencies(whole, shares, message="Outcome i is objective number i: draw it with its share.")
     expect_frequencies(
@@ -135,4 +137,10 @@ def _(replay_shares: Function, schedule: Function, epochs: Function, draw: Draw)
         shares.expand(2, 3),
         message="As a whole the shares are right, in each half they are not: what is replayed in one block is "
         "forgotten after it or before.",
+    )
+    same = float((shares**2).sum())
+    expect_frequencies(
+        pairs,
+        torch.tensor([same, 1 - same]),
+        message="Outcome 0: two neighbouring batches have one objective. Draw every batch for itself, not in blocks.",
     )

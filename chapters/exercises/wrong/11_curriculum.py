@@ -239,7 +239,7 @@ WRONG = [
         "question": "q5_replay",
         "mistake": "exact counts in random order",
         "score": 4,
-        "message": "a run that is prolonged",
+        "message": "when a run is extended",
         "code": fill(
             REPLAY,
             MIXED,
@@ -253,11 +253,22 @@ WRONG = [
         "question": "q5_replay",
         "mistake": "all replay at the end",
         "score": 3,
-        "message": "a run that is prolonged",
+        "message": "when a run is extended",
         "code": fill(
             REPLAY,
             MIXED,
             DRAWN="sorted(generator.choice(len(shares), size=batches, p=shares).tolist(), reverse=True)",
+        ),
+    },
+    {
+        "question": "q5_replay",
+        "mistake": "one objective for five batches",
+        "score": 4,
+        "message": "Draw every batch for itself, not in blocks",
+        "code": fill(
+            REPLAY,
+            MIXED,
+            DRAWN="generator.choice(len(shares), size=batches // 5 + 1, p=shares).repeat(5)[:batches].tolist()",
         ),
     },
     {
