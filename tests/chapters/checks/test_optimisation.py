@@ -38,7 +38,8 @@ def rate(step: int, peak: float, warmup: int, total: int) -> float:
 
 def clip(gradients: list[Tensor | None], max_norm: float) -> tuple[list[Tensor | None], Tensor]:
     norm = torch.cat([g.flatten() for g in gradients if g is not None]).norm()
-    return [None if g is None else g * min(1.0, max_norm / norm.item()) for g in gradients], norm
+    factor = max_norm / max(norm.item(), max_norm)
+    return [None if g is None else g * factor for g in gradients], norm
 
 
 def update(
