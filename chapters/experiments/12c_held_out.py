@@ -1,4 +1,4 @@
-"""The optimisers of 12_optimisation on stories that chose nothing; SGD unclipped; regularisers at three or four strengths.
+"""The optimisers of 12_optimisation on stories that chose nothing; SGD unclipped; regularisers at several strengths.
 
 The learning rates of ``CHOSEN`` were found on the validation stories. Here the same runs are made again and the model
 is evaluated once, on test stories. ``UNCLIPPED`` gives the runs without clipping learning rates of their own. The runs
