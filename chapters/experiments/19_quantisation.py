@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from plm_chapters.experiments.teachers import Task, train
-from plm_core.compression import export
+from plm_core.compression import export, onnx_graphs
 from plm_core.compression.calibration import Method, calibrate
 from plm_core.compression.integers import quantize, round_to
 from plm_core.compression.quantization_aware import finish, prepare
@@ -306,7 +306,7 @@ def makers(model: Gpt, folder: Path) -> tuple[dict[str, Call], dict[str, int]]:
         sizes[name] = file_bytes(folder / "model.pt")
     export.export_onnx(model, folder / "float.onnx")
     export.quantize_onnx(folder / "float.onnx", folder / "dynamic.onnx")
-    empty = export.GptGraph(model).empty_past(1)
+    empty = onnx_graphs.GptGraph(model).empty_past(1)
     for name in ("float", "dynamic"):
         path = folder / f"{name}.onnx"
         calls[f"onnx {name}"] = onnx_call(export.runner(export.open_onnx(path, threads=1)), empty)

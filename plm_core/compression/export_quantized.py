@@ -19,8 +19,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from plm_core.compression.export import graph_of, require, write_graph
+from plm_core.compression.export import require, write_graph
 from plm_core.compression.integers import Quantized, pack
+from plm_core.compression.onnx_graphs import graph_of
 from plm_core.compression.quantize import QuantizedLinear
 from plm_core.compression.quantized_tables import QuantizedEmbedding, TiedOutput
 from plm_core.models.replacement import replace_modules

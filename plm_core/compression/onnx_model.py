@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plm_core.compression.export import POSITIONS, BertGraph, ClassifierGraph, GptGraph, first_line, open_onnx
+from plm_core.compression.export import first_line, open_onnx
+from plm_core.compression.onnx_graphs import POSITIONS, BertGraph, ClassifierGraph, GptGraph
 from plm_core.data.labels import IGNORE
 from plm_core.models.bert import BertOutput
 from plm_core.models.varlen import PackedSequences

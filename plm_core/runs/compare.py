@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from plm_core.compression.export import GptGraph
+from plm_core.compression.onnx_graphs import GptGraph
 from plm_core.compression.onnx_model import OnnxModel, file_numbers
 from plm_core.compression.saved import save_compressed
 from plm_core.data.batch import Batch

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from plm_core.compression.export import GptGraph, export_onnx, graph, open_onnx, quantize_onnx, runner
+from plm_core.compression.export import export_onnx, open_onnx, quantize_onnx, runner
 from plm_core.compression.low_rank import factorise_model
+from plm_core.compression.onnx_graphs import GptGraph, graph
 from plm_core.compression.onnx_model import OnnxModel
 from plm_core.compression.quantize import QuantizeConfig, quantize_model
 from plm_core.compression.structured import attentions, remove_heads

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from plm_core.compression.export import BertGraph
 from plm_core.compression.export_quantized import export_quantized
 from plm_core.compression.low_rank import input_moments
+from plm_core.compression.onnx_graphs import BertGraph
 from plm_core.compression.onnx_model import OnnxModel, file_numbers
 from plm_core.compression.quantize import QuantizeConfig, quantize_model
 from plm_core.compression.rounding import quantize_by_inputs
