@@ -24,7 +24,33 @@ from plm_core.training.trainer import Trainer
 VARIANTS = ["as published"]
 SEEDS = [0, 1, 2]
 
-STEPS = 2000
+STEPS, CONTEXT, BATCH = 2000, 64, 12
+CONFIG = TrainConfig(
+    steps=STEPS,
+    learning_rate=1e-3,
+    warmup_steps=100,
+    final_fraction=0.1,
+    weight_decay=0.1,
+    beta2=0.99,
+    eval_every=STEPS // 4,
+    log_every=100,
+)
+
+
+def build(vocab_size: int) -> Gpt:
+    """The network."""
+    return Gpt(
+        GptConfig(
+            vocab_size=vocab_size,
+            hidden_size=128,
+            num_hidden_layers=4,
+            intermediate_size=512,
+            max_position_embeddings=CONTEXT,
+            use_bias=False,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
+    )
 
 
 def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
@@ -33,30 +59,10 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
     test_text = tinyshakespeare("validation") + tinyshakespeare("test")
     tokenizer = train_characters([train_text])
     torch.manual_seed(seed)
-    config = GptConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        num_hidden_layers=4,
-        intermediate_size=512,
-        max_position_embeddings=64,
-        use_bias=False,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-    model = Gpt(config)
-    source = WindowBatches(np.array(tokenizer.encode(train_text)), context=64, batch_size=12, seed=seed)
-    valid = WindowBatches(np.array(tokenizer.encode(test_text)), context=64, batch_size=64, seed=0).in_order()
-    settings = TrainConfig(
-        steps=STEPS,
-        learning_rate=1e-3,
-        warmup_steps=100,
-        final_fraction=0.1,
-        weight_decay=0.1,
-        beta2=0.99,
-        eval_every=STEPS // 4,
-        log_every=100,
-    )
-    trainer = Trainer(model, CausalLM(), source, settings, valid_batches=valid, quiet=True)
+    model = build(len(tokenizer))
+    source = WindowBatches(np.array(tokenizer.encode(train_text)), context=CONTEXT, batch_size=BATCH, seed=seed)
+    valid = WindowBatches(np.array(tokenizer.encode(test_text)), context=CONTEXT, batch_size=64, seed=0).in_order()
+    trainer = Trainer(model, CausalLM(), source, CONFIG, valid_batches=valid, quiet=True)
     trainer.fit()
     curve = [(record["step"], record["valid/loss"]) for record in trainer.records if "valid/loss" in record]
     nats = curve[-1][1]  # the last, not the best: nothing is chosen on this text

@@ -159,7 +159,7 @@ class MaskedBatches:
         max_length: the longest row, special tokens included; longer texts are cut.
         batch_size: rows of a batch, B.
         seed: decides the order, anew in every epoch. Rows of a batch have similar lengths.
-        word_starts: for each text, True at the first token of each word; needed for whole-word masking.
+        word_starts: for each text, True at the first token of each word; needed to mask whole words, or spans of them.
 
     Raises:
         ValueError: no text.

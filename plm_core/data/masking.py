@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from plm_core.config import Config
@@ -97,7 +98,8 @@ class Masker:
             input_ids: integers, (B, T), padded with a special id.
             examples: the number of each row's example in the corpus, B of them.
             epoch: the pass over the corpus; matters for dynamic masking only.
-            word_starts: bool, (B, T), True at the first token of each word; needed for whole words.
+            word_starts: bool, (B, T), True at the first token of each word; needed for whole words. With it spans are
+                runs of complete words, without it runs of tokens.
 
         Returns:
             The corrupted ids and the labels, (B, T) each: the original id where a token was chosen, else IGNORE.
@@ -124,7 +126,7 @@ class Masker:
 
     def _choose(self, uniform: Tensor, may_choose: Tensor, word_starts: Tensor | None) -> Tensor:
         if self.config.unit == "span":
-            return choose_spans(uniform, may_choose, rate=self.config.rate)
+            return choose_spans(uniform, may_choose, rate=self.config.rate, word_starts=word_starts)
         if self.config.unit == "word":
             if word_starts is None:
                 raise ValueError("whole-word masking needs word_starts: True at the first token of each word")
@@ -142,30 +144,46 @@ class Masker:
         return chosen.view_as(may_choose)
 
 
-def choose_spans(uniform: Tensor, may_choose: Tensor, *, rate: float) -> Tensor:
+def choose_spans(uniform: Tensor, may_choose: Tensor, *, rate: float, word_starts: Tensor | None = None) -> Tensor:
     """Choose spans of ordinary tokens until the rate is reached in each row (Joshi et al. 2020, section 3.1).
 
     The random order of the positions decides where spans start, and the low bits of a position's random number decide
-    how long its span is (:func:`span_length`). A span ends early before a special token, before a chosen token, and
-    where the rate is reached.
+    how long its span is (:func:`span_length`): that many complete words, as in the paper, if it is told where words
+    start, else that many tokens. A span ends early before a special token, before a chosen token, and before a word
+    for which the rate leaves no room.
+
+    Args:
+        uniform: a random number for each position, (B, T).
+        may_choose: bool, (B, T), True at ordinary tokens.
+        rate: share of the ordinary tokens to choose.
+        word_starts: bool, (B, T), True at the first token of each word; a special token ends a word, too.
+
+    Returns:
+        bool, (B, T), True at the chosen tokens.
     """
     chosen = torch.zeros_like(may_choose)
+    starts = torch.ones_like(may_choose)
+    if word_starts is not None:
+        starts = word_starts | ~may_choose | F.pad(~may_choose, (1, 0), value=True)[:, :-1]
     order = uniform.argsort(dim=1, stable=True)
     for row in range(len(uniform)):
-        free = may_choose[row].tolist()
+        free, first = may_choose[row].tolist(), starts[row].tolist()
         real = sum(free)
         budget = int(rate * real + uniform[row, -1].item())  # rounded up or down at random: right on average
-        for start in order[row].tolist():
+        for position in order[row].tolist():
             if budget <= 0:
                 break
-            fraction = uniform[row, start].item() * 2**20 % 1  # the low bits: independent of the order
-            length = span_length(fraction)
-            for position in range(start, min(start + length, len(free))):
-                if not free[position] or budget <= 0:
+            fraction = uniform[row, position].item() * 2**20 % 1  # the low bits: independent of the order
+            while not first[position]:
+                position -= 1
+            for _ in range(span_length(fraction)):
+                end = next((t for t in range(position + 1, len(free)) if first[t]), len(free))
+                if position == len(free) or not free[position] or end - position > budget:
                     break
-                free[position] = False
-                chosen[row, position] = True
-                budget -= 1
+                free[position:end] = [False] * (end - position)
+                chosen[row, position:end] = True
+                budget -= end - position
+                position = end
     return chosen
 
 

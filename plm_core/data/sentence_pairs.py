@@ -18,6 +18,8 @@ Task = Literal["next_sentence", "sentence_order"]
 Sentence = Sequence[int]
 
 FOLLOWS, FOLLOWS_NOT = 0, 1
+CANDIDATES = 16
+"""Places in other documents that are drawn for a negative, to find one that is as long as the true second part."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,11 @@ class SentencePairs:
 
     A document is cut into runs of sentences that fit into ``max_tokens``; each run of two sentences or more is an
     example in every epoch, split at a random sentence boundary. For next-sentence prediction, a negative keeps the
-    first part and takes the second, with the same number of sentences, from *another* document. For sentence-order
-    prediction (Lan et al. 2020) a negative swaps the two parts.
+    first part and takes the second, with the same number of sentences, from *another* document. Of CANDIDATES places
+    drawn there it takes the one that fits and is nearest in length to the true second part, so that neither the length
+    nor a sentence that breaks off gives the label away. Where none fits, whole sentences are left out at the end, and
+    only a single sentence that is too long by itself is cut. For sentence-order prediction (Lan et al. 2020) a
+    negative swaps the two parts.
 
     Args:
         documents: documents as lists of sentences, sentences as lists of token ids.
@@ -88,7 +93,7 @@ class SentencePairs:
         if label == FOLLOWS_NOT and self.task == "sentence_order":
             first, second = second, first
         elif label == FOLLOWS_NOT:
-            other, second = self._elsewhere(number, len(second), generator)
+            other, second = self._elsewhere(number, second, self.max_tokens - count_tokens(first), generator)
         return SentencePair(*trim(join(first), join(second), self.max_tokens), label, (number, other))
 
     def label(self, example: int, epoch: int) -> int:
@@ -96,13 +101,32 @@ class SentencePairs:
         coin = int(example_generator(self.seed + 1, epoch, example // 2).integers(2))
         return coin ^ (example % 2)
 
-    def _elsewhere(self, number: int, sentences: int, generator: np.random.Generator) -> tuple[int, Sequence[Sentence]]:
-        """That many consecutive sentences of another document, or all that it has; with the number of the document."""
-        other = int(generator.integers(len(self.documents) - 1))
-        other += other >= number
-        document = self.documents[other]
-        start = int(generator.integers(max(1, len(document) - sentences + 1)))
-        return other, document[start : start + sentences]
+    def _elsewhere(
+        self, number: int, true: Sequence[Sentence], room: int, generator: np.random.Generator
+    ) -> tuple[int, Sequence[Sentence]]:
+        """Sentences of another document in place of the true ones, at most ``room`` tokens; and the document's number.
+
+        They are as many as the true ones, or all that the document has.
+        """
+        found = []
+        wanted = count_tokens(true)
+        for _ in range(CANDIDATES):
+            other = int(generator.integers(len(self.documents) - 1))
+            other += other >= number
+            document = self.documents[other]
+            start = int(generator.integers(max(1, len(document) - len(true) + 1)))
+            sentences = document[start : start + len(true)]
+            found.append((abs(count_tokens(sentences) - wanted), other, sentences))
+        fitting = [each for each in found if count_tokens(each[2]) <= room]
+        _, other, sentences = min(fitting or found, key=lambda each: each[0])
+        while len(sentences) > 1 and count_tokens(sentences) > room:
+            sentences = sentences[:-1]
+        return other, sentences
+
+
+def count_tokens(sentences: Sequence[Sentence]) -> int:
+    """The number of tokens of several sentences."""
+    return sum(len(sentence) for sentence in sentences)
 
 
 def sentence_runs(lengths: Sequence[int], max_tokens: int) -> list[tuple[int, int]]:

@@ -193,7 +193,7 @@ def _source(config: RunConfig, file: TokenFile, tokenizer: Tokenizer) -> Source:
             max_length=config.context,
             batch_size=config.batch_size,
             seed=config.seed,
-            word_starts=RowWordStarts(rows, tokenizer) if config.masking.unit == "word" else None,
+            word_starts=None if config.masking.unit == "token" else RowWordStarts(rows, tokenizer),
         )
     try:
         pairs = SentencePairs(

@@ -140,6 +140,29 @@ def test_spans_have_the_promised_lengths_and_rate():
     assert 0.75 * 3.8 < mean < 1.25 * 3.8  # ends and budget shorten some, neighbours join others
 
 
+def test_spans_cut_no_word_and_have_the_promised_rate():
+    ids = sentences(1500, 200)
+    ids[:, 150:] = PAD
+    ids[:, 149] = SEP
+    starts = torch.rand(ids.shape, generator=torch.Generator().manual_seed(3)) < 0.6
+    starts[:, 1] = False  # a row that begins inside a word: what is left of it counts as one
+    chosen = masker(rate=0.15, unit="span")(ids, range(1500), word_starts=starts)[1] != IGNORE
+    inside = ~starts[:, 2:149]
+    assert torch.equal(chosen[:, 2:149][inside], chosen[:, 1:148][inside])
+    assert chosen[:, 1:149].float().mean().item() == pytest.approx(0.15, abs=0.01)
+    assert chosen[:, 1].any() and not chosen[:, 149:].any()
+    begun = chosen[:, 1:149] & ~torch.nn.functional.pad(chosen[:, 1:149], (1, 0))[:, :-1]
+    assert 3 < (chosen & starts)[:, 1:149].sum() / begun.sum() < 4.5  # words of a span; neighbours join
+
+
+def test_spans_of_tokens_ignore_no_position():
+    ids = sentences(20, 60)
+    every = torch.ones_like(ids, dtype=torch.bool)
+    by_token = masker(rate=0.3, unit="span")(ids, range(20))
+    by_word = masker(rate=0.3, unit="span")(ids, range(20), word_starts=every)
+    assert all(map(torch.equal, by_token, by_word))  # words of one token each: the same spans
+
+
 def test_span_lengths_are_those_of_the_paper():
     lengths = [span_length((i + 0.5) / 100_000) for i in range(100_000)]
     assert (min(lengths), max(lengths)) == (1, 10)

@@ -54,14 +54,46 @@ def test_sentence_order_swaps_neighbours():
 
 
 def test_length_gives_no_hint():
-    """The second segments of both labels have the same number of sentences, so counting them helps nobody."""
+    """The second segments of both labels are equally long, in sentences and in tokens, so counting helps nobody."""
     pairs = SentencePairs(corpus(documents=300), max_tokens=40)
-    counts = {FOLLOWS: [], FOLLOWS_NOT: []}
+    found = {FOLLOWS: [], FOLLOWS_NOT: []}
     for example in range(len(pairs)):
         pair = pairs.pair(example)
-        counts[pair.label].append(len({origin(token) for token in pair.second}))
-    means = [sum(values) / len(values) for values in counts.values()]
-    assert abs(means[0] - means[1]) < 0.25
+        found[pair.label].append((len({origin(token) for token in pair.second}), len(pair.second)))
+    (sentences, tokens), (other_sentences, other_tokens) = (
+        [sum(column) / len(column) for column in zip(*values, strict=True)] for values in found.values()
+    )
+    assert abs(sentences - other_sentences) < 0.25
+    assert abs(tokens - other_tokens) < 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(limit=st.integers(12, 60), seed=st.integers(0, 99))
+def test_no_segment_breaks_off_in_mid_sentence(limit, seed):
+    """Cut sentences would give negatives away: only a sentence that fits nowhere by itself may be cut."""
+    documents = corpus()
+    pairs = SentencePairs(documents, max_tokens=limit, seed=seed)
+    for example in range(0, len(pairs), 7):
+        pair = pairs.pair(example)
+        for segment in (pair.first, pair.second):
+            document, sentence = origin(segment[-1])
+            whole = documents[document][sentence]
+            assert segment[-1] == whole[-1] or len(pair.first) + len(whole) > limit
+
+
+def test_of_sentences_that_do_not_fit_whole_ones_are_left_out():
+    long = [[s * 10 + t for t in range(9)] for s in range(3)]
+    short = [[1000 + s * 10 + t for t in range(5)] for s in range(4)]
+    pairs = SentencePairs([long, short], max_tokens=20)
+    lengths = set()
+    for epoch in range(40):
+        for example in range(len(pairs)):
+            pair = pairs.pair(example, epoch=epoch)
+            if pair.label == FOLLOWS_NOT and pair.documents == (1, 0):  # after the short sentences, long ones
+                lengths.add(len(pair.second))
+                assert len(pair.first) + len(pair.second) <= 20
+    assert 9 in lengths, "of two or three long sentences one stays"
+    assert lengths <= {5, 9}, "and is cut only if it must be"
 
 
 @settings(max_examples=30, deadline=None)
