@@ -35,6 +35,7 @@ def export(
     format: Literal["onnx", "huggingface"] = "onnx",
     int8: bool = False,
     calibrate: int = 0,
+    packed: bool = False,
 ) -> None:
     """Write a trained or compressed model as an ONNX file, or as a folder that `transformers` opens.
 
@@ -44,18 +45,22 @@ def export(
         format: onnx, or huggingface: config.json, weights and tokenizer in a folder.
         int8: for onnx: integer weights and activations; activations are rounded as they come.
         calibrate: with --int8, round activations in ranges that are chosen beforehand on that many training batches.
+        packed: for onnx, after `plm compress --method quantize`: keep the integers of the weights as they are, those of
+            4 bits two in a byte; ONNX Runtime reads them from version 1.23 on.
     """
     from plm_core.runs.export import export_run
     from plm_core.runs.interchange import export_folder
 
     if format == "huggingface":
-        if int8 or calibrate:
-            raise ValueError("--int8 and --calibrate belong to --format onnx: Hugging Face's layout holds floats")
+        if int8 or calibrate or packed:
+            raise ValueError(
+                "--int8, --calibrate and --packed belong to --format onnx: Hugging Face's layout holds floats"
+            )
         for note in export_folder(run, output):
             print(note)
         print(f"transformers opens it by AutoModel.from_pretrained and AutoTokenizer.from_pretrained: {output}")
         return
-    print(f"{output}: {export_run(run, output, int8=int8, calibrate=calibrate):,} bytes")
+    print(f"{output}: {export_run(run, output, int8=int8, calibrate=calibrate, packed=packed):,} bytes")
 
 
 def benchmark(

@@ -162,7 +162,7 @@ def export_quantized(model: nn.Module, path: Path | str, *, exact: bool = False)
         raise ValueError("an export of integers needs torch 2.8 or newer: export_onnx writes them as floats")
     made = onnx_modules(model, FP32 if exact else INT8)
     if not made:
-        raise ValueError("the model has no integer weights: quantise it first, or write floats with export_onnx")
+        raise ValueError("the model has no integer weights: quantise it first, or write it as floats")
     copied = copy.deepcopy(model).cpu().float().eval()
     replace_modules(copied, made)
     write_graph(graph_of(copied), path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from plm_core.compression.export import export_onnx, quantize_onnx
+from plm_core.compression.export_quantized import export_quantized
 from plm_core.compression.onnx_model import OnnxModel
 from plm_core.runs.compression_steps import score_all
 from plm_core.runs.open import Run
@@ -17,7 +18,7 @@ MAX_CALIBRATION_BATCHES = 1000
 """Their inputs are kept in memory; some tens suffice."""
 
 
-def export_run(folder: Path, output: Path, *, int8: bool = False, calibrate: int = 0) -> int:
+def export_run(folder: Path, output: Path, *, int8: bool = False, calibrate: int = 0, packed: bool = False) -> int:
     """Write the best weights of a run as an ONNX file.
 
     Args:
@@ -26,6 +27,8 @@ def export_run(folder: Path, output: Path, *, int8: bool = False, calibrate: int
         int8: integer weights and activations.
         calibrate: with ``int8``, the number of training batches that the ranges of activations are chosen on; 0
             rounds activations as they come.
+        packed: the integer weights that the run has, as they are; see
+            :func:`~plm_core.compression.export_quantized.export_quantized`.
 
     Returns:
         The file's bytes.
@@ -33,8 +36,13 @@ def export_run(folder: Path, output: Path, *, int8: bool = False, calibrate: int
     Raises:
         FileNotFoundError: no such run.
         FileExistsError: the file is there already.
-        ValueError: a calibration without integers, or a damaged run.
+        ValueError: a calibration without integers, integers kept and made at once, no integers to keep, or a damaged
+            run.
     """
+    if packed and int8:
+        raise ValueError(
+            "packed (--packed) keeps the integers of the run, int8 (--int8) rounds its weights anew: choose one"
+        )
     if not 0 <= calibrate <= MAX_CALIBRATION_BATCHES or (calibrate and not int8):
         raise ValueError(
             f"calibrate={calibrate}: ranges are chosen for integers (int8, --int8), on 1 to {MAX_CALIBRATION_BATCHES} "
@@ -45,7 +53,10 @@ def export_run(folder: Path, output: Path, *, int8: bool = False, calibrate: int
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as scratch:
         floats, made = Path(scratch) / "floats.onnx", Path(scratch) / "integers.onnx"
-        export_onnx(run.model, floats)
+        if packed:
+            export_quantized(run.model, floats)
+        else:
+            export_onnx(run.model, floats)
         if int8:
             quantize_onnx(floats, made, calibration=calibration(run, floats, calibrate) if calibrate else None)
         require_free_file(output)  # checked again, because the export takes a while

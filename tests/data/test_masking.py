@@ -150,7 +150,8 @@ def test_spans_cut_no_word_and_have_the_promised_rate():
     inside = ~starts[:, 2:149]
     assert torch.equal(chosen[:, 2:149][inside], chosen[:, 1:148][inside])
     assert chosen[:, 1:149].float().mean().item() == pytest.approx(0.15, abs=0.01)
-    assert chosen[:, 1].any() and not chosen[:, 149:].any()
+    assert chosen[:, 1].any()
+    assert not chosen[:, 149:].any()
     begun = chosen[:, 1:149] & ~torch.nn.functional.pad(chosen[:, 1:149], (1, 0))[:, :-1]
     assert 3 < (chosen & starts)[:, 1:149].sum() / begun.sum() < 4.5  # words of a span; neighbours join
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import onnx
 import pytest
 import torch
 import yaml
@@ -118,6 +119,20 @@ def test_a_compressed_run_is_exported(exported):
     torch.testing.assert_close(theirs.seq_relationship_logits, ours.seq_relationship_logits, rtol=0, atol=1e-4)
 
 
+def test_integers_of_a_run_are_exported_as_they_are(exported, tmp_path):
+    small, floats = exported
+    file = tmp_path / "integers.onnx"
+    assert main(["export", str(small), "--packed", "--output", str(file)]) == 0
+    model, ids = Run.open(small).model, torch.randint(0, 50, (2, 7))
+    with torch.no_grad():
+        ours, theirs = (each(ids, masked_positions=ids >= 0) for each in (model, OnnxModel(file)))
+    rounded = (theirs.prediction_logits - ours.prediction_logits).abs().max()
+    assert rounded < 0.1 * ours.prediction_logits.std()  # inputs of the layers become 8-bit integers
+    types_of = {path: {each.data_type for each in onnx.load(path).graph.initializer} for path in (file, floats)}
+    assert onnx.TensorProto.UINT8 in types_of[file]
+    assert onnx.TensorProto.UINT8 not in types_of[floats]
+
+
 @pytest.fixture
 def converted_once(monkeypatch) -> None:
     """Convert the model of a test to ONNX once, however often it is exported: that takes seconds."""
@@ -205,6 +220,8 @@ def test_what_cannot_be_exported_is_answered_in_one_line(causal, tmp_path, capsy
         (("export", causal, "--format", "gguf"), "invalid choice 'gguf'"),
         (("export", causal, "--calibrate", "2"), "ranges are chosen for integers"),
         (("export", causal, "--int8", "--calibrate", "-1"), "on 1 to 1000 batches"),
+        (("export", causal, "--packed"), "no integer weights: quantise it first"),
+        (("export", causal, "--packed", "--int8"), "choose one"),
     ):
         assert message in refused(capsys, *options, "--output", output)
         assert not output.exists()
