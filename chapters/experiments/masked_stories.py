@@ -99,7 +99,9 @@ def load_corpus(train_stories: int, valid_stories: int, test_stories: int) -> Co
 
 def load(rt: Runtime) -> Corpus:
     """The corpus of a preset."""
-    return load_corpus(rt.choose(laptop=4_000, gpu=20_000), rt.choose(laptop=60, gpu=500), rt.choose(laptop=200, gpu=500))
+    return load_corpus(
+        rt.choose(laptop=4_000, gpu=20_000), rt.choose(laptop=60, gpu=500), rt.choose(laptop=200, gpu=500)
+    )
 
 
 def encode(tokenizer: Tokenizer, story: Story) -> Document:
