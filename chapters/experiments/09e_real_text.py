@@ -69,7 +69,7 @@ VALIDATED, TESTED, COPIES = 20, 40, 64
 DRAWN = 5 * 64 * CONTEXT
 """Pieces of the validation text, from its beginning, on which the curves are measured."""
 ORDERS = [2, 3, 4, 5, 6, 8, 12]
-RATES = {"LSTM": [1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2], "Transformer": [1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2]}
+RATES = [1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2]
 
 
 @cache
@@ -215,7 +215,7 @@ def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
     def measure(rate: float) -> float:
         return min(loss for _, loss in train(reader, part, rate=rate, steps=steps // 5, seed=SWEEP_SEED)[1])
 
-    swept = sweep(measure, RATES[reader], factor=2, further=3)
+    swept = sweep(measure, RATES, factor=2, further=3)
     rate = best_rate(swept)
     found: dict[str, list[Any]] = {"test": [], "curves": [], "copying": []}
     for each in MODEL_SEEDS:
