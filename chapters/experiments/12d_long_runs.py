@@ -94,7 +94,12 @@ VARIANTS = list(WAYS)
 def config_of(way: Way, *, rate: float, decay: float | None, rt: Runtime) -> TrainConfig:
     """The settings of one training."""
     steps = rt.choose(laptop=STEPS, gpu=10_000)
-    settings = {"steps": steps, "warmup_steps": WARMUP, "schedule": "linear", "final_fraction": 0.05} | way.train
+    settings: dict[str, Any] = {
+        "steps": steps,
+        "warmup_steps": WARMUP,
+        "schedule": "linear",
+        "final_fraction": 0.05,
+    } | way.train
     if decay is not None:
         settings["weight_decay"] = decay
     return way.config(learning_rate=rate, **settings)
