@@ -1,5 +1,35 @@
 """Typical wrong answers to the exercises on optimisation, with the marks and the message that each must get."""
 
+BATCH = {
+    "noise_scale": """
+def noise_scale(gradients_GP, size):
+    noise = size * gradients_GP.var(dim=0).sum().item()
+    signal = gradients_GP.mean(dim=0).square().sum().item() - noise / (size * len(gradients_GP))
+    return noise / signal if signal > 0 else math.inf
+""",
+    "fit_steps": """
+def fit_steps(steps):
+    sizes, needed = np.array(list(steps)), np.array(list(steps.values()))
+    slope, fewest = np.polyfit(1 / sizes, needed, 1, w=1 / needed)
+    return fewest, slope / fewest
+""",
+    "plan": """
+def plan(fewest, critical, machines, stories_a_machine):
+    steps = fewest * (1 + critical / (machines * stories_a_machine))
+    return steps, steps * machines * stories_a_machine
+""",
+    "follows": """
+follows = {"B", "C", "E"}
+""",
+}
+"""The parts of a right answer to q8_batch, of which each wrong one replaces some."""
+
+
+def batch(**parts: str) -> str:
+    """An answer to q8_batch that is right but for these parts."""
+    return "\n".join((BATCH | parts).values())
+
+
 WRONG = [
     {
         "question": "q1_pencil",
@@ -311,5 +341,149 @@ def load_state(state, model, optimizer):
     torch.set_rng_state(state["random"])
     return 0
 """,
+    },
+    {
+        "question": "q8_batch",
+        "mistake": "the noise of a batch for that of a story",
+        "score": 3,
+        "message": "that of one story is `size` times as large",
+        "code": batch(
+            noise_scale="""
+def noise_scale(gradients_GP, size):
+    noise = gradients_GP.var(dim=0).sum().item()
+    signal = gradients_GP.mean(dim=0).square().sum().item() - noise / len(gradients_GP)
+    return noise / signal if signal > 0 else math.inf
+"""
+        ),
+    },
+    {
+        "question": "q8_batch",
+        "mistake": "the noise that is left in the mean of all",
+        "score": 4,
+        "message": "the mean of all gradients still holds noise",
+        "code": batch(
+            noise_scale="""
+def noise_scale(gradients_GP, size):
+    return size * gradients_GP.var(dim=0).sum() / gradients_GP.mean(dim=0).square().sum()
+"""
+        ),
+    },
+    {
+        "question": "q8_batch",
+        "mistake": "no degree of freedom is lost",
+        "score": 4,
+        "message": "both parts are biased",
+        "code": batch(
+            noise_scale="""
+def noise_scale(gradients_GP, size):
+    mean_P = gradients_GP.mean(dim=0)
+    return size * (gradients_GP - mean_P).square().sum(dim=1).mean() / mean_P.square().sum()
+"""
+        ),
+    },
+    {
+        "question": "q8_batch",
+        "mistake": "a negative noise scale",
+        "score": 4,
+        "message": "the estimate of |G|² is not positive here",
+        "code": batch(
+            noise_scale="""
+def noise_scale(gradients_GP, size):
+    noise = size * gradients_GP.var(dim=0).sum().item()
+    return noise / (gradients_GP.mean(dim=0).square().sum().item() - noise / (size * len(gradients_GP)))
+"""
+        ),
+    },
+    {
+        "question": "q8_batch",
+        "mistake": "absolute errors",
+        "score": 4,
+        "message": "all errors count alike here",
+        "code": batch(
+            fit_steps="""
+def fit_steps(steps):
+    sizes, needed = np.array(list(steps)), np.array(list(steps.values()))
+    slope, fewest = np.polyfit(1 / sizes, needed, 1)
+    return fewest, slope / fewest
+"""
+        ),
+    },
+    {
+        "question": "q8_batch",
+        "mistake": "the slope for the critical size",
+        "score": 4,
+        "message": "divide it by S_min",
+        "code": batch(
+            fit_steps="""
+def fit_steps(steps):
+    sizes, needed = np.array(list(steps)), np.array(list(steps.values()))
+    slope, fewest = np.polyfit(1 / sizes, needed, 1, w=1 / needed)
+    return fewest, slope
+"""
+        ),
+    },
+    {
+        "question": "q8_batch",
+        "mistake": "machines divide the steps",
+        "score": 4,
+        "message": "many machines do not divide the number of steps",
+        "code": batch(
+            plan="""
+def plan(fewest, critical, machines, stories_a_machine):
+    steps = fewest * (1 + critical / stories_a_machine) / machines
+    return steps, steps * machines * stories_a_machine
+"""
+        ),
+    },
+    {
+        "question": "q8_batch",
+        "mistake": "the stories of one machine",
+        "score": 4,
+        "message": "these are the stories of one machine",
+        "code": batch(
+            plan="""
+def plan(fewest, critical, machines, stories_a_machine):
+    steps = fewest * (1 + critical / (machines * stories_a_machine))
+    return steps, steps * stories_a_machine
+"""
+        ),
+    },
+    {
+        "question": "q8_batch",
+        "mistake": "steps fall without end",
+        "score": 4,
+        "message": "D does not follow: more machines make the batch larger",
+        "code": batch(follows='follows = {"B", "C", "D", "E"}'),
+    },
+    {
+        "question": "q8_batch",
+        "mistake": "one target for all",
+        "score": 4,
+        "message": "F does not follow: the table holds one target loss",
+        "code": batch(follows='follows = {"B", "C", "E", "F"}'),
+    },
+    {
+        "question": "q8_batch",
+        "mistake": "biased, absolute, one machine, every statement",
+        "score": 1,
+        "message": "the mean of all gradients still holds noise",
+        "code": batch(
+            noise_scale="""
+def noise_scale(gradients_GP, size):
+    return size * gradients_GP.var(dim=0).sum() / gradients_GP.mean(dim=0).square().sum()
+""",
+            fit_steps="""
+def fit_steps(steps):
+    sizes, needed = np.array(list(steps)), np.array(list(steps.values()))
+    slope, fewest = np.polyfit(1 / sizes, needed, 1)
+    return fewest, slope / fewest
+""",
+            plan="""
+def plan(fewest, critical, machines, stories_a_machine):
+    steps = fewest * (1 + critical / stories_a_machine)
+    return steps, steps * stories_a_machine
+""",
+            follows='follows = {"A", "B", "C", "D", "E", "F"}',
+        ),
     },
 ]
