@@ -169,7 +169,7 @@ def train(config: TrainConfig, seed: int, rt: Runtime, *, keeps_means: bool = Fa
 
 
 def run(variant: str, seed: int, preset: str) -> dict[str, Any]:
-    """Sweep one way to train, and train it with three seeds.
+    """Sweep one way to train, and train it with each of MODEL_SEEDS.
 
     Returns:
         ``rate`` and ``sweep``, ``decay`` and ``decays``: what was chosen, and the validation losses behind it.
