@@ -85,12 +85,12 @@ def few_stories(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     for module in (experiment, experiment.arms):
         monkeypatch.setattr(module, "load", load)
     for name, value in {
-        "CLAIMS": {"train": 40, "valid": 12, "test": 20}, "TRAINED": [0, 1], "STEPS": 6, "SWEPT_STEPS": 3, "WARMUP": 1,
+        "EXAMPLES": {"train": 40, "valid": 12, "test": 20}, "TRAINED": [0, 1], "STEPS": 6, "SWEPT_STEPS": 3, "WARMUP": 1,
         "RATES": [5e-3, 1e-2], "TUNING_STEPS": 10, "TUNING_RATES": [1e-3, 3e-3],
         "probes": lambda bert, rt: {"next_sentence": 0.5},
     }.items():  # fmt: skip
         monkeypatch.setattr(experiment, name, value)
-    kept = [experiment.claims_of, experiment.claim_rows]
+    kept = [experiment.claims_of, experiment.rows_for]
     for each in kept:
         each.cache_clear()
     yield experiment
@@ -106,8 +106,10 @@ def test_every_arm_gives_a_result_that_can_be_stored(few_stories: ModuleType) ->
     assert max(costs) < 1.2 * min(costs)  # a step of six is a sixth
     for each in found.values():
         assert each["baselines"]["majority"] == {"all": 0.5, "moved": 0.5, "unmoved": 0.5}
-        assert each["accuracy"].keys() == {"0", "1"}
-        assert 2 <= len(each["tuning_sweep"]) <= 4
+        assert each["tasks"].keys() == set(few_stories.TASKS)
+        for task in each["tasks"].values():
+            assert task["accuracy"].keys() == {"0", "1"}
+            assert 2 <= len(task["sweep"]) <= 4
     assert found["replaced tokens"]["asked"]["0"]["replaced_tokens/replaced"] > 0
 
 
