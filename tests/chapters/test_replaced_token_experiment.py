@@ -85,8 +85,8 @@ def few_stories(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     for module in (experiment, experiment.arms):
         monkeypatch.setattr(module, "load", load)
     for name, value in {
-        "EXAMPLES": {"train": 40, "valid": 12, "test": 20}, "TRAINED": [0, 1], "STEPS": 6, "SWEPT_STEPS": 3, "WARMUP": 1,
-        "RATES": [5e-3, 1e-2], "TUNING_STEPS": 10, "TUNING_RATES": [1e-3, 3e-3],
+        "EXAMPLES": {"train": 40, "valid": 12, "test": 20}, "TRAINED": [0, 1], "STEPS": 6, "SWEPT_STEPS": 3,
+        "WARMUP": 1, "RATES": [5e-3, 1e-2], "TUNING_STEPS": 10, "TUNING_RATES": [1e-3, 3e-3],
         "probes": lambda bert, rt: {"next_sentence": 0.5},
     }.items():  # fmt: skip
         monkeypatch.setattr(experiment, name, value)
