@@ -5,8 +5,9 @@ four operations of Wei and Zou (2019) the two that need no dictionary: a copy ha
 words that change places, one for each 1 / SHARE words of the text, or each word left out with probability SHARE; marks
 stay. The labelled texts and as many copies as make TEXTS in all are trained on in place of the labelled texts alone.
 
-- "fine-tuned": all weights, 40 steps of 16 texts, so that each of the TEXTS is read once, where without copies each of
-  40 labelled texts is read sixteen times, and each of 160 four times. SHARE of three and then the learning rate are
+- "fine-tuned": all weights, 40 steps of 16 texts, so that each of the TEXTS, not all of which differ, is read once,
+  where without copies each of 160 labelled texts is read four times, and each of 40 thirteen or fourteen times. SHARE
+  of three and then the learning rate are
   chosen with 160 labels by the loss on 200 validation texts with seed 0, as for "full" of 15_fine_tuning.
 - "words and pairs": the regression of 15e_rivals. SHARE and penalty are chosen together for each number of labels, as
   there by the accuracy on 200 validation texts averaged over the seeds.
